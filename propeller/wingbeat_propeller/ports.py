@@ -6,7 +6,9 @@ from typing import Protocol, TypeAlias
 
 from flyteidl.core import tasks_pb2
 
+from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.outcome import Failure
+from wingbeat_propeller.core.rows import ExecutionRecord
 
 
 class BlobNotFoundError(LookupError):
@@ -213,4 +215,89 @@ class Runtime(Protocol):
 
     async def forget(self, names: Sequence[str]) -> None:
         """The end of these attempts is journaled; whatever is kept only for `adopt` may go. Logs stay."""
+        ...
+
+
+class LeaseLostError(Exception):
+    """This process's term has ended: another may own its shards. Nothing it had not committed will be written."""
+
+
+class Journal(Protocol):
+    """Makes effects durable by group commit. Effects of one execution commit in the order they were submitted."""
+
+    def submit(self, effects: Effects, committed: Callable[[Effects], None]) -> None:
+        """Queue rows for the next commit; `committed` is called on the event loop once they are durable. Never blocks:
+        callers watch `backlog` and stop taking in work when it passes `backlog_max`."""
+        ...
+
+    @property
+    def backlog(self) -> int:
+        """Effects submitted and not yet durable."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until everything submitted so far is durable (its callbacks have run)."""
+        ...
+
+    async def run(self) -> None:
+        """Commit until cancelled; a cancel flushes what was submitted first. Raises LeaseLostError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShardChange:
+    """Result of a lease round: shards newly owned, and shards to hand over once their work is at rest."""
+
+    acquired: frozenset[int]
+    to_release: frozenset[int]
+
+
+class Leases(Protocol):
+    """Ownership of shards between engine processes."""
+
+    async def join(self, name: str, lease_s: float) -> int:
+        """Become a member; returns the term, an identity that is never used again."""
+        ...
+
+    async def round(self, term: int, lease_s: float, *, take: bool = True) -> ShardChange:
+        """Renew the lease, end the terms of others whose lease expired, take free shards that fall to this term.
+
+        `take` False renews only (while leaving). Raises LeaseLostError when the term has ended.
+        """
+        ...
+
+    async def release(self, term: int, shards: Sequence[int]) -> None:
+        """Give up shards whose executions are at rest and wake the others."""
+        ...
+
+    async def leave(self, term: int) -> None:
+        """End the term at once; its shards become free."""
+        ...
+
+
+class ExecutionStore(Protocol):
+    """Where executions come from."""
+
+    async def new_executions(
+        self, shards: Sequence[int], *, known: Sequence[int], limit: int
+    ) -> Sequence[ExecutionRecord]:
+        """Executions of `shards` that no engine has begun (phase UNDEFINED), oldest first, without the ids in `known`."""
+        ...
+
+    async def live_executions(self, shards: Sequence[int], *, after: int, limit: int) -> Sequence[ExecutionRecord]:
+        """Executions of `shards` begun and not ended, with their nodes, by id above `after`: used when shards are
+        taken over."""
+        ...
+
+    async def abort_requests(self, shards: Sequence[int]) -> Sequence[tuple[int, str]]:
+        """(execution, cause) of executions of `shards` that somebody wants terminated and that have not ended."""
+        ...
+
+    async def workflow_closure(self, workflow_id: int) -> bytes:
+        """Serialized CompiledWorkflowClosure."""
+        ...
+
+    async def listen(self, wake: Callable[[str], None]) -> None:
+        """Live until cancelled: call `wake("new")`, `wake("abort")` or `wake("shards")` at each notification, and all
+        of them once after each (re)connect, since notifications may have been lost meanwhile."""
         ...

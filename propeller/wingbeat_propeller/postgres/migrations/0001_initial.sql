@@ -140,8 +140,10 @@ CREATE TABLE executions (
 CREATE INDEX executions_created_at ON executions (project, domain, created_at);
 CREATE INDEX executions_launch_plan ON executions (launch_plan_id, id);
 CREATE INDEX executions_workflow ON executions (workflow_id, id);
--- The engine's intake: executions not yet ended, by shard.
+-- The engine's intake: executions not yet begun, begun and not ended, and those to be aborted, by shard.
+CREATE INDEX executions_new ON executions (shard, id) WHERE phase = 0;
 CREATE INDEX executions_live ON executions (shard, id) WHERE ended_at IS NULL;
+CREATE INDEX executions_aborting ON executions (shard) WHERE abort_requested_at IS NOT NULL AND ended_at IS NULL;
 
 -- Tags (key with an empty value) and labels (key, value) of an execution, for search.
 CREATE TABLE execution_tags (

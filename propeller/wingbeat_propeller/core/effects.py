@@ -1,0 +1,92 @@
+"""What `step` returns: rows to write, and commands that may leave only after those rows are durable."""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from wingbeat_propeller.core.bindings import BindingProgram
+from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.rows import ExecutionRow, NodeRow, TaskRow, Transition
+from wingbeat_propeller.core.values import Ref, Value
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRef:
+    """Address of one attempt of a node in the state: frame number, index in the frame's plan, attempt."""
+
+    frame: int
+    node: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Read or write blobs so that a node can go on; answered by the event Prepared or PrepareFailed.
+
+    Sent when inputs need values that stay in the blob store, or are too large for a row. `program` is evaluated over
+    `sources` (upstream outputs by plan index); the result is stored at `uri`.
+    """
+
+    ref: NodeRef
+    program: BindingProgram
+    sources: dict[int, dict[str, Value]]
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Start one attempt of a task. `inputs` None: inputs.pb is in place already."""
+
+    ref: NodeRef
+    name: str
+    node_id: str
+    task: int
+    """Index into the plan's task table."""
+    inputs: dict[str, bytes] | None
+    data_dir: str
+    output_dir: str
+    timeout_s: float | None
+    interruptible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Stop an attempt, wherever it is on its way to the runtime."""
+
+    ref: NodeRef
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Send TimerFired(ref, kind) at `at` (seconds since the epoch) unless the attempt has ended by then."""
+
+    ref: NodeRef
+    at: float
+    kind: int
+
+
+Command: TypeAlias = Launch | Abort
+
+
+@dataclass(slots=True)
+class Effects:
+    """The outcome of one step. `reads` and `timers` may start at once, `commands` only after the rows are durable."""
+
+    execution: ExecutionKey
+    execution_row: ExecutionRow | None = None
+    nodes: list[NodeRow] = field(default_factory=list[NodeRow])
+    tasks: list[TaskRow] = field(default_factory=list[TaskRow])
+    transitions: list[Transition] = field(default_factory=list[Transition])
+    commands: list[Command] = field(default_factory=list[Command])
+    reads: list[Prepare] = field(default_factory=list[Prepare])
+    timers: list[SetTimer] = field(default_factory=list[SetTimer])
+    ended: list[str] = field(default_factory=list[str])
+    """Names of attempts whose end these rows record; the runtime may forget them after the commit."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to make durable."""
+        return bool(self.nodes or self.tasks or self.transitions or self.execution_row is not None)
+
+
+__all__ = ["Abort", "Command", "Effects", "Launch", "NodeRef", "Prepare", "Ref", "SetTimer"]

@@ -1,0 +1,117 @@
+"""What `step` asks to be written: the state of the rows that changed. Times are seconds since the epoch.
+
+A row holds the whole current state, so writing it twice is harmless and of several versions only the last needs to be
+written. Two kinds of fields are exceptions, to spare bytes: where a row says None for `inputs`, `input_uri`, `outputs`,
+`output_uri`, `deck_uri` or `details`, what is stored already stays.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.outcome import Failure
+
+FLAG_PARENT = 1
+FLAG_DYNAMIC = 2
+FLAG_ARRAY = 4
+
+
+@dataclass(slots=True)
+class ExecutionRow:
+    """Progress of one execution."""
+
+    execution: ExecutionKey
+    phase: int
+    updated_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    outputs: bytes | None = None
+    outputs_uri: str | None = None
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class NodeRow:
+    """Progress of one node. `node_id` is unique in the execution, `spec_node_id` in its compiled workflow."""
+
+    execution: ExecutionKey
+    node_id: str
+    seq: int
+    spec_node_id: str
+    parent_id: str | None
+    parent_attempt: int | None
+    node_name: str
+    kind: int
+    flags: int
+    phase: int
+    attempt: int
+    system_failures: int
+    created_at: float
+    updated_at: float
+    started_at: float | None = None
+    attempt_started_at: float | None = None
+    ended_at: float | None = None
+    inputs: bytes | None = None
+    input_uri: str | None = None
+    outputs: bytes | None = None
+    output_uri: str | None = None
+    deck_uri: str | None = None
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class TaskRow:
+    """One attempt of a task node."""
+
+    execution: ExecutionKey
+    node_id: str
+    attempt: int
+    task_project: str
+    task_domain: str
+    task_name: str
+    task_version: str
+    task_type: str
+    name: str
+    phase: int
+    phase_version: int
+    created_at: float
+    updated_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    input_uri: str | None = None
+    output_uri: str | None = None
+    failure: Failure | None = None
+    details: bytes | None = None
+
+
+class Transition(NamedTuple):
+    """One line of the append-only log; `node_id` None is the execution itself."""
+
+    execution: ExecutionKey
+    node_id: str | None
+    attempt: int
+    phase: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRecord:
+    """An execution as the engine takes it up, new or after a crash."""
+
+    execution: ExecutionKey
+    project: str
+    domain: str
+    name: str
+    shard: int
+    workflow_id: int
+    config: bytes
+    """Serialized flyteidl.admin.WorkflowExecutionConfig: the effective settings."""
+    inputs: bytes | None
+    inputs_uri: str | None
+    phase: int
+    created_at: float
+    started_at: float | None
+    abort_cause: str | None
+    """Set when somebody asked to terminate it (possibly to the empty string)."""
+    nodes: tuple[NodeRow, ...] = ()
+    """Everything written so far, in `seq` order; empty for a new execution."""
