@@ -1,0 +1,81 @@
+"""Columns that filters and sort keys may name: where they lie and how text becomes a typed value."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+
+_BIGINT_MAX = 2**63 - 1
+_GO_DURATION = re.compile(r"([+-]?)((?:\d+(?:\.\d*)?(?:ns|us|µs|μs|ms|s|m|h))+)")
+_GO_PART = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|μs|ms|s|m|h)")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A Postgres type and the reader of its values in filters; the reader raises ValueError or OverflowError."""
+
+    postgres_type: str
+    parse: Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """An SQL expression over the listed table's alias, and its kind."""
+
+    sql: str
+    kind: Kind
+
+
+def _integer(text: str) -> int:
+    value = int(text)
+    if abs(value) > _BIGINT_MAX:
+        raise ValueError("out of range")
+    return value
+
+
+def _time(text: str) -> datetime:
+    value = datetime.fromisoformat(text)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _duration(text: str) -> timedelta:
+    """Seconds (`90`, `1.5`) or a Go duration (`1h5m`); rounded to microseconds, as the column is."""
+    match = _GO_DURATION.fullmatch(text)
+    if match is None:
+        return timedelta(seconds=float(text))
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _GO_PART.findall(match[2]))
+    return timedelta(seconds=-seconds if match[1] == "-" else seconds)
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from error
+
+
+TEXT = Kind("text", str)
+INTEGER = Kind("bigint", _integer)
+TIME = Kind("timestamptz", _time)
+DURATION = Kind("interval", _duration)
+BYTES = Kind("bytea", _bytes)
+
+
+def enum_kind(enum: EnumTypeWrapper) -> Kind:
+    """A column that holds the numbers of a protobuf enum; filters give its names or numbers."""
+    numbers = dict(enum.items())
+
+    def parse(text: str) -> int:
+        if text in numbers:
+            return numbers[text]
+        value = int(text)
+        if value not in numbers.values():
+            raise ValueError(f"one of {', '.join(numbers)} is expected")
+        return value
+
+    return Kind("smallint", parse)
