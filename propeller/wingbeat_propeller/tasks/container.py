@@ -1,0 +1,107 @@
+"""Tasks that are a container: `python-task`, `container`, `raw-container`, pods, and every type nobody else claims.
+
+The command line is the container's command followed by its args, each element rendered alone. Resources become limits
+of the attempt: a request without a limit limits too, which is what the container would get on a cluster.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from math import ceil
+
+from flyteidl.core import tasks_pb2
+
+from wingbeat_propeller.compiler.quantities import parse_quantity
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.ports import BadTaskError, ContainerRequest, TaskContext
+from wingbeat_propeller.tasks.environment import build_environment
+from wingbeat_propeller.tasks.pod_spec import BadPodSpecError, has_pod_spec, primary_container
+from wingbeat_propeller.tasks.templating import TemplateError, mentions_inputs, mentions_task_template, render
+
+
+class ContainerPlugin:
+    """Builds a ContainerRequest out of a task template that carries a container or a pod. Implements TaskPlugin."""
+
+    task_types: Sequence[str] = ("python-task", "container", "raw-container", "sidecar")
+
+    def needs_inputs(self, template: tasks_pb2.TaskTemplate) -> bool:
+        """Whether an argument asks for an input value."""
+        try:
+            container = _container(template)
+        except BadTaskError:
+            return False  # build reports it
+        return mentions_inputs((*container.command, *container.args))
+
+    def build(
+        self, template: tasks_pb2.TaskTemplate, inputs: Mapping[str, bytes] | None, context: TaskContext
+    ) -> ContainerRequest:
+        """Raises BadTaskError when there is no container, no command, or something that cannot be rendered."""
+        container = _container(template)
+        if container.data_config.enabled:
+            raise _bad_task(
+                f"task {template.id.name!r} has its inputs and outputs moved as files (data_config), which this "
+                "installation does not support yet; use a Python task or a shell task instead"
+            )
+        try:
+            argv = render([*container.command, *container.args], context, inputs)
+        except TemplateError as error:
+            raise _bad_task(f"task {template.id.name!r}: {error}", "FailedToBuildResource") from error
+        if not argv:
+            raise _bad_task(
+                f"task {template.id.name!r} has neither a command nor args; the entrypoint of image "
+                f"{container.image!r} is not known to this installation, so name the program in the task"
+            )
+        memory = _limit(template, container, tasks_pb2.Resources.MEMORY)
+        cpu = _limit(template, container, tasks_pb2.Resources.CPU)
+        return ContainerRequest(
+            name=context.name,
+            image=container.image,
+            argv=argv,
+            env=build_environment(((pair.key, pair.value) for pair in container.env), template.id, context),
+            memory_limit_bytes=None if memory is None else ceil(memory),
+            cpu_limit=None if cpu is None else float(cpu),
+            timeout_s=context.timeout_s,
+        )
+
+
+def wants_task_template(template: tasks_pb2.TaskTemplate) -> bool:
+    """Whether the task reads its own template: the engine then writes it to `<input prefix>/task.pb` before launch."""
+    try:
+        container = _container(template)
+    except BadTaskError:
+        return False  # build reports it
+    return mentions_task_template((*container.command, *container.args))
+
+
+def _container(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
+    if has_pod_spec(template):
+        try:
+            return primary_container(template)
+        except BadPodSpecError as error:
+            raise _bad_task(f"task {template.id.name!r}: {error}") from error
+    if template.WhichOneof("target") != "container":
+        raise _bad_task(
+            f"task {template.id.name!r} of type {template.type!r} carries no container, and no plugin for that type "
+            "is installed"
+        )
+    return template.container
+
+
+def _limit(
+    template: tasks_pb2.TaskTemplate, container: tasks_pb2.Container, resource: tasks_pb2.Resources.ResourceName
+) -> Decimal | None:
+    for entries in (container.resources.limits, container.resources.requests):
+        for entry in entries:
+            if entry.name != resource or not entry.value:
+                continue
+            try:
+                amount = parse_quantity(entry.value)
+            except ValueError as error:
+                label = tasks_pb2.Resources.ResourceName.Name(resource).lower()
+                raise _bad_task(f"task {template.id.name!r}: {label} {entry.value!r} is no quantity") from error
+            if amount > 0:
+                return amount
+    return None
+
+
+def _bad_task(message: str, code: str = "BadTaskSpecification") -> BadTaskError:
+    return BadTaskError(Failure(ErrorKind.USER, code, message))

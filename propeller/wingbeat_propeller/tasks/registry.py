@@ -1,0 +1,51 @@
+"""Which plugin builds the requests of which task type.
+
+Third parties add a plugin by an entry point of group `wingbeat.tasks` that names a class (or factory) without
+arguments. Theirs come before ours, so a built-in type can be replaced; a plugin that cannot be loaded is logged and
+left out, and tasks of its types fall to the container plugin, which says that nothing is installed for them.
+"""
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from typing import Self, cast
+
+import structlog
+
+from wingbeat_propeller.ports import TaskPlugin
+from wingbeat_propeller.tasks.container import ContainerPlugin
+
+ENTRY_POINT_GROUP = "wingbeat.tasks"
+
+_log = structlog.get_logger(__name__)
+
+
+class TaskPlugins:
+    """Plugins by task type. The first one given for a type wins; `default` serves all other types."""
+
+    def __init__(self, plugins: Iterable[TaskPlugin], default: TaskPlugin) -> None:
+        self._default = default
+        self._by_type: dict[str, TaskPlugin] = {}
+        for plugin in plugins:
+            for task_type in plugin.task_types:
+                self._by_type.setdefault(task_type, plugin)
+
+    @classmethod
+    def installed(cls) -> Self:
+        """The built-in plugins and those that installed distributions offer."""
+        default = ContainerPlugin()
+        return cls([*_offered_plugins(), default], default)
+
+    def for_type(self, task_type: str) -> TaskPlugin:
+        """The plugin for a task type; unknown types get the default one."""
+        return self._by_type.get(task_type, self._default)
+
+
+def _offered_plugins() -> list[TaskPlugin]:
+    plugins: list[TaskPlugin] = []
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            factory = cast("Callable[[], TaskPlugin]", entry_point.load())
+            plugins.append(factory())
+        except Exception:  # noqa: BLE001 - code of third parties: one broken plugin must not stop the engine
+            _log.exception("a task plugin cannot be loaded", entry_point=entry_point.value)
+    return plugins
