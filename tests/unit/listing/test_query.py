@@ -51,8 +51,10 @@ def test_whole_statement() -> None:
         ("ne(execution.user,me)", "e.principal <> $1::text", ("me",)),
         (
             "eq(execution_tag.key,k)+eq(execution_tag.value,v)",
-            "EXISTS (SELECT FROM execution_tags g WHERE g.execution_id = e.id"
-            " AND g.key = $1::text AND g.value = $2::text)",
+            (
+                "EXISTS (SELECT FROM execution_tags g WHERE g.execution_id = e.id"
+                " AND g.key = $1::text AND g.value = $2::text)"
+            ),
             ("k", "v"),
         ),
         (
