@@ -5,8 +5,9 @@ from typing import TypeAlias
 
 from wingbeat_propeller.core.bindings import BindingProgram
 from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.plan import TaskSpec
 from wingbeat_propeller.core.rows import ExecutionRow, NodeRow, TaskRow, Transition
-from wingbeat_propeller.core.values import Ref, Value
+from wingbeat_propeller.core.values import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,7 @@ class Launch:
     ref: NodeRef
     name: str
     node_id: str
-    task: int
-    """Index into the plan's task table."""
+    task: TaskSpec
     inputs: dict[str, bytes] | None
     data_dir: str
     output_dir: str
@@ -87,6 +87,3 @@ class Effects:
     def writes(self) -> bool:
         """Whether there is anything to make durable."""
         return bool(self.nodes or self.tasks or self.transitions or self.execution_row is not None)
-
-
-__all__ = ["Abort", "Command", "Effects", "Launch", "NodeRef", "Prepare", "Ref", "SetTimer"]

@@ -79,6 +79,11 @@ def build_literal_map(values: Mapping[str, bytes]) -> bytes:
     return b"".join(parts)
 
 
+def wire_field(number: int, payload: bytes) -> bytes:
+    """One length-delimited protobuf field, `number` below 16."""
+    return bytes((number << 3 | 2,)) + _encode(len(payload)) + payload
+
+
 def inline_size(values: Values) -> int | None:
     """Bytes of the map when every value is inline, None when one is a Ref."""
     total = 0

@@ -1,0 +1,228 @@
+"""From a CompiledWorkflowClosure to the Plan that the core runs. Called once a workflow version and process."""
+
+from collections.abc import Mapping, Sequence
+
+from flyteidl.core import compiler_pb2, identifier_pb2, literals_pb2, tasks_pb2, types_pb2, workflow_pb2
+
+from wingbeat_propeller.core.attributes import PathStep
+from wingbeat_propeller.core.bindings import Binding, BindingProgram, Constant, Entries, Items, Promise
+from wingbeat_propeller.core.plan import FailurePolicy, NodeKind, Plan, TaskSpec
+
+_START_ID = "start-node"
+_END_ID = "end-node"
+_KINDS = {
+    "task_node": NodeKind.TASK,
+    "branch_node": NodeKind.BRANCH,
+    "gate_node": NodeKind.GATE,
+    "array_node": NodeKind.ARRAY,
+}
+
+_Key = tuple[str, str, str, str]
+
+
+class MalformedClosureError(ValueError):
+    """The closure is not what the compiler produces; it cannot be run."""
+
+
+def build_plan(closure: compiler_pb2.CompiledWorkflowClosure) -> Plan:
+    """The plan of the closure's primary workflow, with those of its sub-workflows inside.
+
+    Raises MalformedClosureError.
+    """
+    return _Builder(closure).build(closure.primary)
+
+
+class _Builder:
+    def __init__(self, closure: compiler_pb2.CompiledWorkflowClosure) -> None:
+        self._tasks = {_key(task.template.id): task.template for task in closure.tasks}
+        self._workflows = {_key(workflow.template.id): workflow for workflow in closure.sub_workflows}
+        self._plans: dict[_Key, Plan] = {}
+        self._building: set[_Key] = set()
+
+    def build(self, workflow: compiler_pb2.CompiledWorkflow) -> Plan:
+        template = workflow.template
+        nodes = template.nodes
+        ids = tuple(node.id for node in nodes)
+        if ids[:2] != (_START_ID, _END_ID):
+            raise MalformedClosureError(f"workflow '{template.id.name}' does not begin with start-node and end-node")
+        index = {node_id: position for position, node_id in enumerate(ids)}
+        successors, indegree = _edges(workflow, index)
+        aliases = {node.id: {alias.alias: alias.var for alias in node.output_aliases} for node in nodes}
+        bindings = tuple(
+            _program(template.outputs if node.id == _END_ID else node.inputs, index, aliases) for node in nodes
+        )
+        uses = [0] * len(ids)
+        for program in bindings:
+            for source in program.sources:
+                uses[source] += 1
+        kinds = tuple(_kind(node) for node in nodes)
+        tasks = tuple(self._task(node) for node in nodes)
+        return Plan(
+            name=template.id.name,
+            policy=FailurePolicy(template.metadata.on_failure),
+            ids=ids,
+            names=tuple(node.metadata.name for node in nodes),
+            kinds=kinds,
+            indegree=tuple(indegree),
+            successors=tuple(successors),
+            bindings=bindings,
+            uses=tuple(uses),
+            tasks=tasks,
+            sub_plans=tuple(self._sub_plan(node, kind) for node, kind in zip(nodes, kinds, strict=True)),
+            attempts_max=tuple(_attempts_max(node, task) for node, task in zip(nodes, tasks, strict=True)),
+            timeout_s=tuple(node.metadata.timeout.ToMicroseconds() / 1e6 for node in nodes),
+            interruptible=tuple(_interruptible(node) for node in nodes),
+            interruptible_default=template.metadata_defaults.interruptible,
+            input_names=tuple(sorted(template.interface.inputs.variables)),
+            output_names=tuple(sorted(template.interface.outputs.variables)),
+        )
+
+    def _task(self, node: workflow_pb2.Node) -> TaskSpec | None:
+        if node.WhichOneof("target") != "task_node":
+            return None
+        identifier = node.task_node.reference_id
+        template = self._tasks.get(_key(identifier))
+        if template is None:
+            raise MalformedClosureError(f"node '{node.id}' refers to task '{identifier.name}', which is not included")
+        return TaskSpec(
+            project=identifier.project,
+            domain=identifier.domain,
+            name=identifier.name,
+            version=identifier.version,
+            type=template.type,
+            template=_overridden(template, node.task_node.overrides),
+            output_names=tuple(sorted(template.interface.outputs.variables)),
+            wants_deck=template.metadata.generates_deck.value if template.metadata.HasField("generates_deck") else None,
+        )
+
+    def _sub_plan(self, node: workflow_pb2.Node, kind: NodeKind) -> Plan | None:
+        if kind is not NodeKind.WORKFLOW:
+            return None
+        key = _key(node.workflow_node.sub_workflow_ref)
+        if key in self._plans:
+            return self._plans[key]
+        workflow = self._workflows.get(key)
+        if workflow is None:
+            raise MalformedClosureError(f"node '{node.id}' refers to sub-workflow '{key[2]}', which is not included")
+        if key in self._building:
+            raise MalformedClosureError(f"sub-workflow '{key[2]}' contains itself")
+        self._building.add(key)
+        plan = self._plans[key] = self.build(workflow)
+        self._building.discard(key)
+        return plan
+
+
+def _key(identifier: identifier_pb2.Identifier) -> _Key:
+    return (identifier.project, identifier.domain, identifier.name, identifier.version)
+
+
+def _kind(node: workflow_pb2.Node) -> NodeKind:
+    if node.id == _START_ID:
+        return NodeKind.START
+    if node.id == _END_ID:
+        return NodeKind.END
+    target = node.WhichOneof("target")
+    if target == "workflow_node":
+        is_launch_plan = node.workflow_node.WhichOneof("reference") == "launchplan_ref"
+        return NodeKind.LAUNCH_PLAN if is_launch_plan else NodeKind.WORKFLOW
+    if target is None:
+        raise MalformedClosureError(f"node '{node.id}' has no target")
+    kind = _KINDS.get(target)
+    if kind is None:
+        raise MalformedClosureError(f"node '{node.id}' has the unknown target '{target}'")
+    return kind
+
+
+def _edges(
+    workflow: compiler_pb2.CompiledWorkflow, index: Mapping[str, int]
+) -> tuple[list[tuple[int, ...]], list[int]]:
+    downstream = workflow.connections.downstream
+    indegree = [0] * len(index)
+    successors: list[tuple[int, ...]] = []
+    for node_id in index:
+        # Arms of branches have connections too, but are no nodes of this level.
+        targets = (
+            tuple(index[target] for target in downstream[node_id].ids if target in index)
+            if (node_id in downstream)
+            else ()
+        )
+        for target in targets:
+            indegree[target] += 1
+        successors.append(targets)
+    return successors, indegree
+
+
+def _program(
+    inputs: Sequence[literals_pb2.Binding], index: Mapping[str, int], aliases: Mapping[str, Mapping[str, str]]
+) -> BindingProgram:
+    sources: dict[int, None] = {}
+
+    def convert(data: literals_pb2.BindingData) -> Binding:
+        match data.WhichOneof("value"):
+            case "promise":
+                promise = _promise(data.promise, index, aliases)
+                sources[promise.node] = None
+                return promise
+            case "collection":
+                return Items(tuple(convert(element) for element in data.collection.bindings))
+            case "map":
+                return Entries(tuple((key, convert(data.map.bindings[key])) for key in sorted(data.map.bindings)))
+            case "scalar":
+                return Constant(literals_pb2.Literal(scalar=data.scalar).SerializeToString())
+            case "offloaded_metadata":
+                literal = literals_pb2.Literal(offloaded_metadata=data.offloaded_metadata)
+                return Constant(literal.SerializeToString())
+            case _:
+                return Constant(b"")
+
+    bindings = tuple((binding.var, convert(binding.binding)) for binding in inputs)
+    return BindingProgram(bindings, tuple(sources))
+
+
+def _promise(
+    reference: types_pb2.OutputReference, index: Mapping[str, int], aliases: Mapping[str, Mapping[str, str]]
+) -> Promise:
+    node_id = reference.node_id or _START_ID
+    if node_id not in index:
+        raise MalformedClosureError(f"a binding refers to node '{node_id}', which is not in the workflow")
+    var = reference.var
+    path: tuple[PathStep, ...] = tuple(
+        step.string_value if step.WhichOneof("value") == "string_value" else step.int_value
+        for step in reference.attr_path
+    )
+    if var.startswith("["):  # the older form of an index: `[3].name`
+        position, _, var = var.partition("].")
+        path = (int(position[1:]), *path)
+    return Promise(index[node_id], aliases.get(node_id, {}).get(var, var), path)
+
+
+def _overridden(template: tasks_pb2.TaskTemplate, overrides: workflow_pb2.TaskNodeOverrides) -> tasks_pb2.TaskTemplate:
+    """The template with a node's resources and image in place of the task's own, resource by resource."""
+    if not overrides.ByteSize():
+        return template
+    changed = tasks_pb2.TaskTemplate()
+    changed.CopyFrom(template)
+    if changed.HasField("container"):
+        if overrides.container_image:
+            changed.container.image = overrides.container_image
+        for target, given in (
+            (changed.container.resources.requests, overrides.resources.requests),
+            (changed.container.resources.limits, overrides.resources.limits),
+        ):
+            replaced = {entry.name for entry in given}
+            kept = [entry for entry in target if entry.name not in replaced]
+            del target[:]
+            target.extend([*kept, *given])
+    if overrides.HasField("extended_resources"):
+        changed.extended_resources.MergeFrom(overrides.extended_resources)
+    return changed
+
+
+def _attempts_max(node: workflow_pb2.Node, task: TaskSpec | None) -> int:
+    if node.metadata.retries.retries:
+        return 1 + node.metadata.retries.retries
+    return 1 + task.template.metadata.retries.retries if task is not None else 1
+
+
+def _interruptible(node: workflow_pb2.Node) -> bool | None:
+    return node.metadata.interruptible if node.metadata.WhichOneof("interruptible_value") is not None else None

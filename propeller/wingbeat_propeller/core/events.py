@@ -1,0 +1,115 @@
+"""What can happen to an execution. Times (`now`, `at`) are seconds since the epoch; the core has no clock."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+from wingbeat_propeller.core.effects import NodeRef
+from wingbeat_propeller.core.outcome import Failure
+from wingbeat_propeller.core.values import Value
+
+
+class TimerKind(IntEnum):
+    """Deadlines of a node."""
+
+    ATTEMPT = 0
+    """The attempt has run for its timeout: it fails and may be retried."""
+    NODE = 1
+    """All attempts together took twice the timeout: the node times out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A new execution is taken up with its inputs."""
+
+    now: float
+    inputs: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Answer to Prepare: the values are stored at its uri; small ones are given too."""
+
+    now: float
+    ref: NodeRef
+    values: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareFailed:
+    """Answer to Prepare: inputs cannot be had."""
+
+    now: float
+    ref: NodeRef
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """An attempt runs. `details`: serialized flyteidl.admin.TaskExecutionClosure with logs and reasons."""
+
+    now: float
+    ref: NodeRef
+    at: float
+    details: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSucceeded:
+    """An attempt has produced its outputs."""
+
+    now: float
+    ref: NodeRef
+    at: float
+    outputs: dict[str, Value]
+    deck_uri: str | None = None
+    details: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """An attempt has failed; the failure says whether a retry may help."""
+
+    now: float
+    ref: NodeRef
+    at: float
+    failure: Failure
+    details: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A deadline has come."""
+
+    now: float
+    ref: NodeRef
+    kind: TimerKind
+
+
+@dataclass(frozen=True, slots=True)
+class AbortRequested:
+    """Somebody terminates the execution."""
+
+    now: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """The execution cannot be driven on (the engine met an error of its own with it); it fails with that reason."""
+
+    now: float
+    failure: Failure
+
+
+Event: TypeAlias = (
+    Begin
+    | Prepared
+    | PrepareFailed
+    | TaskStarted
+    | TaskSucceeded
+    | TaskFailed
+    | TimerFired
+    | AbortRequested
+    | Quarantine
+)

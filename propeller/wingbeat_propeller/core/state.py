@@ -1,0 +1,195 @@
+"""The live state of one execution: frames over plans, and a small record for each node that is under way.
+
+Finished nodes leave nothing behind but their phase and, while some node may still read them, their outputs. Only `step`
+and `recovery` change a state.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import IntEnum
+
+from wingbeat_propeller.core.ids import ExecutionKey, unique_node_id
+from wingbeat_propeller.core.outcome import Failure
+from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.core.plan import FailurePolicy, Plan
+from wingbeat_propeller.core.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the engine fixes for an execution when it takes it up."""
+
+    base_uri: str
+    """Prefix of metadata paths, no slash at the end: `<container>/metadata/propeller`."""
+    max_parallelism: int = 0
+    """Task nodes queued or running at once; 0 is no limit."""
+    interruptible: bool | None = None
+    system_retries_max: int = 3
+
+
+class Stage(IntEnum):
+    """Where a node under way stands; finer than its phase, and not stored."""
+
+    PREPARING = 0
+    """Waiting for blobs to be read or written; nothing is durable yet."""
+    ACTIVE = 1
+    """Queued or running; the row says which."""
+
+
+class NodeRun:
+    """A node between readiness and its end."""
+
+    __slots__ = (
+        "attempt",
+        "attempt_started_at",
+        "child",
+        "created_at",
+        "data_dir",
+        "node_id",
+        "phase",
+        "seq",
+        "stage",
+        "started_at",
+        "system_failures",
+        "task_created_at",
+        "task_started_at",
+        "task_version",
+    )
+
+    def __init__(self, node_id: str, seq: int, data_dir: str, created_at: float) -> None:
+        self.node_id = node_id
+        self.seq = seq
+        self.data_dir = data_dir
+        self.created_at = created_at
+        self.stage = Stage.PREPARING
+        self.phase = 0
+        self.attempt = 0
+        self.system_failures = 0
+        self.started_at: float | None = None
+        self.attempt_started_at: float | None = None
+        self.child: int | None = None
+        """Number of the frame that runs inside this node."""
+        self.task_created_at: float | None = None
+        """Set once the row of the current attempt exists."""
+        self.task_started_at: float | None = None
+        self.task_version = 0
+
+    @property
+    def output_dir(self) -> str:
+        """Folder of the current attempt's outputs."""
+        return f"{self.data_dir}/{self.attempt}"
+
+
+class Frame:
+    """One run of a plan: the workflow itself, or a sub-workflow inside a node of another frame."""
+
+    __slots__ = (
+        "failure",
+        "number",
+        "outputs",
+        "parent",
+        "parent_attempt",
+        "parent_id",
+        "parent_node",
+        "path",
+        "pending",
+        "phases",
+        "plan",
+        "runs",
+        "tainted",
+        "uses",
+    )
+
+    def __init__(self, number: int, plan: Plan, *, path: str, parent: "Frame | None", parent_node: int) -> None:
+        self.number = number
+        self.plan = plan
+        self.path = path
+        """Folder of the data of its nodes."""
+        self.parent = parent
+        self.parent_node = parent_node
+        parent_run = parent.runs[parent_node] if parent is not None else None
+        self.parent_id = parent_run.node_id if parent_run is not None else None
+        self.parent_attempt = parent_run.attempt if parent_run is not None else 0
+        self.phases = bytearray(plan.size)
+        self.pending = list(plan.indegree)
+        self.uses = list(plan.uses)
+        self.outputs: dict[int, dict[str, Value]] = {}
+        self.runs: dict[int, NodeRun] = {}
+        self.tainted: set[int] = set()
+        """Nodes not yet reached that have a failed or skipped upstream, and so will be skipped."""
+        self.failure: Failure | None = None
+        """First failure of a node, kept while other nodes may still finish."""
+
+    def node_id(self, node: int) -> str:
+        """Unique id of a node of this frame."""
+        return unique_node_id(self.parent_id, self.parent_attempt, self.plan.ids[node])
+
+    def data_dir(self, node: int) -> str:
+        """Folder of a node's inputs and attempts."""
+        folder = f"{self.path}/{self.plan.ids[node]}"
+        return folder if self.parent is not None else f"{folder}/data"
+
+
+class ExecutionState:
+    """One execution. Frame 0 is the workflow."""
+
+    __slots__ = (
+        "active",
+        "domain",
+        "ended",
+        "frames",
+        "held",
+        "key",
+        "name",
+        "next_frame",
+        "next_seq",
+        "phase",
+        "plan",
+        "project",
+        "settings",
+        "started_at",
+    )
+
+    def __init__(self, key: ExecutionKey, project: str, domain: str, name: str, plan: Plan, settings: Settings) -> None:
+        self.key = key
+        self.project = project
+        self.domain = domain
+        self.name = name
+        self.plan = plan
+        self.settings = settings
+        self.phase = ExecutionPhase.UNDEFINED
+        self.started_at: float | None = None
+        self.ended = False
+        self.frames: dict[int, Frame] = {}
+        self.next_frame = 0
+        self.next_seq = 0
+        self.active = 0
+        """Task nodes that count against max_parallelism now."""
+        self.held: deque[tuple[int, int]] = deque()
+        """Ready (frame, node) pairs that wait for max_parallelism."""
+
+    @property
+    def policy(self) -> FailurePolicy:
+        """The top workflow's policy rules every frame."""
+        return self.plan.policy
+
+    @property
+    def path(self) -> str:
+        """Folder of the execution's metadata."""
+        return f"{self.settings.base_uri}/{self.project}-{self.domain}-{self.name}"
+
+    def open_frame(self, plan: Plan, *, parent: Frame | None, parent_node: int = -1) -> Frame:
+        """Add a frame; `parent` must have `parent_node` under way."""
+        path = self.path if parent is None else parent.runs[parent_node].output_dir
+        frame = Frame(self.next_frame, plan, path=path, parent=parent, parent_node=parent_node)
+        self.frames[frame.number] = frame
+        self.next_frame += 1
+        if parent is not None:
+            parent.runs[parent_node].child = frame.number
+        return frame
+
+    def take_seq(self) -> int:
+        """Next place in the order in which nodes are met."""
+        seq = self.next_seq
+        self.next_seq += 1
+        return seq
