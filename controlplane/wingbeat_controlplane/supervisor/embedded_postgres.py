@@ -29,7 +29,7 @@ class PostgresStartError(RuntimeError):
     """PostgreSQL could not be initialised or does not answer; the text holds the end of its log."""
 
 
-class ProcessIdentity(TypedDict):
+class ProcessUser(TypedDict):
     """User, group and further groups of a child process; None keeps ours."""
 
     user: str | None
@@ -147,11 +147,11 @@ class EmbeddedPostgres:
         except OSError:
             return ""
 
-    def identity(self) -> ProcessIdentity:
+    def identity(self) -> ProcessUser:
         """Keyword arguments of subprocess.Popen: the user and group that the server's programs run as."""
         if self.user is None:
-            return ProcessIdentity(user=None, group=None, extra_groups=None)
-        return ProcessIdentity(user=self.user, group=pwd.getpwnam(self.user).pw_gid, extra_groups=[])
+            return ProcessUser(user=None, group=None, extra_groups=None)
+        return ProcessUser(user=self.user, group=pwd.getpwnam(self.user).pw_gid, extra_groups=[])
 
     def _own(self, path: Path) -> None:
         if self.user is not None:

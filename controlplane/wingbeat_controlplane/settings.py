@@ -1,0 +1,302 @@
+"""Every setting of an installation, typed, and where each value came from.
+
+Four layers, low to high: the defaults below, a TOML file (`<data-dir>/wingbeat.toml`, or the one named by `--config` or
+WINGBEAT_CONFIG), environment variables (`WINGBEAT_SERVER__GRPC_PORT=9000`; a section and its setting are parted by two
+underscores, mappings and lists are JSON) and flags. Only the composition root and the command line read this module;
+what lies below gets small frozen option objects.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+FILE_NAME = "wingbeat.toml"
+_PREFIX = "WINGBEAT_"
+_DELIMITER = "__"
+
+Tree: TypeAlias = Mapping[str, object]
+"""Settings of one layer: section to name to value, only what that layer says."""
+
+Origin: TypeAlias = Literal["default", "file", "environment", "flag"]
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, malformed or out of range; the text names it and the layer that said it."""
+
+
+def _expand(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) and value else value
+
+
+UserPath: TypeAlias = Annotated[Path, BeforeValidator(_expand)]
+"""A path in which `~` stands for the home folder."""
+
+Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Section(BaseModel):
+    """A table of the file: closed, so that a misspelt name is an error, and immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ServerSettings(Section):
+    """The gRPC and HTTP interfaces."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. There is no authentication yet: anything but loopback is open to all who reach it."""
+    grpc_port: Port = 8089
+    """0 chooses a free one."""
+    http_port: Port = 8088
+    """0 chooses a free one."""
+    public_url: str = ""
+    """Base of the URLs handed to clients; empty: http://<host>:<http_port>."""
+    message_bytes_max: int = Field(default=64 << 20, gt=0)
+    """Largest gRPC message taken."""
+    grace_s: float = Field(default=5.0, ge=0)
+    """How long calls under way may go on once the server is asked to stop."""
+
+
+class DatabaseSettings(Section):
+    """PostgreSQL 14 or newer."""
+
+    url: SecretStr = SecretStr("")
+    """postgresql://user:password@host/name; empty: `wingbeat up` runs a private server in the data folder."""
+    server_connections_max: int = Field(default=16, gt=0)
+    propeller_connections_max: int = Field(default=8, ge=3)
+    embedded: dict[str, str] = Field(default_factory=dict)
+    """Further settings of the private PostgreSQL server, by their names in postgresql.conf."""
+
+
+class BlobSettings(Section):
+    """Where inputs, outputs and files lie: a folder, or a bucket of an S3 store once `bucket` is set."""
+
+    folder: UserPath | None = None
+    """Default: `blobs` in the data folder."""
+    bucket: str = ""
+    endpoint: str = ""
+    """URL of the S3 service; empty: Amazon's."""
+    region: str = "us-east-1"
+    access_key: str = ""
+    secret_key: SecretStr = SecretStr("")
+    signing_key: SecretStr = SecretStr("")
+    """Key of the signed URLs of the folder store, the same in every server process; empty: made once and kept in the
+    data folder."""
+
+
+class PropellerSettings(Section):
+    """The engine."""
+
+    count: int = Field(default=1, ge=0, le=64)
+    """Engine processes that `wingbeat up` runs."""
+    lease_s: float = Field(default=6.0, gt=0)
+    """How long a silent engine keeps its executions before others take them."""
+    poll_s: float = Field(default=5.0, gt=0)
+    """How often the database is asked for work whose notification was lost."""
+    max_parallelism: int = Field(default=25, ge=0)
+    """Task nodes of one execution under way at once, unless launch plan or execution say otherwise; 0: no limit."""
+    system_retries: int = Field(default=3, ge=0)
+    """How often an attempt lost to a failure of the system is repeated."""
+
+
+class LocalRuntimeSettings(Section):
+    """Tasks as processes of this machine."""
+
+    capacity: int = Field(default=0, ge=0)
+    """Task processes at once and engine process; 0: four for each CPU."""
+    path: str = ""
+    """Search path for the commands of tasks; empty: the PATH of this process."""
+    environments: dict[str, UserPath] = Field(default_factory=dict)
+    """Container image to the virtual environment that its tasks run in."""
+    memory_poll_s: float = Field(default=0.5, gt=0)
+    """How often the memory of a task with a limit is looked at."""
+
+
+class LaunchSettings(Section):
+    """Creation of executions."""
+
+    domains: tuple[str, ...] = ("development", "staging", "production")
+    dedupe_window_s: float = Field(default=10.0, ge=0)
+    """Identical unnamed requests of one connection within this time make one execution."""
+
+
+class LoggingSettings(Section):
+    """Log lines on the standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+    """`auto`: readable on a terminal, one JSON object a line otherwise."""
+
+
+class Settings(BaseSettings):
+    """The whole tree. Made by `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_nested_delimiter=_DELIMITER,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    data_dir: UserPath = Path("~/.wingbeat").expanduser()
+    """Folder of everything that `wingbeat up` keeps."""
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    blobs: BlobSettings = BlobSettings()
+    propeller: PropellerSettings = PropellerSettings()
+    local_runtime: LocalRuntimeSettings = LocalRuntimeSettings()
+    launch: LaunchSettings = LaunchSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The layers are merged by `load_settings`, which remembers who said what."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value of the result, for people: its dotted name, printed value (secrets hidden) and origin."""
+
+    name: str
+    value: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings, the file that was read (None when there is none) and the origin of each dotted name that is set."""
+
+    settings: Settings
+    file: Path | None
+    origins: Mapping[str, Origin]
+
+    def explain(self) -> list[Setting]:
+        """Every setting in the order of the declarations."""
+        return [
+            Setting(name, _shown(value), self.origins.get(name, "default")) for name, value in _leaves(self.settings)
+        ]
+
+
+def load_settings(flags: Tree | None = None, config: Path | None = None) -> LoadedSettings:
+    """Merge the layers. `flags` holds only what the user typed; `config` names the file instead of the default one.
+
+    Raises SettingsError.
+    """
+    said = dict(flags or {})
+    _refuse_unknown_sections()
+    file = _file(said, config)
+    layers: list[tuple[Origin, Tree]] = [("file", _read(file) if file else {})]
+    try:
+        layers.append(("environment", EnvSettingsSource(Settings)()))
+    except SourceError as error:
+        raise SettingsError(f"{error} (environment): lists and mappings are written as JSON") from error
+    layers.append(("flag", said))
+    merged: dict[str, object] = {}
+    origins: dict[str, Origin] = {}
+    for origin, layer in layers:
+        _merge(merged, layer)
+        origins |= dict.fromkeys(_names(layer), origin)
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentences(error, origins))) from error
+    if file is not None and origins.get("data_dir") == "file" and config is None:
+        raise SettingsError(f"data_dir cannot be set in {file}, which is looked up in the data folder: use --data-dir")
+    return LoadedSettings(settings.model_copy(update={"data_dir": settings.data_dir.absolute()}), file, origins)
+
+
+def environment_of(flags: Tree) -> dict[str, str]:
+    """The same settings as environment variables, for child processes."""
+    return {
+        _PREFIX + name.replace(".", _DELIMITER).upper(): str(value) for name, value in _values(flags) if value != ""
+    }
+
+
+def _refuse_unknown_sections() -> None:
+    """The environment source overlooks what it does not know; a misspelt section must not be silent."""
+    for variable in os.environ:
+        section, delimiter, _ = variable.removeprefix(_PREFIX).partition(_DELIMITER)
+        if variable.startswith(_PREFIX) and delimiter and section.lower() not in Settings.model_fields:
+            raise SettingsError(f"{variable} (environment): there is no such setting")
+
+
+def _file(flags: Tree, config: Path | None) -> Path | None:
+    named = config or (Path(text).expanduser() if (text := os.environ.get(f"{_PREFIX}CONFIG")) else None)
+    if named is not None:
+        if not named.is_file():
+            raise SettingsError(f"the settings file {named} does not exist")
+        return named
+    folder = flags.get("data_dir") or os.environ.get(f"{_PREFIX}DATA_DIR") or Settings.model_fields["data_dir"].default
+    default = Path(str(folder)).expanduser() / FILE_NAME
+    return default if default.is_file() else None
+
+
+def _read(file: Path) -> Tree:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"the settings file {file} cannot be read: {error}") from error
+
+
+def _merge(target: dict[str, object], layer: Tree) -> None:
+    """Overlay sections; below a section a value replaces the former one whole."""
+    for section, content in layer.items():
+        below, above = _table(target.get(section)), _table(content)
+        target[section] = {**below, **above} if below is not None and above is not None else content
+
+
+def _values(layer: Tree) -> Iterator[tuple[str, object]]:
+    for section, content in layer.items():
+        if (table := _table(content)) is not None:
+            yield from ((f"{section}.{name}", value) for name, value in table.items())
+        else:
+            yield section, content
+
+
+def _table(value: object) -> dict[str, object] | None:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else None
+
+
+def _names(layer: Tree) -> Iterator[str]:
+    return (name for name, _ in _values(layer))
+
+
+def _leaves(settings: Settings) -> Iterator[tuple[str, object]]:
+    for section in Settings.model_fields:
+        content = getattr(settings, section)
+        if isinstance(content, Section):
+            yield from ((f"{section}.{name}", getattr(content, name)) for name in type(content).model_fields)
+        else:
+            yield section, content
+
+
+def _shown(value: object) -> str:
+    if (table := _table(value)) is not None:
+        return ", ".join(f"{name}={item}" for name, item in table.items())
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in cast("tuple[object, ...]", value))
+    return "" if value is None else str(value)
+
+
+def _sentences(error: ValidationError, origins: Mapping[str, Origin]) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        origin = next((where for known, where in origins.items() if name == known or name.startswith(f"{known}.")), "")
+        what = "there is no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+        yield f"{name}{f' ({origin})' if origin else ''}: {what}"
