@@ -239,14 +239,23 @@ CREATE TABLE signals (
     UNIQUE (execution_project, execution_domain, execution_name, signal_id)
 );
 
--- One row a live engine process. Its commits lock the row FOR KEY SHARE; whoever takes its shards away after its
--- lease ended deletes the row first, so a writer that lost its lease can commit nothing more.
+-- One row a live engine process. Whoever takes its shards away after its lease ended deletes the row first, and its
+-- lanes with it; since every commit updates the row of its lane, a writer that lost its lease can commit nothing more.
 CREATE TABLE propellers (
     term             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name             text NOT NULL,
     lease_expires_at timestamptz NOT NULL,
     joined_at        timestamptz NOT NULL DEFAULT now()
 );
+
+-- One row a stream of commits of an engine process: the number of its last batch, so that repeating a batch whose
+-- answer was lost writes nothing twice.
+CREATE TABLE journal_lanes (
+    term  bigint NOT NULL REFERENCES propellers (term) ON DELETE CASCADE,
+    lane  smallint NOT NULL,
+    batch bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (term, lane)
+) WITH (fillfactor = 20);
 
 CREATE TABLE shards (
     shard smallint PRIMARY KEY,

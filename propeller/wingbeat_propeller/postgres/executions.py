@@ -1,0 +1,144 @@
+"""Where executions come from: the rows that the API inserts, read by shard, and the notifications that announce them.
+
+Notifications only wake: they carry nothing, may be lost with a connection, and every reader looks at the rows again.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import asyncpg
+import structlog
+from flyteidl.core import execution_pb2
+
+from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.rows import ExecutionRecord, NodeRow
+from wingbeat_propeller.postgres.outages import is_outage, outages_as_oserror
+from wingbeat_propeller.postgres.queries import load_queries
+
+_log = structlog.get_logger(__name__)
+_SQL = load_queries(__package__ or "", "executions.sql")
+
+CHANNELS = {"wingbeat_new": "new", "wingbeat_abort": "abort", "wingbeat_shards": "shards"}
+"""Postgres channels and what `listen` calls them."""
+_PROBE_S = 15.0
+_BACKOFF_S_MIN = 0.1
+_BACKOFF_S_MAX = 5.0
+
+
+class PostgresExecutionStore:
+    """Satisfies `ports.ExecutionStore`. `dsn` is for the listening connection; reads raise OSError for an outage."""
+
+    def __init__(self, pool: asyncpg.Pool, dsn: str) -> None:
+        self._pool = pool
+        self._dsn = dsn
+
+    async def new_executions(
+        self, shards: Sequence[int], *, known: Sequence[int], limit: int
+    ) -> Sequence[ExecutionRecord]:
+        """Executions of `shards` that no engine has begun, oldest first, without the ids in `known`.
+
+        One that was aborted before it began is among them, with phase ABORTING and `abort_cause` set.
+        """
+        with outages_as_oserror():
+            rows = await self._pool.fetch(_SQL["new_executions"], shards, known, limit)
+        return [_record(row, ()) for row in rows]
+
+    async def live_executions(self, shards: Sequence[int], *, after: int, limit: int) -> Sequence[ExecutionRecord]:
+        """Executions of `shards` begun and not ended, with their nodes, by id above `after`."""
+        with outages_as_oserror():
+            rows = await self._pool.fetch(_SQL["live_executions"], shards, after, limit)
+            nodes = await self._pool.fetch(_SQL["nodes"], [row["id"] for row in rows]) if rows else []
+        by_execution: defaultdict[int, list[NodeRow]] = defaultdict(list)
+        for node in nodes:
+            by_execution[node["execution_id"]].append(_node(node))
+        return [_record(row, by_execution[row["id"]]) for row in rows]
+
+    async def abort_requests(self, shards: Sequence[int]) -> Sequence[tuple[int, str]]:
+        """(execution, cause) of executions of `shards` that somebody wants terminated and that have not ended."""
+        with outages_as_oserror():
+            rows = await self._pool.fetch(_SQL["abort_requests"], shards)
+        return [(row["id"], row["cause"]) for row in rows]
+
+    async def workflow_closure(self, workflow_id: int) -> bytes:
+        """Serialized CompiledWorkflowClosure. Raises LookupError for an unknown workflow."""
+        with outages_as_oserror():
+            closure: bytes | None = await self._pool.fetchval(_SQL["workflow_closure"], workflow_id)
+        if closure is None:
+            raise LookupError(f"no workflow with row id {workflow_id}")
+        return closure
+
+    async def listen(self, wake: Callable[[str], None]) -> None:
+        """Live until cancelled; see `ports.ExecutionStore.listen`."""
+        backoff_s = _BACKOFF_S_MIN
+        while True:
+            try:
+                connection = await asyncpg.connect(
+                    self._dsn, timeout=10, server_settings={"application_name": "wingbeat listener"}
+                )
+                try:
+                    backoff_s = _BACKOFF_S_MIN
+                    await _listen(connection, wake)
+                finally:
+                    connection.terminate()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+                if not is_outage(error):
+                    raise
+                _log.warning("not listening, connecting again", retry_s=backoff_s, error=repr(error))
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, _BACKOFF_S_MAX)
+
+
+async def _listen(connection: asyncpg.Connection, wake: Callable[[str], None]) -> None:
+    """Forward notifications until the connection is lost. A silent loss is found by asking now and then."""
+    lost = asyncio.Event()
+
+    def notified(_connection: object, _pid: int, channel: str, _payload: object) -> None:
+        wake(CHANNELS[channel])
+
+    def terminated(_connection: object) -> None:
+        lost.set()
+
+    connection.add_termination_listener(terminated)
+    for channel in CHANNELS:
+        await connection.add_listener(channel, notified)
+    for name in CHANNELS.values():
+        wake(name)
+    while not lost.is_set():
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                await lost.wait()
+        except TimeoutError:
+            await connection.execute("SELECT 1", timeout=_PROBE_S)
+
+
+def _record(row: asyncpg.Record, nodes: Sequence[NodeRow]) -> ExecutionRecord:
+    return ExecutionRecord(
+        execution=ExecutionKey(row["id"]),
+        project=row["project"],
+        domain=row["domain"],
+        name=row["name"],
+        shard=row["shard"],
+        workflow_id=row["workflow_id"],
+        config=row["config"],
+        inputs=row["inputs"],
+        inputs_uri=row["inputs_uri"],
+        phase=row["phase"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        abort_cause=row["abort_cause"],
+        nodes=tuple(nodes),
+    )
+
+
+def _node(row: asyncpg.Record) -> NodeRow:
+    # Columns of the block `nodes` stand in the order of NodeRow's fields; the last is the serialized error.
+    *fields, error = row.values()
+    return NodeRow(*fields, failure=None if error is None else _failure(error))
+
+
+def _failure(data: bytes) -> Failure:
+    """The failure as far as the row keeps it: the message may be cut, and whether it is retryable is past deciding."""
+    error = execution_pb2.ExecutionError.FromString(data)
+    return Failure(kind=ErrorKind(error.kind), code=error.code, message=error.message)

@@ -1,0 +1,43 @@
+-- name: new_executions
+-- Not begun, and those that somebody aborted before any engine had begun them.
+SELECT id, project, domain, name, shard, workflow_id, config, inputs, inputs_uri, phase,
+    extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM started_at)::float8 AS started_at,
+    CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause
+FROM (
+    SELECT * FROM executions WHERE shard = ANY($1::smallint[]) AND phase = 0
+    UNION ALL
+    SELECT * FROM executions AS e
+    WHERE shard = ANY($1::smallint[]) AND abort_requested_at IS NOT NULL AND ended_at IS NULL
+        AND phase = 9 AND started_at IS NULL
+        AND NOT EXISTS (SELECT FROM node_executions AS n WHERE n.execution_id = e.id)
+) AS fresh
+WHERE id <> ALL($2::bigint[])
+ORDER BY id
+LIMIT $3;
+
+-- name: live_executions
+SELECT id, project, domain, name, shard, workflow_id, config, inputs, inputs_uri, phase,
+    extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM started_at)::float8 AS started_at,
+    CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause
+FROM executions
+WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND phase <> 0 AND id > $2
+ORDER BY id
+LIMIT $3;
+
+-- name: nodes
+SELECT execution_id, node_id, seq, spec_node_id, parent_id, parent_attempt, node_name, kind, flags, phase, attempt,
+    system_failures, extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8,
+    extract(epoch FROM started_at)::float8, extract(epoch FROM attempt_started_at)::float8,
+    extract(epoch FROM ended_at)::float8, inputs, input_uri, outputs, output_uri, deck_uri, error
+FROM node_executions
+WHERE execution_id = ANY($1::bigint[])
+ORDER BY execution_id, seq;
+
+-- name: abort_requests
+SELECT id, coalesce(abort_cause, '') AS cause
+FROM executions
+WHERE shard = ANY($1::smallint[]) AND abort_requested_at IS NOT NULL AND ended_at IS NULL
+ORDER BY id;
+
+-- name: workflow_closure
+SELECT closure FROM workflows WHERE id = $1;

@@ -1,0 +1,69 @@
+"""Leases of shards in Postgres: one row a member with the end of its lease, one row a shard with its owner's term.
+
+Time is the database's alone. A round renews the own lease, ends the terms of members whose lease is over (deleting the
+member's row frees its shards and its journal lanes, which is what fences its writes), and takes free shards that fall
+to this member by rendezvous hashing. Every step is a statement of its own, idempotent, and locks rows of one member
+only: a round that dies half way is finished by the next.
+"""
+
+from collections.abc import Sequence
+
+import asyncpg
+import structlog
+
+from wingbeat_propeller.core.shards import desired_shards
+from wingbeat_propeller.ports import LeaseLostError, ShardChange
+from wingbeat_propeller.postgres.outages import outages_as_oserror
+from wingbeat_propeller.postgres.queries import load_queries
+
+_log = structlog.get_logger(__name__)
+_SQL = load_queries(__package__ or "", "leases.sql")
+
+
+class PostgresLeases:
+    """Satisfies `ports.Leases`; one object serves one term at a time. All methods raise OSError for an outage."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._reported: frozenset[int] = frozenset()
+        """Shards of this term that a round has reported as acquired."""
+
+    async def join(self, name: str, lease_s: float) -> int:
+        """Become a member; returns the term. The others are woken, so that they hand over shards."""
+        with outages_as_oserror():
+            term = int(await self._pool.fetchval(_SQL["join"], name, lease_s))
+        self._reported = frozenset()
+        return term
+
+    async def round(self, term: int, lease_s: float, *, take: bool = True) -> ShardChange:
+        """See `ports.Leases.round`. Raises LeaseLostError."""
+        with outages_as_oserror():
+            if await self._pool.fetchval(_SQL["renew"], term, lease_s) is None:
+                raise LeaseLostError(f"term {term} has ended")
+            if not take:
+                return ShardChange(frozenset(), frozenset())
+            for ended in await self._pool.fetch(_SQL["end_expired"], term):
+                _log.warning("ended the term of a member whose lease is over", term=ended["term"], name=ended["name"])
+            members = await self._pool.fetch(_SQL["members"], term)
+            desired = desired_shards(term, [member["term"] for member in members])
+            try:
+                await self._pool.execute(_SQL["take"], term, sorted(desired))
+            except asyncpg.ForeignKeyViolationError as error:
+                raise LeaseLostError(f"term {term} has ended") from error
+            owned = frozenset(row["shard"] for row in await self._pool.fetch(_SQL["owned"], term))
+        # What is owned is read back rather than taken from the update: a round whose answer was lost is made good.
+        acquired = (owned & desired) - self._reported
+        self._reported = (self._reported & owned) | acquired
+        return ShardChange(acquired=acquired, to_release=owned - desired)
+
+    async def release(self, term: int, shards: Sequence[int]) -> None:
+        """Give up shards whose executions are at rest; the others are woken."""
+        with outages_as_oserror():
+            await self._pool.execute(_SQL["release"], term, sorted(shards))
+        self._reported -= frozenset(shards)
+
+    async def leave(self, term: int) -> None:
+        """End the term at once; its shards become free and the others are woken."""
+        with outages_as_oserror():
+            await self._pool.execute(_SQL["leave"], term)
+        self._reported = frozenset()

@@ -1,0 +1,36 @@
+-- name: join
+WITH member AS (
+    INSERT INTO propellers (name, lease_expires_at)
+    VALUES ($1, clock_timestamp() + make_interval(secs => $2))
+    RETURNING term
+)
+SELECT term, pg_notify('wingbeat_shards', '') FROM member;
+
+-- name: renew
+UPDATE propellers SET lease_expires_at = clock_timestamp() + make_interval(secs => $2) WHERE term = $1 RETURNING term;
+
+-- name: end_expired
+-- Waits for commits under way in those terms; none can follow.
+WITH ended AS (
+    DELETE FROM propellers WHERE lease_expires_at < clock_timestamp() AND term <> $1 RETURNING term, name
+)
+SELECT term, name, pg_notify('wingbeat_shards', '') FROM ended;
+
+-- name: members
+SELECT term FROM propellers WHERE lease_expires_at >= clock_timestamp() OR term = $1;
+
+-- name: take
+UPDATE shards SET term = $1 WHERE shard = ANY($2::smallint[]) AND term IS NULL;
+
+-- name: owned
+SELECT shard FROM shards WHERE term = $1;
+
+-- name: release
+WITH freed AS (
+    UPDATE shards SET term = NULL WHERE term = $1 AND shard = ANY($2::smallint[]) RETURNING shard
+)
+SELECT count(*), pg_notify('wingbeat_shards', '') FROM freed;
+
+-- name: leave
+WITH ended AS (DELETE FROM propellers WHERE term = $1 RETURNING term)
+SELECT term, pg_notify('wingbeat_shards', '') FROM ended;
