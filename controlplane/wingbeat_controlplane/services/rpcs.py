@@ -7,7 +7,7 @@ its name, and nothing but `ApiError` comes out.
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol, TypeAlias, cast
+from typing import NoReturn, Protocol, TypeAlias, cast
 
 import grpc
 from google.protobuf import message_factory
@@ -37,20 +37,21 @@ class Rpc:
     """One unary rpc: its full name `/package.Service/Method`, its request type, and the way to answer it."""
 
     def __init__(self, method: MethodDescriptor, handler: Handler | None) -> None:
-        self.name = f"/{method.containing_service.full_name}/{method.name}"
+        self.service: str = method.containing_service.full_name
+        self.name = f"/{self.service}/{method.name}"
         self.descriptor = method
         self.request_type: type[Message] = message_factory.GetMessageClass(method.input_type)
         self._handler = handler
 
     async def answer(self, request: Message, context: CallContext) -> Message:
         """Call the handler. Raises ApiError only."""
-        handler = self._handler
-        if handler is None:
-            raise unimplemented(self.name)
+        handler = self._handler or self._refuse()
         return await guard(self.name, lambda: handler(request, context))
 
     async def answer_bytes(self, data: bytes, context: CallContext) -> Message:
         """As `answer`, for a serialized request."""
+        if self._handler is None:
+            self._refuse()
         try:
             request = self.request_type.FromString(data)
         except DecodeError as error:
@@ -58,6 +59,9 @@ class Rpc:
                 f"malformed request: the bytes are no {self.request_type.DESCRIPTOR.full_name}"
             ) from error
         return await self.answer(request, context)
+
+    def _refuse(self) -> NoReturn:
+        raise unimplemented(self.name)
 
 
 def rpcs_of(service: ServiceDescriptor, servicer: object) -> Mapping[str, Rpc]:
@@ -83,13 +87,13 @@ class RpcHandler(grpc.GenericRpcHandler):
     def __init__(self, rpcs: Mapping[str, Rpc]) -> None:
         self._handlers = {name: _method_handler(rpc) for name, rpc in rpcs.items()}
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, Message] | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, Message] | None":
         """The handler of a method, None when it is not of these services."""
         return self._handlers.get(handler_call_details.method)
 
 
-def _method_handler(rpc: Rpc) -> grpc.RpcMethodHandler[bytes, Message]:
-    async def serve(data: bytes, context: grpc.aio.ServicerContext[bytes, Message]) -> Message:
+def _method_handler(rpc: Rpc) -> "grpc.RpcMethodHandler[bytes, Message]":
+    async def serve(data: bytes, context: "grpc.aio.ServicerContext[bytes, Message]") -> Message:
         try:
             return await rpc.answer_bytes(data, context)
         except ApiError as error:

@@ -1,0 +1,1 @@
+"""AdminService, one module a noun; `service.py` puts them together."""
