@@ -78,6 +78,8 @@ class Effects:
     tasks: list[TaskRow] = field(default_factory=list[TaskRow])
     transitions: list[Transition] = field(default_factory=list[Transition])
     commands: list[Command] = field(default_factory=list[Command])
+    adopt: list[Launch] = field(default_factory=list[Launch])
+    """Attempts that were under way before a restart: launch them unless the runtime knows them. Already durable."""
     reads: list[Prepare] = field(default_factory=list[Prepare])
     timers: list[SetTimer] = field(default_factory=list[SetTimer])
     ended: list[str] = field(default_factory=list[str])

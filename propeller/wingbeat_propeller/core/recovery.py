@@ -35,6 +35,7 @@ def rebuild(
     frame.outputs[START] = inputs
     places: dict[tuple[str | None, int], Frame] = {(None, 0): frame}
     indexes: dict[int, dict[str, int]] = {}
+    unstored: dict[int, dict[int, dict[str, bytes]]] = {}
     for row in rows:
         state.next_seq = max(state.next_seq, row.seq + 1)
         found = places.get((row.parent_id, row.parent_attempt or 0))
@@ -47,10 +48,12 @@ def rebuild(
             _restore_final(found, node, row)
         else:
             _restore_active(state, found, node, row, places)
+            if row.inputs is not None:
+                unstored.setdefault(found.number, {})[node] = split_literal_map(row.inputs)
     for restored in list(state.frames.values()):
         _restore_counts(restored)
     for restored in list(state.frames.values()):
-        step.resume(restored)
+        step.resume(restored, unstored.get(restored.number, {}))
     step.drain()
     return step.effects
 

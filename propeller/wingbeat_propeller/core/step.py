@@ -10,7 +10,7 @@ behaviour: failure policies and node phases, retry budgets in `core.retry`.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from wingbeat_propeller.core.bindings import BindingResolutionError, NeedsContentError, evaluate
@@ -70,12 +70,15 @@ class Step:
             if self.state.frames.get(frame.number) is frame:
                 self._reach(frame, node)
 
-    def resume(self, frame: Frame) -> None:
-        """Go on with a frame rebuilt from rows: launch what was under way again, reach what is ready."""
+    def resume(self, frame: Frame, inputs: Mapping[int, dict[str, bytes]]) -> None:
+        """Go on with a frame rebuilt from rows: adopt what was under way, reach what is ready.
+
+        `inputs` are those of nodes under way that are not known to stand in the blob store yet.
+        """
         for node, run in list(frame.runs.items()):
             self._timers(frame, run, node)
             if frame.plan.kinds[node] is NodeKind.TASK:
-                self._launch(frame, run, node, None)
+                self.effects.adopt.append(self._launch(frame, run, node, inputs.get(node)))
         self.work.extend(
             (frame, node)
             for node, pending in enumerate(frame.pending)
@@ -218,7 +221,7 @@ class Step:
         if kind is NodeKind.TASK:
             run.phase = NodePhase.QUEUED
             self._node_row(frame, run, node, inputs=inputs, input_uri=input_uri)
-            self._launch(frame, run, node, inputs)
+            self.effects.commands.append(self._launch(frame, run, node, inputs))
             self._timers(frame, run, node)
         elif kind is NodeKind.WORKFLOW:
             sub_plan = frame.plan.sub_plans[node]
@@ -237,7 +240,7 @@ class Step:
         run.started_at = self.now
         self._succeed(frame, run, START, inputs)
 
-    def _launch(self, frame: Frame, run: NodeRun, node: int, inputs: dict[str, bytes] | None) -> None:
+    def _launch(self, frame: Frame, run: NodeRun, node: int, inputs: dict[str, bytes] | None) -> Launch:
         own = frame.plan.interruptible[node]
         asked = self.state.settings.interruptible
         interruptible = own if own is not None else asked if asked is not None else frame.plan.interruptible_default
@@ -245,18 +248,16 @@ class Step:
         interruptible = interruptible and run.system_failures < self.state.settings.system_retries_max
         task = frame.plan.tasks[node]
         assert task is not None, "the plan of a task node has its task"
-        self.effects.commands.append(
-            Launch(
-                ref=_ref(frame, run, node),
-                name=self._name(run),
-                node_id=run.node_id,
-                task=task,
-                inputs=inputs,
-                data_dir=run.data_dir,
-                output_dir=run.output_dir,
-                timeout_s=frame.plan.timeout_s[node] or None,
-                interruptible=interruptible,
-            )
+        return Launch(
+            ref=_ref(frame, run, node),
+            name=self._name(run),
+            node_id=run.node_id,
+            task=task,
+            inputs=inputs,
+            data_dir=run.data_dir,
+            output_dir=run.output_dir,
+            timeout_s=frame.plan.timeout_s[node] or None,
+            interruptible=interruptible,
         )
 
     def _attempt_failed(
@@ -282,7 +283,7 @@ class Step:
         run.task_started_at = None
         run.task_version = 0
         self._node_row(frame, run, node)
-        self._launch(frame, run, node, None)
+        self.effects.commands.append(self._launch(frame, run, node, None))
 
     def _succeed(
         self,
