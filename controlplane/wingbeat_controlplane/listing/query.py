@@ -136,9 +136,9 @@ def compile_list(
     return ListQuery(" AND ".join(conditions) or "TRUE", order_by, tuple(arguments.values), page)
 
 
-def sort_of(request_sort: common_pb2.Sort, *, present: bool) -> common_pb2.Sort | None:
-    """The request's sort when it names a key."""
-    return request_sort if present and request_sort.key else None
+def sort_of(sort: common_pb2.Sort) -> common_pb2.Sort | None:
+    """A request's `sort_by` when it names a key, else None."""
+    return sort if sort.key else None
 
 
 def _in_scope(column: Column, value: object, arguments: _Arguments) -> str:

@@ -45,7 +45,7 @@ class ProjectRpcs:
             page=page,
             scope={},
             filters=parse_filters(request.filters) or _NOT_ARCHIVED,
-            sort_by=sort_of(request.sort_by, present=request.HasField("sort_by")),
+            sort_by=sort_of(request.sort_by),
             default_order=("identifier",),
         )
         found = await self.projects.list(query)
