@@ -23,7 +23,7 @@ from prometheus_client import Counter, Histogram
 
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.ports import Blobs, LeaseLostError
-from wingbeat_propeller.postgres.journal_columns import BatchColumns, batch_columns
+from wingbeat_propeller.postgres.journal_batch import BatchRecords, batch_records
 from wingbeat_propeller.postgres.outages import is_outage, is_refusal
 from wingbeat_propeller.postgres.queries import load_queries
 
@@ -167,10 +167,10 @@ class JournalLane:
         refusal: Exception | None = None
         with _COMMIT_SECONDS.time():
             try:
-                columns = batch_columns([entry.effects for entry in entries], base=self._blobs.base)
-                await self._store(columns)
-                await self._write(columns)
-                _count(columns)
+                records = batch_records([entry.effects for entry in entries], base=self._blobs.base)
+                await self._store(records)
+                await self._write(records)
+                _count(records)
             except (asyncpg.PostgresError, ValueError, TypeError) as error:
                 if isinstance(error, asyncpg.PostgresError) and not is_refusal(error):
                     raise
@@ -204,22 +204,24 @@ class JournalLane:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _store(self, columns: BatchColumns) -> None:
+    async def _store(self, records: BatchRecords) -> None:
         """Write the blobs the rows will point to, until the store answers. Raises ValueError for a refused URI."""
-        for uri, data in columns.blobs.items():
+        for uri, data in records.blobs.items():
             await self._until_done(lambda uri=uri, data=data: self._blobs.put(uri, data), "error blob not written")
 
-    async def _write(self, columns: BatchColumns) -> None:
+    async def _write(self, records: BatchRecords) -> None:
         """Run the statement until the database answers. Raises LeaseLostError, or PostgresError for refused values."""
         number = self._batch + 1
-        await self._until_done(lambda: self._execute(number, columns), "batch not committed")
+        await self._until_done(lambda: self._execute(number, records), "batch not committed")
         self._batch = number
 
-    async def _execute(self, number: int, columns: BatchColumns) -> None:
+    async def _execute(self, number: int, records: BatchRecords) -> None:
         session = self._session or await self._open()
-        written = await session.commit.fetchval(self._term, self._lane, number, *columns.columns)
+        written = await session.commit.fetchval(
+            self._term, self._lane, number, records.executions, records.nodes, records.tasks, records.transitions
+        )
         if not written and await session.connection.fetchval(_SQL["lane_batch"], self._term, self._lane) is None:
-            raise LeaseLostError(f"term {self._term} has ended; {columns.nodes} node rows are not written")
+            raise LeaseLostError(f"term {self._term} has ended; {len(records.nodes)} node rows are not written")
 
     async def _begin(self) -> None:
         self._batch = (await self._open()).batch
@@ -264,11 +266,11 @@ class JournalLane:
             backoff_s = min(backoff_s * 2, self._options.backoff_s_max)
 
 
-def _count(columns: BatchColumns) -> None:
-    _ROWS_BY_TABLE["executions"].inc(columns.executions)
-    _ROWS_BY_TABLE["node_executions"].inc(columns.nodes)
-    _ROWS_BY_TABLE["task_executions"].inc(columns.tasks)
-    _ROWS_BY_TABLE["transitions"].inc(columns.transitions)
+def _count(records: BatchRecords) -> None:
+    _ROWS_BY_TABLE["executions"].inc(len(records.executions))
+    _ROWS_BY_TABLE["node_executions"].inc(len(records.nodes))
+    _ROWS_BY_TABLE["task_executions"].inc(len(records.tasks))
+    _ROWS_BY_TABLE["transitions"].inc(len(records.transitions))
 
 
 def _value_bytes(effects: Effects) -> int:

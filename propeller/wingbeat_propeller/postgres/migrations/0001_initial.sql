@@ -257,6 +257,80 @@ CREATE TABLE journal_lanes (
     PRIMARY KEY (term, lane)
 ) WITH (fillfactor = 20);
 
+-- Rows as the engine sends them, in arrays, with times in seconds since the epoch. One array of records costs half of
+-- one array a column. A type is never altered, since both releases of an upgrade send it: a new field is a new type.
+CREATE TYPE journal_execution AS (
+    id          bigint,
+    phase       smallint,
+    updated_at  float8,
+    started_at  float8,
+    ended_at    float8,
+    outputs     bytea,
+    outputs_uri text,
+    error       bytea,
+    error_uri   text,
+    error_kind  smallint,
+    error_code  text
+);
+
+CREATE TYPE journal_node AS (
+    execution_id       bigint,
+    node_id            text,
+    seq                integer,
+    spec_node_id       text,
+    parent_id          text,
+    parent_attempt     smallint,
+    node_name          text,
+    kind               smallint,
+    flags              smallint,
+    phase              smallint,
+    attempt            smallint,
+    system_failures    smallint,
+    created_at         float8,
+    updated_at         float8,
+    started_at         float8,
+    attempt_started_at float8,
+    ended_at           float8,
+    inputs             bytea,
+    input_uri          text,
+    outputs            bytea,
+    output_uri         text,
+    deck_uri           text,
+    error              bytea,
+    error_uri          text
+);
+
+CREATE TYPE journal_task AS (
+    execution_id  bigint,
+    node_id       text,
+    attempt       smallint,
+    task_project  text,
+    task_domain   text,
+    task_name     text,
+    task_version  text,
+    task_type     text,
+    name          text,
+    phase         smallint,
+    phase_version integer,
+    created_at    float8,
+    updated_at    float8,
+    started_at    float8,
+    ended_at      float8,
+    input_uri     text,
+    output_uri    text,
+    details       bytea,
+    error         bytea,
+    error_uri     text
+);
+
+CREATE TYPE journal_transition AS (
+    execution_id bigint,
+    node_id      text,
+    attempt      smallint,
+    phase        smallint,
+    at           float8
+);
+
 CREATE TABLE shards (
     shard smallint PRIMARY KEY,
     term  bigint REFERENCES propellers (term) ON DELETE SET NULL

@@ -1,0 +1,120 @@
+"""A batch of effects as the records of the journal's `commit` statement: pure, and cheap, since it runs on the loop.
+
+Of several versions of a row in one batch only the last is written. Where the last says None for a field that None
+leaves as it is, the value of the version before is moved into it, so rows belong to the journal once submitted.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import cast
+
+from wingbeat_propeller.core.effects import Effects
+from wingbeat_propeller.core.rows import ExecutionRow, NodeRow, TaskRow, Transition
+from wingbeat_propeller.postgres.journal_errors import ErrorCells, code_cell
+
+Record = tuple[object, ...]
+
+_get_execution = cast(
+    "Callable[[ExecutionRow], Record]",
+    attrgetter("execution", "phase", "updated_at", "started_at", "ended_at", "outputs", "outputs_uri"),
+)
+_get_node = cast(
+    "Callable[[NodeRow], Record]",
+    attrgetter(
+        *("execution", "node_id", "seq", "spec_node_id", "parent_id", "parent_attempt", "node_name", "kind", "flags"),
+        *("phase", "attempt", "system_failures", "created_at", "updated_at", "started_at", "attempt_started_at"),
+        *("ended_at", "inputs", "input_uri", "outputs", "output_uri", "deck_uri"),
+    ),
+)
+_get_task = cast(
+    "Callable[[TaskRow], Record]",
+    attrgetter(
+        *("execution", "node_id", "attempt", "task_project", "task_domain", "task_name", "task_version", "task_type"),
+        *("name", "phase", "phase_version", "created_at", "updated_at", "started_at", "ended_at"),
+        *("input_uri", "output_uri", "details"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecords:
+    """Rows of one commit, as the types journal_execution, journal_node, journal_task and journal_transition have them,
+    and the blobs, by URI, that must be stored before."""
+
+    executions: Sequence[Record]
+    nodes: Sequence[Record]
+    tasks: Sequence[Record]
+    transitions: Sequence[Transition]
+    blobs: dict[str, bytes]
+
+
+def batch_records(batch: Iterable[Effects], *, base: str) -> BatchRecords:
+    """Records of all rows of `batch`, earlier versions first; `base` is the blob store's URI prefix."""
+    executions: dict[int, ExecutionRow] = {}
+    nodes: dict[tuple[int, str], NodeRow] = {}
+    tasks: dict[tuple[int, str, int], TaskRow] = {}
+    transitions: list[Transition] = []
+    for effects in batch:
+        if (execution := effects.execution_row) is not None:
+            if (earlier := executions.get(execution.execution)) is not None:
+                _carry_execution(earlier, execution)
+            executions[execution.execution] = execution
+        for node in effects.nodes:
+            key = (node.execution, node.node_id)
+            if (stored := nodes.get(key)) is not None:
+                _carry_node(stored, node)
+            nodes[key] = node
+        for task in effects.tasks:
+            attempt = (task.execution, task.node_id, task.attempt)
+            if (before := tasks.get(attempt)) is not None:
+                _carry_task(before, task)
+            tasks[attempt] = task
+        transitions += effects.transitions
+    errors = ErrorCells(base)
+    return BatchRecords(
+        # Sorted: writers of many execution rows lock them in one order and do not wait for each other in a ring.
+        executions=[_execution_record(executions[key], errors) for key in sorted(executions)],
+        nodes=[
+            _get_node(row) + errors.cell(row.failure, row.execution, row.node_id, row.attempt) for row in nodes.values()
+        ],
+        tasks=[
+            _get_task(row) + errors.cell(row.failure, row.execution, row.node_id, row.attempt) for row in tasks.values()
+        ],
+        transitions=transitions,
+        blobs=errors.blobs,
+    )
+
+
+def _execution_record(row: ExecutionRow, errors: ErrorCells) -> Record:
+    kind = None if row.failure is None else int(row.failure.kind)
+    return (*_get_execution(row), *errors.cell(row.failure, row.execution), kind, code_cell(row.failure))
+
+
+def _carry_execution(before: ExecutionRow, row: ExecutionRow) -> None:
+    if row.outputs is None:
+        row.outputs = before.outputs
+    if row.outputs_uri is None:
+        row.outputs_uri = before.outputs_uri
+
+
+def _carry_node(before: NodeRow, row: NodeRow) -> None:
+    if row.inputs is None:
+        row.inputs = before.inputs
+    if row.input_uri is None:
+        row.input_uri = before.input_uri
+    if row.outputs is None:
+        row.outputs = before.outputs
+    if row.output_uri is None:
+        row.output_uri = before.output_uri
+    if row.deck_uri is None:
+        row.deck_uri = before.deck_uri
+
+
+def _carry_task(before: TaskRow, row: TaskRow) -> None:
+    if row.input_uri is None:
+        row.input_uri = before.input_uri
+    if row.output_uri is None:
+        row.output_uri = before.output_uri
+    if row.details is None:
+        row.details = before.details
