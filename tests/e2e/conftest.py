@@ -1,0 +1,44 @@
+"""One running installation for all tests of a worker, and clients for it."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ["FLYTE_SDK_LOGGING_LEVEL"] = "40"  # read when flytekit is imported, below
+
+import pytest
+from tests.e2e.client import FOLDERS, Client
+from tests.e2e.installation import Installation, until
+
+sys.path[:0] = [str(folder) for folder in FOLDERS]
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    """`wingbeat up` on free ports; stopped at the end, and then nothing of it may be left running."""
+    folder = Path(tempfile.mkdtemp(prefix="wb-e2e-"))
+    running = Installation(folder)
+    running.up()
+    try:
+        yield running
+    finally:
+        running.down()
+        until(lambda: not running.leftovers(), timeout_s=10, what=f"an end of {running.leftovers()}")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def client(installation: Installation) -> Iterator[Client]:
+    """Clients of the shared installation."""
+    client = Client(installation.endpoint)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    """A file for tasks to leave lines in."""
+    return tmp_path / "marks"

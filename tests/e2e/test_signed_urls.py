@@ -1,0 +1,148 @@
+"""Upload and download URLs do what they were signed for, and nothing else."""
+
+import base64
+import hashlib
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import grpc
+import httpx
+import pytest
+from flyteidl.service import dataproxy_pb2
+from google.protobuf import duration_pb2
+from tests.e2e.client import DOMAIN, PROJECT, Client
+from tests.e2e.installation import Installation
+
+BODY = b"some bytes\x00\xff" * 1000
+MD5 = hashlib.md5(BODY).digest()
+REFUSED = {400, 401, 403, 404, 405}
+
+
+def upload(client: Client, **fields) -> dataproxy_pb2.CreateUploadLocationResponse:
+    """A place to write to."""
+    return client.data.CreateUploadLocation(
+        dataproxy_pb2.CreateUploadLocationRequest(project=PROJECT, domain=DOMAIN, **fields)
+    )
+
+
+def download(client: Client, native_url: str, **fields) -> str:
+    """A URL to read from."""
+    request = dataproxy_pb2.CreateDownloadLocationRequest(native_url=native_url, **fields)
+    return client.data.CreateDownloadLocation(request).signed_url
+
+
+def altered(url: str, **changes: str) -> str:
+    """The URL with other query parameters."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True)) | changes
+    return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def test_round_trip(client: Client) -> None:
+    """What is written through a signed URL is read back through another, byte by byte."""
+    place = upload(client, content_md5=MD5, filename="a/b.bin")
+    assert place.native_url.endswith(base64.b32encode(MD5).decode() + "/a/b.bin")
+    answer = httpx.put(place.signed_url, content=BODY, headers=dict(place.headers))
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert httpx.get(download(client, place.native_url)).content == BODY
+
+
+def test_upload_without_any_header(client: Client) -> None:
+    """flytekit's file system sends neither length nor digest: a chunked body is taken."""
+    place = upload(client, filename_root="chunked")
+    assert httpx.put(place.signed_url, content=iter([BODY, BODY])).status_code == 200
+    assert httpx.get(download(client, place.native_url)).content == BODY * 2
+
+
+def test_wrong_content(client: Client) -> None:
+    """A body that is not what was announced is refused and leaves nothing behind."""
+    place = upload(client, content_md5=MD5, filename="other.bin")
+    assert httpx.put(place.signed_url, content=b"other", headers=dict(place.headers)).status_code in REFUSED
+    assert httpx.get(download(client, place.native_url)).status_code == 404
+
+
+@pytest.mark.parametrize("parameter", ["signature", "expires", "size_max", "verb"])
+def test_altered(client: Client, parameter: str) -> None:
+    """A URL with any changed condition is refused."""
+    url = upload(client, filename_root="altered").signed_url
+    assert parameter in url
+    changed = altered(url, **{parameter: "9999999999" if parameter != "signature" else "0" * 64})
+    answer = httpx.put(changed, content=BODY)
+    assert answer.status_code in REFUSED
+    assert answer.text
+
+
+def test_other_object_and_method(client: Client) -> None:
+    """The signature of one object opens no other, and a URL to write does not read."""
+    place = upload(client, filename_root="mine", filename="one")
+    assert httpx.put(place.signed_url, content=BODY).status_code == 200
+    assert httpx.put(place.signed_url.replace("/one?", "/two?"), content=BODY).status_code in REFUSED
+    assert httpx.get(place.signed_url).status_code in REFUSED
+    assert httpx.put(download(client, place.native_url), content=BODY).status_code in REFUSED
+
+
+def test_expired(client: Client) -> None:
+    """A URL whose time is over is refused and says so."""
+    place = upload(client, filename_root="late")
+    assert httpx.put(place.signed_url, content=BODY).status_code == 200
+    url = download(client, place.native_url, expires_in=duration_pb2.Duration(nanos=1))
+    answer = httpx.get(url)
+    assert answer.status_code in REFUSED
+    assert "expired" in answer.text
+
+
+def test_too_long(client: Client) -> None:
+    """Nobody gets a URL for more than an hour."""
+    with pytest.raises(grpc.RpcError) as refused:
+        upload(client, filename_root="long", expires_in=duration_pb2.Duration(seconds=3601))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../escape", "a/../../../../escape", "/etc/escape", "a\x00b", "..", "a//../..//b"]
+)
+def test_names_that_climb(client: Client, name: str) -> None:
+    """A name of a file leads nowhere outside of its folder."""
+    for fields in ({"filename_root": name}, {"filename_root": "root", "filename": name}):
+        try:
+            place = upload(client, **fields)
+        except grpc.RpcError as refused:
+            assert refused.code() is grpc.StatusCode.INVALID_ARGUMENT
+        else:
+            assert ".." not in place.native_url.split("/")
+            assert f"/{PROJECT}/{DOMAIN}/" in place.native_url
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "/etc/passwd", "s3://elsewhere/x", "file://{base}/../../etc/passwd", ""]
+)
+def test_native_urls_outside(client: Client, url: str) -> None:
+    """Only objects of the store can be downloaded."""
+    base = upload(client, filename_root="x").native_url.removeprefix("file://").rsplit("/", 3)[0]
+    with pytest.raises(grpc.RpcError) as refused:
+        download(client, url.format(base=base))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_path_tricks(client: Client, installation: Installation) -> None:
+    """No spelling of a path reads a file outside of the store."""
+    place = upload(client, filename_root="tricks")
+    assert httpx.put(place.signed_url, content=BODY).status_code == 200
+    url = urlsplit(download(client, place.native_url))
+    secret = Path("/etc/hostname").read_bytes()
+    for trick in (
+        "/blobs/../../../../../../etc/hostname",
+        "/blobs/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/hostname",
+        "/blobs/..%2f..%2f..%2f..%2f..%2fetc%2fhostname",
+        "/blobs//etc/hostname",
+        "/blobs/%2fetc%2fhostname",
+        "/blobs/" + quote("..\\..\\etc\\hostname"),
+        "/blobs/%00",
+        url.path + "/../../../state.json",
+    ):
+        with httpx.Client(base_url=installation.http_url) as http:
+            request = http.build_request("GET", installation.http_url)
+            request.url = request.url.copy_with(raw_path=f"{trick}?{url.query}".encode())
+            answer = http.send(request)
+        assert answer.status_code in REFUSED, trick
+        assert answer.content != secret
