@@ -81,11 +81,18 @@ class BlobSettings(Section):
     folder: UserPath | None = None
     """Default: `blobs` in the data folder."""
     bucket: str = ""
+    prefix: str = ""
+    """Key prefix of everything in the bucket."""
     endpoint: str = ""
     """URL of the S3 service; empty: Amazon's."""
-    region: str = "us-east-1"
+    public_endpoint: str = ""
+    """The same as clients reach it, when that differs."""
+    region: str = ""
     access_key: str = ""
+    """Empty credentials: the usual AWS chain decides."""
     secret_key: SecretStr = SecretStr("")
+    path_style: bool = False
+    """Bucket in the path instead of the host name, as MinIO and its like want it."""
     signing_key: SecretStr = SecretStr("")
     """Key of the signed URLs of the folder store, the same in every server process; empty: made once and kept in the
     data folder."""
@@ -96,6 +103,8 @@ class PropellerSettings(Section):
 
     count: int = Field(default=1, ge=0, le=64)
     """Engine processes that `wingbeat up` runs."""
+    name: str = ""
+    """Name of an engine process, for people; empty: host and process id."""
     lease_s: float = Field(default=6.0, gt=0)
     """How long a silent engine keeps its executions before others take them."""
     poll_s: float = Field(default=5.0, gt=0)
@@ -110,21 +119,35 @@ class LocalRuntimeSettings(Section):
     """Tasks as processes of this machine."""
 
     capacity: int = Field(default=0, ge=0)
-    """Task processes at once and engine process; 0: four for each CPU."""
+    """Tasks at once and engine process; 0: two for each CPU."""
     path: str = ""
     """Search path for the commands of tasks; empty: the PATH of this process."""
     environments: dict[str, UserPath] = Field(default_factory=dict)
     """Container image to the virtual environment that its tasks run in."""
-    memory_poll_s: float = Field(default=0.5, gt=0)
+    variables: dict[str, str] = Field(default_factory=dict)
+    """Environment variables that every task gets."""
+    kill_grace_s: float = Field(default=5.0, ge=0)
+    """Between the polite and the final signal to an aborted task."""
+    memory_poll_s: float = Field(default=0.25, gt=0)
     """How often the memory of a task with a limit is looked at."""
+
+
+class RegistrySettings(Section):
+    """What may be registered."""
+
+    domains: tuple[str, ...] = Field(default=("development", "staging", "production"), min_length=1)
+    """Every project has these."""
+    node_limit: int = Field(default=100, ge=0)
+    """Most nodes of a workflow; 0: no limit."""
+    resource_limits: dict[str, str] = Field(default_factory=dict)
+    """Most that a task may ask for, as Kubernetes quantities by `cpu`, `gpu`, `memory`, `storage`."""
 
 
 class LaunchSettings(Section):
     """Creation of executions."""
 
-    domains: tuple[str, ...] = ("development", "staging", "production")
-    dedupe_window_s: float = Field(default=10.0, ge=0)
-    """Identical unnamed requests of one connection within this time make one execution."""
+    dedupe_window_s: float = Field(default=3.0, ge=0)
+    """Identical unnamed requests of one connection within this time make one execution; 0: each makes one."""
 
 
 class LoggingSettings(Section):
@@ -153,6 +176,7 @@ class Settings(BaseSettings):
     blobs: BlobSettings = BlobSettings()
     propeller: PropellerSettings = PropellerSettings()
     local_runtime: LocalRuntimeSettings = LocalRuntimeSettings()
+    registry: RegistrySettings = RegistrySettings()
     launch: LaunchSettings = LaunchSettings()
     logging: LoggingSettings = LoggingSettings()
 

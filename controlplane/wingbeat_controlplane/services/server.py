@@ -1,7 +1,7 @@
 """The gRPC server: our rpcs, health and reflection, with limits that real clients live with.
 
 flytekit pings every 30 s even without calls and accepts 32 KiB of metadata; the server permits both. A port that is
-taken is an error and never shared with another server.
+taken is an error and never shared with another server, but for the supervisor's own hold on it.
 """
 
 from collections.abc import Mapping
@@ -29,6 +29,8 @@ class GrpcOptions:
     """Calls beyond these are refused with RESOURCE_EXHAUSTED."""
     min_ping_interval_ms: int = 5_000
     """Clients that ping more often than this are sent away."""
+    reuse_port: bool = False
+    """For a process whose supervisor holds the port open for it, bound with SO_REUSEPORT, between its restarts."""
 
 
 class _Health(Protocol):
@@ -49,7 +51,7 @@ class GrpcServer:
                 ("grpc.max_metadata_size", options.max_metadata_bytes),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", options.min_ping_interval_ms),
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(options.reuse_port)),
             ),
             maximum_concurrent_rpcs=options.max_concurrent_rpcs,
         )

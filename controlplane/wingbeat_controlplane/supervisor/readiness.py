@@ -8,6 +8,11 @@ import os
 VARIABLE = "WINGBEAT_READY_FD"
 
 
+def is_supervised() -> bool:
+    """Whether a supervisor waits for `notify_ready`."""
+    return VARIABLE in os.environ
+
+
 def notify_ready() -> None:
     """Say `ready`, once; later calls do nothing."""
     number = os.environ.pop(VARIABLE, "")

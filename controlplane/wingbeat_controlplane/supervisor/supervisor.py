@@ -25,7 +25,6 @@ from wingbeat_controlplane.supervisor.ports import HeldPort, hold_port
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 from wingbeat_propeller.postgres.migrate import MigrationError, migrate
 
-_DATABASE = "wingbeat"
 _POSTGRES = "postgres"
 _SELF = "supervisor"
 _READY_POLL_S = 0.01
@@ -63,7 +62,7 @@ class Supervisor:
         self._postgres = (
             None
             if options.database_url
-            else EmbeddedPostgres(folder.postgres, settings=dict(options.postgres_settings))
+            else EmbeddedPostgres(folder.postgres, settings={"log_checkpoints": "off", **options.postgres_settings})
         )
         self._ports: list[HeldPort] = []
         self._roles: list[ChildKeeper] = []
@@ -115,7 +114,7 @@ class Supervisor:
         try:
             if self._postgres is not None:
                 await self._start_postgres(group, self._postgres)
-            await _migrate(self._options.database_url or self._require_postgres().dsn(_DATABASE))
+            await _migrate(self._options.database_url or self._require_postgres().dsn())
             for keeper in self._roles:
                 await keeper.ready.wait()
         except (RuntimeError, OSError) as error:
@@ -145,7 +144,6 @@ class Supervisor:
         while keeper.identity is None or not postgres.is_ready():  # noqa: ASYNC110  (its pid file tells, nothing else)
             await asyncio.sleep(_READY_POLL_S)
         keeper.ready.set()
-        await _create_database(postgres)
 
     def _start_roles(self, group: asyncio.TaskGroup) -> None:
         options = self._options
@@ -153,7 +151,7 @@ class Supervisor:
             **options.environment,
             "WINGBEAT_SERVER__GRPC_PORT": str(self._ports[0].number),
             "WINGBEAT_SERVER__HTTP_PORT": str(self._ports[1].number),
-            "WINGBEAT_DATABASE__URL": options.database_url or self._require_postgres().dsn(_DATABASE),
+            "WINGBEAT_DATABASE__URL": options.database_url or self._require_postgres().dsn(),
         }
         self._add_role(group, "server", "server", common)
         for number in range(options.propellers):
@@ -234,15 +232,6 @@ def end_leftovers(folder: DataFolder) -> None:
             process.send(signal.SIGKILL)
             process.wait(_LEFTOVER_WAIT_S)
     folder.remove_state()
-
-
-async def _create_database(postgres: EmbeddedPostgres) -> None:
-    connection = await asyncpg.connect(postgres.dsn())
-    try:
-        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", _DATABASE):
-            await connection.execute(f"CREATE DATABASE {_DATABASE} STRATEGY FILE_COPY")
-    finally:
-        await connection.close()
 
 
 async def _migrate(dsn: str) -> None:

@@ -1,0 +1,145 @@
+"""`wingbeat up`: start an installation on this machine and stay with it, or leave it in the background."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wingbeat_controlplane.cli.description import describe
+from wingbeat_controlplane.cli.output import console, fail, flags_of, settings_or_fail
+from wingbeat_controlplane.settings import LoadedSettings, environment_of
+from wingbeat_controlplane.supervisor.data_folder import DataFolder, DataFolderError, State
+
+_READY = b"\0"
+
+
+def up(
+    data_dir: Annotated[str | None, typer.Option(help="Folder of everything Wingbeat keeps. [~/.wingbeat]")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC port; 0: any free one. [8089]")] = None,
+    http_port: Annotated[int | None, typer.Option(help="HTTP port; 0: any free one. [8088]")] = None,
+    database_url: Annotated[
+        str | None, typer.Option(help="A PostgreSQL server of yours instead of the private one.")
+    ] = None,
+    propellers: Annotated[int | None, typer.Option(help="Engine processes. [1]")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Go on in the background once ready.")] = False,
+    config: Annotated[str | None, typer.Option(help="Settings file. [wingbeat.toml in the data folder]")] = None,
+) -> None:
+    """Start Wingbeat on this machine: database, server and engine. Ctrl-C stops it, work goes on at the next start."""
+    flags = flags_of(
+        data_dir=str(Path(data_dir).expanduser().absolute()) if data_dir else None,
+        server__grpc_port=grpc_port,
+        server__http_port=http_port,
+        database__url=database_url,
+        propeller__count=propellers,
+    )
+    loaded = settings_or_fail(flags, config)
+    environment = environment_of(flags) | {"WINGBEAT_DATA_DIR": str(loaded.settings.data_dir)}
+    if loaded.file is not None:
+        environment["WINGBEAT_CONFIG"] = str(loaded.file.absolute())
+    if detach:
+        _detach(loaded, environment)
+    else:
+        _supervise(loaded, environment, lambda: None)
+
+
+def _supervise(loaded: LoadedSettings, environment: dict[str, str], on_ready: Callable[[], None]) -> None:
+    from wingbeat import __version__
+    from wingbeat_controlplane.logging import LoggingOptions, choose_format, configure_logging
+    from wingbeat_controlplane.supervisor.child_keeper import ChildFailedError
+    from wingbeat_controlplane.supervisor.embedded_postgres import PostgresStartError
+    from wingbeat_controlplane.supervisor.log_sink import LogSink
+    from wingbeat_controlplane.supervisor.ports import PortError
+    from wingbeat_controlplane.supervisor.supervisor import DatabaseError, Supervisor, SupervisorOptions
+
+    settings = loaded.settings
+    folder = DataFolder(settings.data_dir)
+    try:
+        folder.create()
+        folder.lock()
+    except DataFolderError as error:
+        fail(str(error))
+    log_format = choose_format(settings.logging.format, sys.stdout)
+    sink = LogSink(folder.logs, log_format, sys.stdout)
+    configure_logging(LoggingOptions("supervisor", settings.logging.level), lambda line: sink.write("supervisor", line))
+    options = SupervisorOptions(
+        version=__version__,
+        host=settings.server.host,
+        grpc_port=settings.server.grpc_port,
+        http_port=settings.server.http_port,
+        propellers=settings.propeller.count,
+        environment={**os.environ, **environment, "WINGBEAT_LOGGING__FORMAT": "json"},
+        database_url=settings.database.url.get_secret_value(),
+        postgres_settings=settings.database.embedded,
+    )
+
+    def tell(state: State) -> None:
+        if log_format == "console":
+            console.print(describe(state, folder))
+        on_ready()
+
+    async def run() -> None:
+        supervisor = Supervisor(folder, options, sink)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
+        await supervisor.run(tell)
+
+    failure: str | None = None
+    try:
+        asyncio.run(run())
+    except (PortError, PostgresStartError, DatabaseError, ChildFailedError) as error:
+        failure = str(error)
+    finally:
+        sink.close()
+        folder.unlock()
+    if failure is not None:
+        fail(failure)
+
+
+def _detach(loaded: LoadedSettings, environment: dict[str, str]) -> None:
+    """Go on in a process of its own session; the one that was typed waits for it to be ready, or to say why not.
+
+    The error output of the new process is a pipe to the old one: a zero byte in it means ready, text without one is
+    the failure.
+    """
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ours)
+        os.setsid()
+        _redirect(theirs)
+        _supervise(loaded, environment, _let_go)
+        return
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as pipe:
+        said = pipe.read()
+    if not said.endswith(_READY):
+        _, status = os.waitpid(pid, 0)
+        sys.stderr.write(said.decode(errors="replace"))
+        raise typer.Exit(os.waitstatus_to_exitcode(status) or 1)
+    folder = DataFolder(loaded.settings.data_dir)
+    state = folder.read_state()
+    if state is None:
+        fail("Wingbeat was ready, but has been stopped since")
+    console.print(describe(state, folder))
+
+
+def _redirect(errors: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1):
+        os.dup2(nothing, number)
+    os.dup2(errors, 2)
+    os.close(nothing)
+    os.close(errors)
+
+
+def _let_go() -> None:
+    """Ready: tell the process that waits, and keep no hold on its terminal."""
+    os.write(2, _READY)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
