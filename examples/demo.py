@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +175,7 @@ def show_where_to_look(running: Running, remote: FlyteRemote, executions: list[F
         table.add_row(f"[bold]{name}[/]", escape(value))
     console.print()
     console.print(Panel(table, title="Where to look further", expand=False))
-    shown = f"at {datetime.now(UTC):%H:%M:%S} UTC"
-    console.print(f"[green]✔[/] {len(executions)} executions ended as they should ({shown}).")
+    console.print(f"[green]✔[/] {len(executions)} executions ended as they should.")
 
 
 def _shown(path: Path) -> str:

@@ -99,26 +99,23 @@ def test_too_long(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../../escape", "a/../../../../escape", "/etc/escape", "a\x00b", "..", "a//../..//b"]
+    "name", ["../../../escape", "a/../../../../escape", "/etc/escape", "a\x00b", "..", "a//../..//b", "."]
 )
 def test_names_that_climb(client: Client, name: str) -> None:
-    """A name of a file leads nowhere outside of its folder."""
+    """A name of a file that is no plain path below its folder is refused."""
     for fields in ({"filename_root": name}, {"filename_root": "root", "filename": name}):
-        try:
-            place = upload(client, **fields)
-        except grpc.RpcError as refused:
-            assert refused.code() is grpc.StatusCode.INVALID_ARGUMENT
-        else:
-            assert ".." not in place.native_url.split("/")
-            assert f"/{PROJECT}/{DOMAIN}/" in place.native_url
+        with pytest.raises(grpc.RpcError) as refused:
+            upload(client, **fields)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert refused.value.details()
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "/etc/passwd", "s3://elsewhere/x", "file://{base}/../../etc/passwd", ""]
+    "url", ["file:///etc/passwd", "/etc/passwd", "s3://elsewhere/x", "{base}/../../etc/passwd", ""]
 )
 def test_native_urls_outside(client: Client, url: str) -> None:
     """Only objects of the store can be downloaded."""
-    base = upload(client, filename_root="x").native_url.removeprefix("file://").rsplit("/", 3)[0]
+    base = upload(client, filename_root="x").native_url.rsplit("/", 3)[0]
     with pytest.raises(grpc.RpcError) as refused:
         download(client, url.format(base=base))
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
