@@ -41,6 +41,8 @@ class Launch:
     name: str
     node_id: str
     task: TaskSpec
+    previous_name: str | None
+    """Name of the attempt before, whose checkpoint this one may read."""
     inputs: dict[str, bytes] | None
     data_dir: str
     output_dir: str

@@ -253,6 +253,7 @@ class Step:
             name=self._name(run),
             node_id=run.node_id,
             task=task,
+            previous_name=generated_name(self.state.name, run.node_id, run.attempt - 1) if run.attempt else None,
             inputs=inputs,
             data_dir=run.data_dir,
             output_dir=run.output_dir,

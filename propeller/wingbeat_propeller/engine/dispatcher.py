@@ -1,0 +1,286 @@
+"""From durable launches to attempts under way, and from the runtime's events back to the core.
+
+Launches wait in the fair queue until the runtime has room. Starting one may write blobs, so several are started at
+once; requests that need no files go to the runtime as one batch. An abort meets its attempt wherever it is: in the
+queue, while it starts, or in the runtime. Called on one event loop; nothing here survives a crash, the rows do.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from flyteidl.admin import task_execution_pb2
+from flyteidl.core import execution_pb2
+from prometheus_client import Counter, Gauge
+
+from wingbeat_propeller.core.effects import Launch
+from wingbeat_propeller.core.events import Event, TaskFailed, TaskStarted, TaskSucceeded
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.values import MalformedLiteralMapError, split_literal_map
+from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
+from wingbeat_propeller.engine.fair_queue import FairQueue
+from wingbeat_propeller.engine.live import LiveExecution, Tenant
+from wingbeat_propeller.engine.outcomes import collect
+from wingbeat_propeller.engine.requests import build_context, load_inputs, write_files
+from wingbeat_propeller.ports import (
+    BadTaskError,
+    BlobNotFoundError,
+    Blobs,
+    Ended,
+    InstantRequest,
+    LogLink,
+    Runtime,
+    RuntimeEvent,
+    RuntimeRequest,
+    Started,
+    TaskPlugin,
+)
+from wingbeat_propeller.tasks.registry import TaskPlugins
+
+_log = structlog.get_logger(__name__)
+_QUEUED = Gauge("wingbeat_queued_attempts", "Attempts waiting for the runtime to have room")
+_UNDER_WAY = Gauge("wingbeat_attempts_under_way", "Attempts starting or running")
+_LAUNCHED = Counter("wingbeat_launched_attempts", "Attempts handed to the runtime")
+
+STARTING_MAX = 64
+"""Attempts whose files are written at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    live: LiveExecution
+    launch: Launch
+
+
+class Dispatcher:
+    """Owner of every attempt that is durable and has not ended."""
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        plugins: TaskPlugins,
+        blobs: Blobs,
+        raw_output_prefix: str,
+        apply: Callable[[LiveExecution, Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._runtime = runtime
+        self._plugins = plugins
+        self._blobs = blobs
+        self._raw_output_prefix = raw_output_prefix
+        self._apply = apply
+        self._clock = clock
+        self._queue: FairQueue[Tenant, str, _Attempt] = FairQueue()
+        self._under_way: dict[str, _Attempt] = {}
+        self._to_abort: list[str] = []
+        self._to_forget: list[str] = []
+        self._work = asyncio.Event()
+        self._starting = asyncio.Semaphore(STARTING_MAX)
+        self._tasks: asyncio.TaskGroup | None = None
+        runtime.subscribe(self._on_events)
+
+    @property
+    def queued(self) -> int:
+        """Attempts waiting for room."""
+        return len(self._queue)
+
+    def launch(self, live: LiveExecution, launch: Launch) -> None:
+        """Queue a durable launch; a name already here is ignored."""
+        if launch.name in live.names:
+            return
+        live.names.add(launch.name)
+        self._queue.push(live.tenant, launch.name, _Attempt(live, launch))
+        self._work.set()
+
+    def abort(self, live: LiveExecution, name: str) -> None:
+        """Stop an attempt; its runtime record goes too."""
+        live.names.discard(name)
+        if self._queue.cancel(name):
+            return
+        self._under_way.pop(name, None)
+        self._to_abort.append(name)
+        self._work.set()
+
+    def forget(self, names: Sequence[str]) -> None:
+        """The ends of these attempts are durable."""
+        self._to_forget.extend(names)
+        self._work.set()
+
+    async def adopt(self, attempts: Sequence[tuple[LiveExecution, Launch]]) -> None:
+        """Take up attempts that may have been under way before a restart: ask the runtime, launch what it lost."""
+        for live, launch in attempts:
+            live.names.add(launch.name)
+            self._under_way[launch.name] = _Attempt(live, launch)
+        known = set(await self._runtime.adopt([launch.name for _, launch in attempts]))
+        for live, launch in attempts:
+            if launch.name not in known and self._under_way.pop(launch.name, None) is not None:
+                live.names.discard(launch.name)
+                self.launch(live, launch)
+        self._work.set()
+
+    def drop(self, live: LiveExecution) -> None:
+        """The execution has ended or moved to another process: forget it here, leave the runtime alone."""
+        for name in live.names:
+            if not self._queue.cancel(name):
+                self._under_way.pop(name, None)
+        live.names.clear()
+
+    async def run(self) -> None:
+        """Dispatch until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                while True:
+                    await self._work.wait()
+                    self._work.clear()
+                    await self._pass_on_ends()
+                    await self._start_ready(tasks)
+                    _QUEUED.set(len(self._queue))
+                    _UNDER_WAY.set(len(self._under_way))
+            finally:
+                self._tasks = None
+
+    async def _pass_on_ends(self) -> None:
+        aborts, self._to_abort = self._to_abort, []
+        ended, self._to_forget = self._to_forget, []
+        if aborts:
+            await self._runtime.abort(aborts)
+            await self._runtime.forget(aborts)
+        if ended:
+            await self._runtime.forget(ended)
+
+    async def _start_ready(self, tasks: asyncio.TaskGroup) -> None:
+        room = self._runtime.capacity - len(self._under_way)
+        batch: list[RuntimeRequest] = []
+        while room > 0 and len(self._queue):
+            attempt = self._queue.pop()
+            if attempt is None:
+                break  # every waiting tenant is at its limit
+            room -= 1
+            self._under_way[attempt.launch.name] = attempt
+            launch = attempt.launch
+            plugin = self._plugins.for_type(launch.task.type)
+            if launch.inputs is None and plugin.needs_inputs(launch.task.template):
+                request = None
+            else:
+                request = self._build(attempt, plugin, launch.inputs)
+                if request is None:
+                    continue
+            if isinstance(request, InstantRequest):
+                batch.append(request)
+            else:
+                await self._starting.acquire()
+                tasks.create_task(self._start(attempt, plugin, request), name=f"start {launch.name}")
+        if batch:
+            _LAUNCHED.inc(len(batch))
+            await self._runtime.launch(batch)
+
+    def _build(
+        self, attempt: _Attempt, plugin: TaskPlugin, inputs: Mapping[str, bytes] | None
+    ) -> RuntimeRequest | None:
+        """The plugin's request; None when it has none to give, and then the attempt has failed."""
+        launch = attempt.launch
+        try:
+            context = build_context(attempt.live, launch, self._raw_output_prefix)
+            return plugin.build(launch.task.template, inputs, context)
+        except BadTaskError as error:
+            self._failed(attempt, error.failure)
+        except Exception as error:  # noqa: BLE001 - a plugin's own error must not stop the engine
+            _log.exception("a task cannot be built", task=launch.task.name, attempt=launch.name)
+            text = f"the task cannot be built: {type(error).__name__}: {error}"
+            self._failed(attempt, Failure(ErrorKind.SYSTEM, "FailedToBuildResource", text))
+        return None
+
+    async def _start(self, attempt: _Attempt, plugin: TaskPlugin, request: RuntimeRequest | None) -> None:
+        """Write the files of an attempt and hand it over; `request` None: its inputs must be loaded first."""
+        launch = attempt.launch
+        try:
+            if request is None:
+                request = self._build(attempt, plugin, await load_inputs(self._blobs, launch))
+                if request is None:
+                    return
+            await write_files(self._blobs, launch)
+        except BlobStoreFailedError as error:
+            self._failed(attempt, error.failure())
+        except (BlobNotFoundError, MalformedLiteralMapError) as error:
+            text = f"the inputs of the task cannot be read: {error}"
+            self._failed(attempt, Failure(ErrorKind.SYSTEM, "BindingResolutionFailure", text))
+        else:
+            if self._under_way.get(launch.name) is attempt:
+                _LAUNCHED.inc()
+                await self._runtime.launch([request])
+                if self._under_way.get(launch.name) is not attempt and launch.name not in attempt.live.names:
+                    # Aborted while it was handed over: the abort may have come before the launch.
+                    self._to_abort.append(launch.name)
+                    self._work.set()
+        finally:
+            self._starting.release()
+
+    def _on_events(self, events: Sequence[RuntimeEvent]) -> None:
+        for event in events:
+            attempt = self._under_way.get(event.name)
+            if attempt is None:
+                continue  # aborted, moved away, or told before
+            if isinstance(event, Started):
+                self._send(attempt, self._started(attempt, event))
+            elif event.failure is not None or event.outputs is not None or self._tasks is None:
+                self._finish(attempt, self._judged(attempt, event))
+            else:
+                self._tasks.create_task(self._collect(attempt, event), name=f"collect {event.name}")
+
+    def _started(self, attempt: _Attempt, event: Started) -> TaskStarted:
+        details = _details(attempt.launch.name, event.logs, event.reason)
+        return TaskStarted(self._clock(), attempt.launch.ref, event.at, details)
+
+    def _judged(self, attempt: _Attempt, event: Ended) -> Event:
+        now = self._clock()
+        ref = attempt.launch.ref
+        details = _details(attempt.launch.name, event.logs)
+        failure = event.failure
+        if failure is None:
+            try:
+                return TaskSucceeded(now, ref, event.at, dict(split_literal_map(event.outputs or b"")), details=details)
+            except MalformedLiteralMapError as error:
+                failure = Failure(ErrorKind.SYSTEM, "OutputsNotReadable", f"malformed outputs: {error}", retryable=True)
+        return TaskFailed(now, ref, event.at, failure, details)
+
+    async def _collect(self, attempt: _Attempt, event: Ended) -> None:
+        launch = attempt.launch
+        outcome = await collect(self._blobs, launch.task, launch.output_dir)
+        if self._under_way.get(launch.name) is not attempt:
+            return
+        details = _details(launch.name, event.logs)
+        if isinstance(outcome, Failure):
+            self._finish(attempt, TaskFailed(self._clock(), launch.ref, event.at, outcome, details))
+        else:
+            result = TaskSucceeded(
+                self._clock(), launch.ref, event.at, outcome.outputs, deck_uri=outcome.deck_uri, details=details
+            )
+            self._finish(attempt, result)
+
+    def _failed(self, attempt: _Attempt, failure: Failure) -> None:
+        if self._under_way.get(attempt.launch.name) is attempt:
+            self._finish(attempt, TaskFailed(self._clock(), attempt.launch.ref, self._clock(), failure))
+
+    def _finish(self, attempt: _Attempt, event: Event) -> None:
+        self._under_way.pop(attempt.launch.name, None)
+        attempt.live.names.discard(attempt.launch.name)
+        self._work.set()
+        self._send(attempt, event)
+
+    def _send(self, attempt: _Attempt, event: Event) -> None:
+        self._apply(attempt.live, event)
+
+
+def _details(name: str, logs: Sequence[LogLink], reason: str = "") -> bytes | None:
+    """Serialized TaskExecutionClosure with what only the runtime knows; None when there is nothing to say."""
+    if not logs and not reason:
+        return None
+    closure = task_execution_pb2.TaskExecutionClosure(reason=reason, event_version=1)
+    closure.logs.extend(
+        execution_pb2.TaskLog(name=log.name, uri=log.uri, message_format=execution_pb2.TaskLog.UNKNOWN) for log in logs
+    )
+    closure.metadata.generated_name = name
+    return closure.SerializeToString()

@@ -1,0 +1,293 @@
+"""The engine: one process that drives every execution of the shards it owns.
+
+It takes executions up (`intake`), feeds events to the pure core (`apply`), submits the returned rows to the journal and
+carries out commands once those are durable (`dispatcher`). Everything runs on one event loop, so a step is atomic; a
+fault in one execution fails that execution and nothing else. When the lease is lost, `run` raises LeaseLostError and
+the process ends: what was not committed never happened, and the next owner rebuilds from the rows.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from wingbeat_propeller.core.effects import Abort, Effects, Launch, Prepare, SetTimer
+from wingbeat_propeller.core.events import (
+    AbortRequested,
+    Event,
+    Prepared,
+    PrepareFailed,
+    Quarantine,
+    TimerFired,
+    TimerKind,
+)
+from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.core.rows import ExecutionRow, Transition
+from wingbeat_propeller.core.state import Settings
+from wingbeat_propeller.core.step import step
+from wingbeat_propeller.engine.dispatcher import Dispatcher
+from wingbeat_propeller.engine.intake import Intake, IntakeOptions
+from wingbeat_propeller.engine.lease_keeper import LeaseKeeper
+from wingbeat_propeller.engine.live import AttemptKey, LiveExecution, LiveExecutions
+from wingbeat_propeller.engine.plans import PlanCache
+from wingbeat_propeller.engine.preparation import PreparationFailedError, prepare
+from wingbeat_propeller.engine.timer_wheel import TimerWheel
+from wingbeat_propeller.ports import Blobs, ExecutionStore, Journal, Leases, Runtime
+from wingbeat_propeller.tasks.registry import TaskPlugins
+
+_log = structlog.get_logger(__name__)
+_STEPS = Counter("wingbeat_steps", "Events applied to executions", ["event"])
+_LIVE = Gauge("wingbeat_live_executions", "Executions in memory")
+_ENDED = Counter("wingbeat_ended_executions", "Executions ended", ["phase"])
+_COMMIT_LATENCY = Histogram(
+    "wingbeat_transition_seconds",
+    "From an event to its rows being durable",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+
+PREPARING_MAX = 16
+"""Preparations with large values at once; each may hold a whole LiteralMap in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """`name` is shown to people. Times in seconds."""
+
+    name: str
+    lease_s: float = 6.0
+    poll_s: float = 2.0
+    """How often to look for work whose notification was lost."""
+    live_max: int = 20_000
+    """Executions in memory; more wait in the database."""
+    backlog_max: int = 5_000
+    """Effects waiting for the journal above which no new execution is taken up."""
+    system_retries_max: int = 3
+
+
+class Engine:
+    """See the module. Build one per term: `journal` makes the journal once the term is known."""
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        *,
+        leases: Leases,
+        journal: Callable[[int, Callable[[Effects, Exception], None]], Journal],
+        store: ExecutionStore,
+        blobs: Blobs,
+        runtime: Runtime,
+        plugins: TaskPlugins,
+        clock: Callable[[], float] = time.time,
+        on_durable: Callable[[float], None] | None = None,
+    ) -> None:
+        self._options = options
+        self._leases = leases
+        self._make_journal = journal
+        self._store = store
+        self._blobs = blobs
+        self._runtime = runtime
+        self._clock = clock
+        self._on_durable = on_durable
+        """Called with the seconds each batch of effects took to become durable; for measurements."""
+        self._settings = Settings(
+            base_uri=f"{blobs.base}/metadata/propeller", system_retries_max=options.system_retries_max
+        )
+        self.live = LiveExecutions()
+        self._dispatcher = Dispatcher(
+            runtime=runtime,
+            plugins=plugins,
+            blobs=blobs,
+            raw_output_prefix=f"{blobs.base}/data",
+            apply=self.apply,
+            clock=clock,
+        )
+        self._timers: TimerWheel[tuple[AttemptKey, int]] = TimerWheel(self._on_timers, clock)
+        self._preparing = asyncio.Semaphore(PREPARING_MAX)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._journal: Journal | None = None
+
+    async def run(self) -> None:
+        """Drive executions until cancelled; a cancel makes durable what was decided and gives the shards up.
+
+        Raises LeaseLostError (in an ExceptionGroup) when another process may own the shards.
+        """
+        options = self._options
+        intake = Intake(
+            IntakeOptions(poll_s=options.poll_s, live_max=options.live_max, backlog_max=options.backlog_max),
+            store=self._store,
+            live=self.live,
+            plans=PlanCache(self._store.workflow_closure),
+            settings=self._settings,
+            sink=self,
+            clock=self._clock,
+        )
+        term = await self._leases.join(options.name, options.lease_s)
+        keeper = LeaseKeeper(
+            self._leases, term=term, lease_s=options.lease_s, acquired=intake.acquired, release=intake.released
+        )
+        journal = self._journal = self._make_journal(term, self._rejected)
+
+        def wake(reason: str) -> None:
+            if reason == "shards":
+                keeper.wake()
+            else:
+                intake.wake(reason)
+
+        _log.info("engine started", name=options.name, term=term)
+        writer = asyncio.create_task(journal.run(), name="journal")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(_follow(writer), name="follow journal")
+                tasks.create_task(self._runtime.run(), name="runtime")
+                tasks.create_task(self._dispatcher.run(), name="dispatcher")
+                tasks.create_task(self._timers.run(), name="timers")
+                tasks.create_task(intake.run(), name="intake")
+                tasks.create_task(self._store.listen(wake), name="listen")
+                tasks.create_task(keeper.run(), name="lease keeper")
+        finally:
+            self._tasks = None
+            writer.cancel()
+            await asyncio.wait([writer])
+            await self._leases.leave(term)
+            _log.info("engine stopped", name=options.name, term=term)
+
+    # ---- what intake, dispatcher and timers call ----
+
+    def apply(self, live: LiveExecution, event: Event) -> None:
+        """One step of one execution. An error of the core's own fails the execution, never the engine."""
+        try:
+            effects = step(live.state, event)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong inside one execution stays there
+            _log.exception("execution quarantined", execution=live.state.name, event_type=type(event).__name__)
+            text = f"the engine cannot drive this execution: {type(error).__name__}: {error}"
+            self._give_up(live, text)
+            return
+        _STEPS.labels(type(event).__name__).inc()
+        self.perform(live, effects)
+
+    def perform(self, live: LiveExecution, effects: Effects) -> None:
+        """Carry out what a step asked for, in its order: reads and timers now, commands once the rows are durable."""
+        for request in effects.reads:
+            self._prepare(live, request)
+        for timer in effects.timers:
+            self._set_timer(live, timer)
+        if effects.writes:
+            began = time.perf_counter()
+            self.journal.submit(effects, lambda done: self._committed(live, done, began))
+        else:
+            self._command(live, effects)
+
+    async def adopt(self, attempts: Sequence[tuple[LiveExecution, Launch]]) -> None:
+        """Attempts under way before a restart."""
+        await self._dispatcher.adopt(attempts)
+
+    def drop(self, live: LiveExecution) -> None:
+        """The execution belongs to another process from now on."""
+        self._dispatcher.drop(live)
+        self.live.remove(live)
+
+    @property
+    def queued(self) -> int:
+        """Attempts waiting for the runtime."""
+        return self._dispatcher.queued
+
+    # ---- after the commit ----
+
+    def _committed(self, live: LiveExecution, effects: Effects, began: float) -> None:
+        took = time.perf_counter() - began
+        _COMMIT_LATENCY.observe(took)
+        if self._on_durable is not None:
+            self._on_durable(took)
+        self.live.undurable.discard(live.state.key)
+        if self.live.get(live.state.key) is live:
+            self._command(live, effects)
+
+    def _command(self, live: LiveExecution, effects: Effects) -> None:
+        for command in effects.commands:
+            if isinstance(command, Launch):
+                self._dispatcher.launch(live, command)
+            else:
+                self._abort(live, command)
+        if effects.ended:
+            self._dispatcher.forget(effects.ended)
+        row = effects.execution_row
+        if row is not None and row.ended_at is not None:
+            _ENDED.labels(ExecutionPhase(row.phase).name).inc()
+            self._dispatcher.drop(live)
+            self.live.remove(live)
+            _LIVE.set(len(self.live))
+
+    def _abort(self, live: LiveExecution, command: Abort) -> None:
+        self._dispatcher.abort(live, command.name)
+
+    def _rejected(self, effects: Effects, error: Exception) -> None:
+        """The database refuses these rows for their own sake: the execution ends with that reason."""
+        live = self.live.get(effects.execution)
+        _log.error("rows refused, execution fails", execution=effects.execution, error=str(error))
+        if live is not None:
+            self._give_up(live, f"the database refuses to store the execution's progress: {error}")
+
+    def _give_up(self, live: LiveExecution, reason: str) -> None:
+        state = live.state
+        failure = Failure(ErrorKind.SYSTEM, "EngineFault", reason)
+        now = self._clock()
+        try:
+            effects = step(state, Quarantine(now, failure))
+        except Exception:  # noqa: BLE001 - the state itself is broken: write the one row that must be written
+            _log.exception("quarantine fell back to the execution's row", execution=state.name)
+            effects = Effects(state.key)
+        if effects.execution_row is None:
+            state.ended = True
+            effects = Effects(state.key)
+            effects.execution_row = ExecutionRow(
+                state.key, ExecutionPhase.FAILED, now, state.started_at, ended_at=now, failure=failure
+            )
+            effects.transitions.append(Transition(state.key, None, 0, ExecutionPhase.FAILED, now))
+        self.perform(live, effects)
+
+    # ---- reads and timers ----
+
+    def _prepare(self, live: LiveExecution, request: Prepare) -> None:
+        assert self._tasks is not None, "steps happen while the engine runs"
+        self._tasks.create_task(self._run_preparation(live, request), name="prepare")
+
+    async def _run_preparation(self, live: LiveExecution, request: Prepare) -> None:
+        async with self._preparing:
+            try:
+                values = await prepare(self._blobs, request)
+            except PreparationFailedError as error:
+                event: Event = PrepareFailed(self._clock(), request.ref, error.failure)
+            else:
+                event = Prepared(self._clock(), request.ref, values)
+        if self.live.get(live.state.key) is live:
+            self.apply(live, event)
+
+    def _set_timer(self, live: LiveExecution, timer: SetTimer) -> None:
+        self._timers.set((AttemptKey(live.state.key, timer.ref), timer.kind), timer.at)
+
+    def _on_timers(self, due: Sequence[tuple[AttemptKey, int]]) -> None:
+        for key, kind in due:
+            live = self.live.get(ExecutionKey(key.execution))
+            if live is not None:
+                self.apply(live, TimerFired(self._clock(), key.ref, TimerKind(kind)))
+
+    @property
+    def journal(self) -> Journal:
+        """Where rows go; exists while the engine runs."""
+        assert self._journal is not None, "the engine runs"
+        return self._journal
+
+    def abort(self, live: LiveExecution, cause: str) -> None:
+        """Somebody asked to terminate the execution."""
+        self.apply(live, AbortRequested(self._clock(), cause))
+
+
+async def _follow(task: "asyncio.Task[None]") -> None:
+    """End with the journal's error, so that the engine stops when it can no longer write."""
+    await asyncio.shield(task)

@@ -1,0 +1,257 @@
+"""Taking executions up: new ones as they are launched, and those of shards that come from another process.
+
+Notifications only wake; the database says what there is. A slow poll covers lost notifications. When the journal or
+memory is full, executions wait in the database.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+from flyteidl.admin import matchable_resource_pb2
+
+from wingbeat_propeller.compiler.plan import MalformedClosureError
+from wingbeat_propeller.core.effects import Effects, Launch
+from wingbeat_propeller.core.events import Begin, Event
+from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.core.plan import Plan
+from wingbeat_propeller.core.recovery import rebuild
+from wingbeat_propeller.core.rows import ExecutionRecord, ExecutionRow, Transition
+from wingbeat_propeller.core.state import ExecutionState, Settings
+from wingbeat_propeller.core.values import Ref, Value, split_literal_map
+from wingbeat_propeller.engine.live import LiveExecution, LiveExecutions
+from wingbeat_propeller.engine.plans import PlanCache
+from wingbeat_propeller.ports import ExecutionStore, Journal
+
+_log = structlog.get_logger(__name__)
+
+PAGE = 500
+"""Executions read at once."""
+FULL_POLL_S = 0.05
+"""How soon to look again after there was no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeOptions:
+    """Limits of intake; see EngineOptions."""
+
+    poll_s: float
+    live_max: int
+    backlog_max: int
+
+
+class Sink(Protocol):
+    """The engine, as far as intake knows it."""
+
+    @property
+    def journal(self) -> Journal:
+        """Where rows go."""
+        ...
+
+    def apply(self, live: LiveExecution, event: Event) -> None:
+        """One step of an execution."""
+        ...
+
+    def perform(self, live: LiveExecution, effects: Effects) -> None:
+        """Carry out effects that did not come from `apply`."""
+        ...
+
+    def abort(self, live: LiveExecution, cause: str) -> None:
+        """Terminate an execution."""
+        ...
+
+    def drop(self, live: LiveExecution) -> None:
+        """Hand an execution over."""
+        ...
+
+    async def adopt(self, attempts: Sequence[tuple[LiveExecution, Launch]]) -> None:
+        """Attempts under way before a restart."""
+        ...
+
+
+class Intake:
+    """Keeps memory in step with the shards this process owns."""
+
+    def __init__(
+        self,
+        options: IntakeOptions,
+        *,
+        store: ExecutionStore,
+        live: LiveExecutions,
+        plans: PlanCache,
+        settings: Settings,
+        sink: Sink,
+        clock: Callable[[], float],
+    ) -> None:
+        self._options = options
+        self._store = store
+        self._live = live
+        self._plans = plans
+        self._settings = settings
+        self._sink = sink
+        self._clock = clock
+        self._shards: set[int] = set()
+        self._to_load: set[int] = set()
+        self._wake = asyncio.Event()
+        self._reasons: set[str] = {"new", "abort"}
+
+    def wake(self, reason: str) -> None:
+        """Something of kind `reason` ("new", "abort") may have happened."""
+        self._reasons.add(reason)
+        self._wake.set()
+
+    def acquired(self, shards: frozenset[int]) -> None:
+        """These shards are ours now; what is under way in them is loaded before anything new."""
+        self._to_load |= shards
+        self._wake.set()
+
+    async def released(self, shards: frozenset[int]) -> None:
+        """Let go of shards: their executions are at rest once everything decided is durable."""
+        self._shards -= shards
+        self._to_load -= shards
+        for live in self._live.in_shards(shards):
+            self._sink.drop(live)
+        await self._sink.journal.drained()
+
+    async def run(self) -> None:
+        """Take up work until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._options.poll_s):
+                    await self._wake.wait()
+                reasons, self._reasons = self._reasons, set()
+            except TimeoutError:
+                reasons, self._reasons = self._reasons | {"new", "abort"}, set()
+            self._wake.clear()
+            try:
+                await self._work(reasons)
+            except OSError as error:
+                _log.warning("database does not answer, trying again", error=str(error))
+                self._reasons |= reasons
+                await asyncio.sleep(0.2)
+
+    async def _work(self, reasons: set[str]) -> None:
+        if self._to_load:
+            reasons |= {"new", "abort"}
+            await self._take_over(frozenset(self._to_load))
+        if "new" in reasons:
+            await self._take_new()
+        if "abort" in reasons and self._shards:
+            for key, cause in await self._store.abort_requests(sorted(self._shards)):
+                live = self._live.get(ExecutionKey(key))
+                if live is not None and not live.state.ended:
+                    self._sink.abort(live, cause)
+
+    async def _take_new(self) -> None:
+        while self._shards and self._has_room():
+            known = list(self._live.undurable)
+            records = await self._store.new_executions(sorted(self._shards), known=known, limit=PAGE)
+            for record in records:
+                if record.shard in self._shards and record.execution not in self._live:
+                    self._live.undurable.add(record.execution)
+                    await self._begin(record)
+            if len(records) < PAGE:
+                return
+        if self._shards:
+            asyncio.get_running_loop().call_later(FULL_POLL_S, self.wake, "new")
+
+    def _has_room(self) -> bool:
+        return len(self._live) < self._options.live_max and self._sink.journal.backlog < self._options.backlog_max
+
+    async def _begin(self, record: ExecutionRecord) -> None:
+        plan = await self._plan(record)
+        if plan is None:
+            return
+        live = self._make_live(record, plan)
+        try:
+            inputs = _inputs(record, plan)
+        except ValueError as error:
+            self._refuse(live, f"the inputs cannot be read: {error}")
+            return
+        self._sink.apply(live, Begin(self._clock(), inputs))
+        if record.abort_cause is not None:
+            self._sink.abort(live, record.abort_cause)
+
+    async def _take_over(self, shards: frozenset[int]) -> None:
+        after = 0
+        while True:
+            records = await self._store.live_executions(sorted(shards), after=after, limit=PAGE)
+            attempts: list[tuple[LiveExecution, Launch]] = []
+            for record in records:
+                after = record.execution
+                if record.execution in self._live:
+                    continue
+                plan = await self._plan(record)
+                if plan is not None:
+                    attempts += self._rebuild(record, plan)
+            if attempts:
+                await self._sink.adopt(attempts)
+            if len(records) < PAGE:
+                break
+        self._to_load -= shards
+        self._shards |= shards
+
+    def _rebuild(self, record: ExecutionRecord, plan: Plan) -> list[tuple[LiveExecution, Launch]]:
+        live = self._make_live(record, plan)
+        try:
+            effects = rebuild(
+                live.state, record.nodes, _inputs(record, plan), started_at=record.started_at, now=self._clock()
+            )
+        except Exception as error:  # noqa: BLE001 - one execution's broken rows must not keep the shard from being served
+            _log.exception("execution cannot be rebuilt", execution=record.name)
+            self._refuse(live, f"the execution cannot be taken up from its rows: {error}")
+            return []
+        self._sink.perform(live, effects)
+        if record.abort_cause is not None:
+            self._sink.abort(live, record.abort_cause)
+            return []
+        return [(live, launch) for launch in effects.adopt]
+
+    def _make_live(self, record: ExecutionRecord, plan: Plan) -> LiveExecution:
+        config = matchable_resource_pb2.WorkflowExecutionConfig.FromString(record.config)
+        settings = replace(
+            self._settings,
+            max_parallelism=config.max_parallelism,
+            interruptible=config.interruptible.value if config.HasField("interruptible") else None,
+        )
+        state = ExecutionState(record.execution, record.project, record.domain, record.name, plan, settings)
+        live = LiveExecution(state, record.shard, plan.name, config)
+        self._live.add(live)
+        return live
+
+    async def _plan(self, record: ExecutionRecord) -> Plan | None:
+        try:
+            return await self._plans.get(record.workflow_id)
+        except (MalformedClosureError, LookupError) as error:
+            _log.error("workflow cannot be run", execution=record.name, error=str(error))
+            self._fail(record, f"the workflow cannot be run: {error}")
+            return None
+
+    def _refuse(self, live: LiveExecution, reason: str) -> None:
+        live.state.ended = True
+        self._sink.perform(live, _failed(live.state.key, self._clock(), reason))
+
+    def _fail(self, record: ExecutionRecord, reason: str) -> None:
+        key = record.execution
+        effects = _failed(key, self._clock(), reason)
+        self._sink.journal.submit(effects, lambda _: self._live.undurable.discard(key))
+
+
+def _inputs(record: ExecutionRecord, plan: Plan) -> dict[str, Value]:
+    if record.inputs is not None:
+        return dict(split_literal_map(record.inputs))
+    if record.inputs_uri is not None:
+        return {name: Ref(record.inputs_uri, name) for name in plan.input_names}
+    return {}
+
+
+def _failed(key: ExecutionKey, now: float, reason: str) -> Effects:
+    effects = Effects(key)
+    failure = Failure(ErrorKind.SYSTEM, "EngineFault", reason)
+    effects.execution_row = ExecutionRow(key, ExecutionPhase.FAILED, now, ended_at=now, failure=failure)
+    effects.transitions.append(Transition(key, None, 0, ExecutionPhase.FAILED, now))
+    return effects

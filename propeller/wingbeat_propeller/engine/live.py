@@ -1,0 +1,76 @@
+"""Executions this process drives now, and the process-wide facts that the parts of the engine share."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from flyteidl.admin import matchable_resource_pb2
+
+from wingbeat_propeller.core.effects import NodeRef
+from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.state import ExecutionState
+
+Tenant: TypeAlias = tuple[str, str]
+"""Project and domain: the unit of fairness."""
+
+
+@dataclass(slots=True, eq=False)
+class LiveExecution:
+    """One execution in memory. `config` holds the effective settings of its launch."""
+
+    state: ExecutionState
+    shard: int
+    workflow_name: str
+    config: matchable_resource_pb2.WorkflowExecutionConfig
+    names: set[str] = field(default_factory=set[str])
+    """Attempts that are queued, starting or running."""
+
+    @property
+    def tenant(self) -> Tenant:
+        """Whom its work counts for."""
+        return (self.state.project, self.state.domain)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptKey:
+    """An attempt by execution and place in its state."""
+
+    execution: ExecutionKey
+    ref: NodeRef
+
+
+class LiveExecutions:
+    """Registry by key and by shard."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[ExecutionKey, LiveExecution] = {}
+        self._by_shard: dict[int, set[ExecutionKey]] = {}
+        self.undurable: set[ExecutionKey] = set()
+        """Taken up, but the database still calls them new."""
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __contains__(self, key: ExecutionKey) -> bool:
+        return key in self._by_key
+
+    def __iter__(self) -> Iterator[LiveExecution]:
+        return iter(self._by_key.values())
+
+    def get(self, key: ExecutionKey) -> LiveExecution | None:
+        """The execution, if this process drives it."""
+        return self._by_key.get(key)
+
+    def add(self, live: LiveExecution) -> None:
+        """Take an execution up."""
+        self._by_key[live.state.key] = live
+        self._by_shard.setdefault(live.shard, set()).add(live.state.key)
+
+    def remove(self, live: LiveExecution) -> None:
+        """It has ended, or belongs to another process now."""
+        self._by_key.pop(live.state.key, None)
+        self._by_shard.get(live.shard, set()).discard(live.state.key)
+
+    def in_shards(self, shards: Iterable[int]) -> list[LiveExecution]:
+        """Those of some shards."""
+        return [self._by_key[key] for shard in shards for key in self._by_shard.get(shard, ())]

@@ -1,0 +1,102 @@
+"""What a finished program produced: the order of looking at its files, and the meaning of error.pb.
+
+Rules of Flyte v1 for task containers: the program's own failure wins; then futures.pb, error.pb, outputs.pb.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from flyteidl.core import errors_pb2
+from google.protobuf.message import DecodeError
+
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.plan import TaskSpec
+from wingbeat_propeller.core.values import INLINE_BYTES_MAX, MalformedLiteralMapError, Ref, Value, split_literal_map
+from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
+from wingbeat_propeller.ports import BlobNotFoundError, Blobs, BlobTooLargeError
+
+ERROR_BYTES_MAX = 256 << 20
+"""Largest error.pb that is read."""
+OUTPUTS_BYTES_MAX = 2 << 30
+"""Largest outputs.pb: protobuf readers end there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """Outputs by variable, and the deck if there is one."""
+
+    outputs: dict[str, Value]
+    deck_uri: str | None
+
+
+Outcome: TypeAlias = Produced | Failure
+
+
+async def collect(blobs: Blobs, task: TaskSpec, output_dir: str) -> Outcome:
+    """Judge the files that a program which ended well left in `output_dir`."""
+    try:
+        return await _collect(blobs, task, output_dir)
+    except BlobStoreFailedError as error:
+        return error.failure()
+
+
+async def _collect(blobs: Blobs, task: TaskSpec, output_dir: str) -> Outcome:
+    if await _stat(blobs, f"{output_dir}/futures.pb") is not None:
+        text = f"task '{task.name}' is dynamic: it produced a workflow, which this release cannot run"
+        return Failure(ErrorKind.SYSTEM, "NodeKindNotSupported", text)
+    failure = await _reported_failure(blobs, f"{output_dir}/error.pb")
+    if failure is not None:
+        return failure
+    deck_uri = f"{output_dir}/deck.html"
+    has_deck = task.wants_deck is not False and await _stat(blobs, deck_uri) is not None
+    outputs = await _outputs(blobs, task, f"{output_dir}/outputs.pb") if task.output_names else {}
+    return outputs if isinstance(outputs, Failure) else Produced(outputs, deck_uri if has_deck else None)
+
+
+async def _stat(blobs: Blobs, uri: str) -> int | None:
+    stat = await riding_out(lambda: blobs.stat(uri), f"looking for {uri}")
+    return None if stat is None else stat.size
+
+
+async def _reported_failure(blobs: Blobs, uri: str) -> Failure | None:
+    size = await _stat(blobs, uri)
+    if size is None:
+        return None
+    if size > ERROR_BYTES_MAX:
+        return Failure(ErrorKind.USER, "ErrorFileTooLarge", f"the task's error report has {size} bytes")
+    try:
+        data = await riding_out(lambda: blobs.get(uri), f"reading {uri}")
+    except BlobNotFoundError:
+        return Failure(ErrorKind.SYSTEM, "ErrorFileNotFound", f"{uri} vanished while it was read", retryable=True)
+    return parse_error_document(data)
+
+
+def parse_error_document(data: bytes) -> Failure:
+    """The failure that an error.pb states."""
+    try:
+        document = errors_pb2.ErrorDocument.FromString(data)
+    except DecodeError as error:
+        return Failure(
+            ErrorKind.SYSTEM, "ErrorFileBadFormat", f"the error report is malformed: {error}", retryable=True
+        )
+    if not document.HasField("error"):
+        return Failure(ErrorKind.SYSTEM, "ErrorFileBadFormat", "the error report holds no error", retryable=True)
+    error = document.error
+    retryable = error.kind == errors_pb2.ContainerError.RECOVERABLE
+    return Failure(ErrorKind(error.origin), error.code, error.message, retryable=retryable)
+
+
+async def _outputs(blobs: Blobs, task: TaskSpec, uri: str) -> dict[str, Value] | Failure:
+    size = await _stat(blobs, uri)
+    if size is None:
+        names = ", ".join(task.output_names)
+        text = f"the task ended without writing its outputs ({names}): {uri} does not exist"
+        return Failure(ErrorKind.USER, "OutputsNotFound", text, retryable=True)
+    if size > OUTPUTS_BYTES_MAX:
+        return Failure(ErrorKind.USER, "OutputSizeExceeded", f"outputs have {size} bytes, at most {OUTPUTS_BYTES_MAX}")
+    if size > INLINE_BYTES_MAX:
+        return {name: Ref(uri, name) for name in task.output_names}
+    try:
+        return dict(split_literal_map(await riding_out(lambda: blobs.get(uri), f"reading {uri}")))
+    except (BlobNotFoundError, BlobTooLargeError, MalformedLiteralMapError) as error:
+        return Failure(ErrorKind.SYSTEM, "OutputsNotReadable", f"{uri} cannot be read: {error}", retryable=True)
