@@ -1,0 +1,53 @@
+# Daily commands. Each line also works typed by hand; `make setup` needs Python 3.11 or newer, a compiler and the network.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .make/setup
+SETUP_INPUTS := pyproject.toml constraints.txt hatch_build.py $(shell find proto/wingbeatidl -name '*.proto')
+PYTEST_WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev proto fmt lint types unit test bench
+
+help: ## list these commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: $(SETUP) ## make .venv with everything in it
+
+$(SETUP): $(SETUP_INPUTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.11 setup")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --build-constraint constraints.txt --editable '.[server,s3]' --group dev
+	@mkdir -p $(@D) && touch $@
+
+demo: $(SETUP) ## start Wingbeat, run the example workflows with the real flytekit, stop
+	$(BIN)/python examples/demo.py
+
+dev: $(SETUP) ## run Wingbeat on a scratch data folder with readable logs; Ctrl-C stops it
+	PATH="$(CURDIR)/$(BIN):$$PATH" WINGBEAT_LOGGING__FORMAT=console $(BIN)/wingbeat up --data-dir .wingbeat/dev
+
+proto: $(SETUP) ## compile proto/ into proto/gen
+	$(BIN)/python -c 'from pathlib import Path; from hatch_build import compile_protos; compile_protos(Path.cwd())'
+
+fmt: $(SETUP) ## format and sort imports
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+lint: $(SETUP) ## style, who imports whom, our protobuf files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/buf lint proto
+
+types: $(SETUP) ## strict type check
+	$(BIN)/basedpyright
+
+unit: $(SETUP) ## tests that touch nothing
+	$(BIN)/python -m pytest tests/unit tests/property
+
+test: $(SETUP) ## all tests
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+
+bench: $(SETUP) ## engine throughput and launch-to-success of hello world, one JSON object each
+	$(BIN)/python -m loadtests.engine --executions 1000 --nodes 10 --shape diamond
+	$(BIN)/python -m loadtests.hello
