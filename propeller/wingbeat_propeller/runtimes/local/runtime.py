@@ -1,0 +1,242 @@
+"""Runs attempts as processes of this machine, by way of task hosts.
+
+One host a Python interpreter with flytekit, whose forks run flytekit's programs in milliseconds, and one plain host for
+every other program. Hosts outlive the engine; an engine that comes back connects to them again. The state of an attempt
+lies in its folder, so any host can tell it. Nothing here blocks but looking up programs and reading the end of a log.
+"""
+
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.ports import (
+    ContainerRequest,
+    Ended,
+    InstantRequest,
+    LogLink,
+    RuntimeEvent,
+    RuntimeRequest,
+    Started,
+)
+from wingbeat_propeller.runtimes.local import host_address
+from wingbeat_propeller.runtimes.local.exits import failure_of
+from wingbeat_propeller.runtimes.local.host_link import HostLink
+from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions
+from wingbeat_propeller.runtimes.local.paths import log_file, task_folder
+from wingbeat_propeller.runtimes.local.process_environment import command_line, process_environment
+from wingbeat_propeller.runtimes.local.programs import ProgramNotFoundError, find_interpreter, find_program
+from wingbeat_propeller.runtimes.local.wingbeat_task_host.flytekit_entry import EXECUTE
+from wingbeat_propeller.runtimes.local.wingbeat_task_host.host import TASK_SUBFOLDERS
+from wingbeat_propeller.runtimes.local.wingbeat_task_host.messages import Event, TaskSpec
+from wingbeat_propeller.runtimes.local.wingbeat_task_host.record import (
+    CLAIM_FILE,
+    EXIT_FILE,
+    Exit,
+    read_claim,
+    read_exit,
+)
+
+STDERR_TAIL_BYTES = 4096
+STDERR_TAIL_LINES = 20
+
+_log = structlog.get_logger(__name__)
+
+
+class LocalRuntime:
+    """Implements Runtime with processes."""
+
+    def __init__(self, options: LocalRuntimeOptions) -> None:
+        self._options = options
+        self._sink: Callable[[Sequence[RuntimeEvent]], None] | None = None
+        self._events: list[RuntimeEvent] = []
+        self._links: dict[str, HostLink] = {}
+        self._hosts_of: dict[str, HostLink] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    def subscribe(self, sink: Callable[[Sequence[RuntimeEvent]], None]) -> None:
+        """Set the receiver of events."""
+        self._sink = sink
+
+    @property
+    def capacity(self) -> int:
+        """How many attempts may be under way at once."""
+        return self._options.capacity
+
+    async def run(self) -> None:
+        """Keep the hosts until cancelled; hosts and attempts live on then.
+
+        The host that the first task will most likely need loads flytekit from the start.
+        """
+        self._link(host_address.PLAIN_HOST_KEY, sys.executable)
+        interpreter = find_interpreter(EXECUTE, self._options.path)
+        if interpreter is not None:
+            self._link(host_address.host_key(interpreter), interpreter)
+        else:
+            _log.info("no flytekit on the PATH; Python tasks need an image that names an environment")
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                for link in self._links.values():
+                    group.create_task(link.run(), name=f"task host {link.key}")
+        finally:
+            self._group = None
+
+    async def launch(self, requests: Sequence[RuntimeRequest]) -> None:
+        """Hand attempts to their hosts. One that cannot start is reported as ended."""
+        batches: dict[HostLink, list[TaskSpec]] = {}
+        for request in requests:
+            if isinstance(request, InstantRequest):
+                outputs = None if request.failure else request.outputs
+                self._report(Ended(request.name, time.time(), request.failure, outputs))
+                continue
+            try:
+                link, spec = self._prepare(request)
+            except ProgramNotFoundError as error:
+                failure = Failure(ErrorKind.USER, "ProgramNotFound", str(error))
+                self._report(Ended(request.name, time.time(), failure))
+                continue
+            self._hosts_of[request.name] = link
+            batches.setdefault(link, []).append(spec)
+        for link, specs in batches.items():
+            await link.launch(specs)
+
+    async def abort(self, names: Sequence[str]) -> None:
+        """Stop attempts and every process of their sessions."""
+        batches: dict[HostLink, list[str]] = {}
+        for name in names:
+            link = self._hosts_of.pop(name, None) or self._recorded_host(name)
+            if link is not None:
+                batches.setdefault(link, []).append(name)
+        for link, batch in batches.items():
+            await link.abort(batch)
+
+    async def adopt(self, names: Sequence[str]) -> Sequence[str]:
+        """Those of `names` that were started; how they are or how they ended is reported."""
+        batches: dict[HostLink, list[str]] = {}
+        known: list[str] = []
+        for name in names:
+            link = self._recorded_host(name)
+            if link is not None:
+                known.append(name)
+                self._hosts_of[name] = link
+                batches.setdefault(link, []).append(name)
+        for link, batch in batches.items():
+            await link.adopt(batch)
+        return known
+
+    async def forget(self, names: Sequence[str]) -> None:
+        """Remove the records and working folders of ended attempts. Logs stay."""
+        folders = [task_folder(self._options.state_dir, name) for name in names]
+        await asyncio.to_thread(_remove_records, folders)
+
+    def _prepare(self, request: ContainerRequest) -> tuple[HostLink, TaskSpec]:
+        """Raises ProgramNotFoundError."""
+        options = self._options
+        program = find_program(
+            request.argv, request.image, request.env, environments=options.environments, path=options.path
+        )
+        spec: TaskSpec = {
+            "name": request.name,
+            "program": program.path,
+            "argv": command_line(request.argv),
+            "env": process_environment(
+                request.env,
+                program,
+                task_folder(options.state_dir, request.name),
+                basic_env=options.basic_env,
+                extra_env=options.extra_env,
+            ),
+            "entry": program.entry,
+            "memory_limit_bytes": request.memory_limit_bytes,
+            "timeout_s": request.timeout_s,
+        }
+        if program.interpreter is None:
+            return self._link(host_address.PLAIN_HOST_KEY, sys.executable), spec
+        return self._link(host_address.host_key(program.interpreter), program.interpreter), spec
+
+    def _recorded_host(self, name: str) -> HostLink | None:
+        """The host that can tell about an attempt, None when nobody started it."""
+        folder = str(task_folder(self._options.state_dir, name))
+        claim = read_claim(folder)
+        if claim is None and read_exit(folder) is None:
+            return None
+        key = claim.host if claim else host_address.PLAIN_HOST_KEY
+        interpreter = host_address.interpreter_of_host(self._options.state_dir, key)
+        if interpreter is None:
+            return self._link(host_address.PLAIN_HOST_KEY, sys.executable)
+        return self._link(key, interpreter)
+
+    def _link(self, key: str, interpreter: str) -> HostLink:
+        link = self._links.get(key)
+        if link is None:
+            link = HostLink(
+                key,
+                interpreter,
+                preload=key != host_address.PLAIN_HOST_KEY,
+                options=self._options,
+                on_event=self._on_event,
+                on_given_up=self._on_given_up,
+            )
+            self._links[key] = link
+            if self._group is not None:
+                self._group.create_task(link.run(), name=f"task host {key}")
+        return link
+
+    def _on_event(self, event: Event) -> None:
+        name = event["name"]
+        logs = self._log_links(name)
+        if event["event"] == "started":
+            self._report(Started(name, event["at"], logs))
+            return
+        self._hosts_of.pop(name, None)
+        end = Exit(event["code"], event["signal"], event["reason"], event["detail"], event["at"])
+        tail = (
+            "" if end.code == 0 and not end.reason else _stderr_tail(log_file(self._options.state_dir, name, "stderr"))
+        )
+        self._report(Ended(name, end.at, failure_of(end, tail), logs=logs))
+
+    def _on_given_up(self, names: Sequence[str], reason: str) -> None:
+        failure = Failure(ErrorKind.SYSTEM, "TaskHostFailed", f"No task host could be had: {reason}", retryable=True)
+        for name in names:
+            self._hosts_of.pop(name, None)
+            self._report(Ended(name, time.time(), failure))
+
+    def _log_links(self, name: str) -> tuple[LogLink, ...]:
+        base = self._options.logs_url_base
+        return tuple(LogLink(stream, f"{base}/{name}/{stream}.log") for stream in ("stdout", "stderr"))
+
+    def _report(self, event: RuntimeEvent) -> None:
+        """Gather what happens in one turn of the loop into one batch."""
+        if not self._events:
+            asyncio.get_running_loop().call_soon(self._deliver)
+        self._events.append(event)
+
+    def _deliver(self) -> None:
+        events, self._events = self._events, []
+        if self._sink is None:
+            raise RuntimeError("subscribe to the runtime before launching")
+        self._sink(events)
+
+
+def _stderr_tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - STDERR_TAIL_BYTES))
+            text = file.read(STDERR_TAIL_BYTES).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.strip().splitlines()[-STDERR_TAIL_LINES:])
+
+
+def _remove_records(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        for part in TASK_SUBFOLDERS:
+            shutil.rmtree(folder / part, ignore_errors=True)
+        for record in (EXIT_FILE, CLAIM_FILE):
+            (folder / record).unlink(missing_ok=True)
