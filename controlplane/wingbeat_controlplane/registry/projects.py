@@ -100,6 +100,7 @@ class ProjectStore:
         if domain not in self._options.domains:
             raise invalid_argument(f"domain [{domain}] is unrecognized by system")
         return found
+        return found
 
     def _message(self, row: asyncpg.Record) -> project_pb2.Project:
         return project_pb2.Project(

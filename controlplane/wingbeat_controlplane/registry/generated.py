@@ -1,0 +1,124 @@
+"""Workflow and launch plan that the server makes so that a single task can be executed.
+
+They are named `.flytegen.<task name>`, live in the task's project and domain under its version, are made once a task
+version and never shown among a user's own. Making them again finds them, so concurrent launches do no harm.
+"""
+
+import re
+from dataclasses import dataclass
+
+import grpc
+from flyteidl.admin import common_pb2, launch_plan_pb2
+from flyteidl.core import identifier_pb2, interface_pb2, literals_pb2, security_pb2, tasks_pb2, types_pb2, workflow_pb2
+from wingbeat_propeller.compiler.workflow import compile_workflow
+
+from wingbeat_controlplane.errors import ApiError, invalid_argument
+from wingbeat_controlplane.registry.identifiers import GENERATED_PREFIX
+from wingbeat_controlplane.registry.launch_plans import LaunchPlanRecord, LaunchPlanStore
+from wingbeat_controlplane.registry.tasks import TaskRecord
+from wingbeat_controlplane.registry.workflows import WorkflowStore
+from wingbeat_propeller.compiler.errors import CompilationFailedError
+from wingbeat_propeller.compiler.references import KnownReferences, entity_key
+
+DEFAULT_RETRIES = 3
+NODE_ID_LENGTH_MAX = 63
+
+_NOT_IN_NODE_IDS = re.compile(r"[^A-Za-z0-9-]")
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchIdentity:
+    """As whom the first execution of a task runs; kept in the launch plan made for it."""
+
+    auth_role: common_pb2.AuthRole | None = None
+    security_context: security_pb2.SecurityContext | None = None
+
+
+async def ensure_single_task_entities(
+    launch_plans: LaunchPlanStore, workflows: WorkflowStore, record: TaskRecord, identity: LaunchIdentity
+) -> LaunchPlanRecord:
+    """The launch plan that runs this task alone, with its workflow, made now unless they are there.
+
+    Raises ApiError INVALID_ARGUMENT when the task's interface cannot be compiled into a workflow.
+    """
+    template = record.task.closure.compiled_task.template
+    identifier = generated_id(template.id, identifier_pb2.LAUNCH_PLAN)
+    try:
+        return await launch_plans.get(identifier)
+    except ApiError as error:
+        if error.code is not grpc.StatusCode.NOT_FOUND:
+            raise
+    workflow = single_task_workflow(template)
+    references = KnownReferences({entity_key(template.id): template}, {})
+    try:
+        closure = compile_workflow(workflow, [], references)
+    except CompilationFailedError as error:
+        raise invalid_argument(f"failed to compile workflow for [{workflow.id.name}] with err: {error}") from error
+    workflow_id = await workflows.add_generated(closure)
+    await launch_plans.add_generated(single_task_launch_plan(template, identity), workflow_id)
+    return await launch_plans.get(identifier)
+
+
+def generated_id(
+    task_id: identifier_pb2.Identifier, resource_type: identifier_pb2.ResourceType
+) -> identifier_pb2.Identifier:
+    """Id of the generated workflow or launch plan of a task."""
+    return identifier_pb2.Identifier(
+        resource_type=resource_type,
+        project=task_id.project,
+        domain=task_id.domain,
+        name=GENERATED_PREFIX + task_id.name,
+        version=task_id.version,
+    )
+
+
+def node_id_of(task_name: str) -> str:
+    """Id of the one node: the name's last characters, without what a node id may not hold."""
+    return _NOT_IN_NODE_IDS.sub("", task_name[-NODE_ID_LENGTH_MAX:])
+
+
+def single_task_workflow(template: tasks_pb2.TaskTemplate) -> workflow_pb2.WorkflowTemplate:
+    """A workflow of one node that has the task's interface."""
+    node_id = node_id_of(template.id.name)
+    retries = template.metadata.retries if template.metadata.HasField("retries") else None
+    node = workflow_pb2.Node(
+        id=node_id,
+        metadata=workflow_pb2.NodeMetadata(
+            name=node_id, retries=retries or literals_pb2.RetryStrategy(retries=DEFAULT_RETRIES)
+        ),
+        inputs=[_promise(name, "", name) for name in sorted(template.interface.inputs.variables)],
+        task_node=workflow_pb2.TaskNode(reference_id=template.id),
+    )
+    return workflow_pb2.WorkflowTemplate(
+        id=generated_id(template.id, identifier_pb2.WORKFLOW),
+        interface=template.interface,
+        nodes=[node],
+        outputs=[_promise(name, node_id, name) for name in sorted(template.interface.outputs.variables)],
+    )
+
+
+def single_task_launch_plan(template: tasks_pb2.TaskTemplate, identity: LaunchIdentity) -> launch_plan_pb2.LaunchPlan:
+    """A launch plan of the generated workflow: every input is required."""
+    inputs = template.interface.inputs.variables
+    expected = interface_pb2.ParameterMap(
+        parameters={name: interface_pb2.Parameter(var=variable, required=True) for name, variable in inputs.items()}
+    )
+    return launch_plan_pb2.LaunchPlan(
+        id=generated_id(template.id, identifier_pb2.LAUNCH_PLAN),
+        spec=launch_plan_pb2.LaunchPlanSpec(
+            workflow_id=generated_id(template.id, identifier_pb2.WORKFLOW),
+            entity_metadata=launch_plan_pb2.LaunchPlanMetadata(),
+            default_inputs=expected,
+            fixed_inputs=literals_pb2.LiteralMap(),
+            auth_role=identity.auth_role,
+            security_context=identity.security_context,
+        ),
+        closure=launch_plan_pb2.LaunchPlanClosure(
+            expected_inputs=expected, expected_outputs=template.interface.outputs
+        ),
+    )
+
+
+def _promise(variable: str, node_id: str, output: str) -> literals_pb2.Binding:
+    promise = types_pb2.OutputReference(node_id=node_id, var=output)
+    return literals_pb2.Binding(var=variable, binding=literals_pb2.BindingData(promise=promise))

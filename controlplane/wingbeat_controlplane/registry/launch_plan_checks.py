@@ -1,0 +1,37 @@
+"""What a launch plan must look like, judged from the request and the interface of its workflow."""
+
+from flyteidl.admin import launch_plan_pb2
+from flyteidl.core import identifier_pb2
+
+from wingbeat_controlplane.errors import invalid_argument, missing
+from wingbeat_controlplane.registry.identifiers import check_identifier
+from wingbeat_controlplane.registry.labels import check_labels
+from wingbeat_controlplane.registry.notifications import check_notifications
+from wingbeat_controlplane.registry.schedules import check_schedule
+
+
+def check_request(request: launch_plan_pb2.LaunchPlanCreateRequest) -> None:
+    """Everything that can be judged without the workflow. Raises ApiError INVALID_ARGUMENT."""
+    if not request.HasField("id"):
+        raise missing("id")
+    check_identifier(request.id, identifier_pb2.LAUNCH_PLAN)
+    if not request.HasField("spec"):
+        raise missing("spec")
+    spec = request.spec
+    if not spec.HasField("workflow_id"):
+        raise missing("workflow_id")
+    check_identifier(spec.workflow_id, identifier_pb2.WORKFLOW)
+    _refuse_artifacts(spec)
+    check_labels(spec.labels.values)
+    check_notifications(spec.entity_metadata.notifications)
+    check_schedule(spec.entity_metadata.schedule)
+    if spec.max_parallelism < 0:
+        raise invalid_argument("invalid value for max_parallelism: must not be negative")
+
+
+def _refuse_artifacts(spec: launch_plan_pb2.LaunchPlanSpec) -> None:
+    if spec.entity_metadata.HasField("launch_conditions"):
+        raise invalid_argument("artifact mode not enabled, launch conditions are not supported")
+    for name, parameter in spec.default_inputs.parameters.items():
+        if parameter.WhichOneof("behavior") in ("artifact_query", "artifact_id"):
+            raise invalid_argument(f"artifact mode not enabled, default input {name} cannot be an artifact")
