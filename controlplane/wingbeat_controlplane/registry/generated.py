@@ -5,17 +5,16 @@ version and never shown among a user's own. Making them again finds them, so con
 """
 
 import re
-from dataclasses import dataclass
 
 import grpc
-from flyteidl.admin import common_pb2, launch_plan_pb2
-from flyteidl.core import identifier_pb2, interface_pb2, literals_pb2, security_pb2, tasks_pb2, types_pb2, workflow_pb2
+from flyteidl.admin import execution_pb2, launch_plan_pb2
+from flyteidl.core import identifier_pb2, interface_pb2, literals_pb2, tasks_pb2, types_pb2, workflow_pb2
 from wingbeat_propeller.compiler.workflow import compile_workflow
 
-from wingbeat_controlplane.errors import ApiError, invalid_argument
+from wingbeat_controlplane.errors import ApiError, invalid_argument, shown
 from wingbeat_controlplane.registry.identifiers import GENERATED_PREFIX
-from wingbeat_controlplane.registry.launch_plans import LaunchPlanRecord, LaunchPlanStore
-from wingbeat_controlplane.registry.tasks import TaskRecord
+from wingbeat_controlplane.registry.launch_plans import LaunchPlanStore
+from wingbeat_controlplane.registry.tasks import TaskStore
 from wingbeat_controlplane.registry.workflows import WorkflowStore
 from wingbeat_propeller.compiler.errors import CompilationFailedError
 from wingbeat_propeller.compiler.references import KnownReferences, entity_key
@@ -26,37 +25,36 @@ NODE_ID_LENGTH_MAX = 63
 _NOT_IN_NODE_IDS = re.compile(r"[^A-Za-z0-9-]")
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchIdentity:
-    """As whom the first execution of a task runs; kept in the launch plan made for it."""
+class GeneratedEntities:
+    """Makes the workflow and launch plan of single tasks."""
 
-    auth_role: common_pb2.AuthRole | None = None
-    security_context: security_pb2.SecurityContext | None = None
+    def __init__(self, tasks: TaskStore, workflows: WorkflowStore, launch_plans: LaunchPlanStore) -> None:
+        self._tasks = tasks
+        self._workflows = workflows
+        self._launch_plans = launch_plans
 
+    async def ensure(self, task: identifier_pb2.Identifier, spec: execution_pb2.ExecutionSpec) -> None:
+        """Make both unless they are there; `spec` is that of the first execution, whose identity the launch plan keeps.
 
-async def ensure_single_task_entities(
-    launch_plans: LaunchPlanStore, workflows: WorkflowStore, record: TaskRecord, identity: LaunchIdentity
-) -> LaunchPlanRecord:
-    """The launch plan that runs this task alone, with its workflow, made now unless they are there.
-
-    Raises ApiError INVALID_ARGUMENT when the task's interface cannot be compiled into a workflow.
-    """
-    template = record.task.closure.compiled_task.template
-    identifier = generated_id(template.id, identifier_pb2.LAUNCH_PLAN)
-    try:
-        return await launch_plans.get(identifier)
-    except ApiError as error:
-        if error.code is not grpc.StatusCode.NOT_FOUND:
-            raise
-    workflow = single_task_workflow(template)
-    references = KnownReferences({entity_key(template.id): template}, {})
-    try:
-        closure = compile_workflow(workflow, [], references)
-    except CompilationFailedError as error:
-        raise invalid_argument(f"failed to compile workflow for [{workflow.id.name}] with err: {error}") from error
-    workflow_id = await workflows.add_generated(closure)
-    await launch_plans.add_generated(single_task_launch_plan(template, identity), workflow_id)
-    return await launch_plans.get(identifier)
+        Raises ApiError NOT_FOUND for an unknown task, INVALID_ARGUMENT when its interface cannot be compiled.
+        """
+        template = (await self._tasks.get(task)).task.closure.compiled_task.template
+        try:
+            await self._launch_plans.get(generated_id(template.id, identifier_pb2.LAUNCH_PLAN))
+        except ApiError as error:
+            if error.code is not grpc.StatusCode.NOT_FOUND:
+                raise
+        else:
+            return
+        workflow = single_task_workflow(template)
+        try:
+            closure = compile_workflow(workflow, [], KnownReferences({entity_key(template.id): template}, {}))
+        except CompilationFailedError as error:
+            raise invalid_argument(
+                f"failed to compile workflow for [{shown(workflow.id)}] with err: {error}"
+            ) from error
+        workflow_id = await self._workflows.add_generated(closure)
+        await self._launch_plans.add_generated(single_task_launch_plan(template, spec), workflow_id)
 
 
 def generated_id(
@@ -97,7 +95,9 @@ def single_task_workflow(template: tasks_pb2.TaskTemplate) -> workflow_pb2.Workf
     )
 
 
-def single_task_launch_plan(template: tasks_pb2.TaskTemplate, identity: LaunchIdentity) -> launch_plan_pb2.LaunchPlan:
+def single_task_launch_plan(
+    template: tasks_pb2.TaskTemplate, spec: execution_pb2.ExecutionSpec
+) -> launch_plan_pb2.LaunchPlan:
     """A launch plan of the generated workflow: every input is required."""
     inputs = template.interface.inputs.variables
     expected = interface_pb2.ParameterMap(
@@ -110,8 +110,8 @@ def single_task_launch_plan(template: tasks_pb2.TaskTemplate, identity: LaunchId
             entity_metadata=launch_plan_pb2.LaunchPlanMetadata(),
             default_inputs=expected,
             fixed_inputs=literals_pb2.LiteralMap(),
-            auth_role=identity.auth_role,
-            security_context=identity.security_context,
+            auth_role=spec.auth_role if spec.HasField("auth_role") else None,
+            security_context=spec.security_context if spec.HasField("security_context") else None,
         ),
         closure=launch_plan_pb2.LaunchPlanClosure(
             expected_inputs=expected, expected_outputs=template.interface.outputs

@@ -63,11 +63,9 @@ class LaunchPlanStore:
         if await self._insert(given, workflow.id, digest, state=common_pb2.NAMED_ENTITY_ACTIVE) is None:
             await self._refuse(given, digest)
 
-    async def add_generated(self, launch_plan: launch_plan_pb2.LaunchPlan, workflow_id: int) -> int:
-        """Store a launch plan that the server made, unless it is there; returns its row id."""
-        digest = structure_digest(launch_plan)
-        made = await self._insert(launch_plan, workflow_id, digest, state=common_pb2.SYSTEM_GENERATED)
-        return made if made is not None else (await self.get(launch_plan.id)).id
+    async def add_generated(self, launch_plan: launch_plan_pb2.LaunchPlan, workflow_id: int) -> None:
+        """Store a launch plan that the server made, unless it is there."""
+        await self._insert(launch_plan, workflow_id, structure_digest(launch_plan), state=common_pb2.SYSTEM_GENERATED)
 
     async def get(self, identifier: identifier_pb2.Identifier) -> LaunchPlanRecord:
         """One version. Raises ApiError NOT_FOUND, INVALID_ARGUMENT when the id is incomplete or of another type."""
