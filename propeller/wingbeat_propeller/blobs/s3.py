@@ -59,6 +59,9 @@ class S3Options:
     session_token: str | None = None
     path_style: bool = False
     connections_max: int = 64
+    signing_key: bytes | None = None
+    """Secret for URLs that our own server serves, and below where clients reach it."""
+    http_base_url: str = ""
 
 
 class S3Blobs:

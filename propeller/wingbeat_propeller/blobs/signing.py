@@ -1,9 +1,9 @@
 """URLs that let their bearer read or write one object for a while, without any other credential.
 
-The folder store has no server of its own, so ours serves `<base url>/blobs/<key>` and trusts the query string: verb,
-key, expiry, and for writes the largest size and (if known) the MD5, sealed by HMAC-SHA256 with a key that only the
-servers of an installation share. Everything the server acts on is under the seal; what is not (other parameters) it
-ignores. An S3 store makes and checks such URLs itself (`s3.S3Signer`).
+A folder has no server of its own, so ours serves `<base url>/blobs/<seal>/<key>`. The seal says what is allowed (verb,
+expiry, and for writes the largest size and the MD5 if known) and ends in an HMAC-SHA256 over all of it, the store and
+the key, made with a secret that only the servers of an installation share. It stands in the path because clients like
+fsspec take a question mark in a URL for a pattern. S3 makes and checks URLs itself (`s3.S3Signer`).
 """
 
 import base64
@@ -18,16 +18,20 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-from wingbeat_propeller.blobs.keys import check_key, object_key
+from wingbeat_propeller.blobs.keys import object_key
 
 ROUTE = "/blobs/"
-"""Path under which a server serves signed requests, key after it."""
+"""Path under which our server serves signed requests; seal and key follow."""
 
 SIGNING_KEY_BYTES = 32
 
-_WHOLE_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
+_SEAL = re.compile(
+    r"(?:get-(?P<get_expires>[0-9]{1,12})|put-(?P<put_expires>[0-9]{1,12})"
+    r"-(?P<size_max>[0-9]{1,18})-(?P<md5>[0-9a-f]{32})?)-(?P<mac>[0-9a-f]{64})",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class SignatureMismatchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a signed URL allows. `size_max` and `md5` concern writes only."""
+    """What a signed URL allows. Writes have a `size_max` in bytes, and `md5` when their content is bound."""
 
     verb: str
     key: str
@@ -75,8 +79,8 @@ class Grant:
     md5: bytes | None = None
 
 
-class FolderSigner:
-    """Signs and checks URLs of objects of the store `base`; satisfies `UrlSigner`.
+class ServedUrlSigner:
+    """Signs and checks URLs of objects of the store `base` that our own server serves; satisfies `UrlSigner`.
 
     `http_base_url` is where clients reach the server, for instance `http://127.0.0.1:8088`; `clock` returns seconds
     since the epoch.
@@ -91,74 +95,59 @@ class FolderSigner:
         self._clock = clock
 
     async def sign_get(self, uri: str, *, expires_in_s: float) -> SignedUrl:
-        """See `UrlSigner`."""
-        return self._url(Grant("GET", object_key(uri, self._base), int(self._clock() + expires_in_s)))
+        """See `UrlSigner`. The URL holds no `?`, `*` or `[`."""
+        return self._url(Grant("GET", object_key(uri, self._base), self._end(expires_in_s)))
 
     async def sign_put(
         self, uri: str, *, expires_in_s: float, md5: bytes | None, size_max: int, md5_metadata: bool = False
     ) -> SignedUrl:
-        """See `UrlSigner`. A folder has no place for metadata, so `md5_metadata` changes nothing."""
-        key = object_key(uri, self._base)
-        signed = self._url(Grant("PUT", key, int(self._clock() + expires_in_s), size_max, md5))
+        """See `UrlSigner`. There is no place for metadata, so `md5_metadata` changes nothing."""
         headers = {} if md5 is None else {"Content-MD5": base64.b64encode(md5).decode()}
-        return SignedUrl(signed.url, signed.expires_at, headers)
+        return self._url(Grant("PUT", object_key(uri, self._base), self._end(expires_in_s), size_max, md5), headers)
 
-    def verify(self, *, verb: str, key: str, query: Mapping[str, str]) -> Grant:
-        """What the URL with this decoded `key` and these query parameters allows for `verb` (GET, HEAD or PUT).
+    def verify(self, *, verb: str, seal: str, key: str) -> Grant:
+        """What the URL with this seal and (decoded) key allows for `verb`: GET, HEAD or PUT.
 
-        Raises SignatureMismatchError, SignatureExpiredError; BlobAccessError never for a key that was signed.
+        Raises SignatureMismatchError, SignatureExpiredError.
         """
-        grant = _parse(verb="GET" if verb == "HEAD" else verb, key=key, query=query)
-        if not hmac.compare_digest(self._seal(grant).encode(), query.get("signature", "").encode()):
-            raise SignatureMismatchError("the signature of this URL does not fit its method, object or conditions")
+        parts = _SEAL.fullmatch(seal)
+        if parts is None:
+            raise SignatureMismatchError("this URL is not signed, or its signature is malformed")
+        signed_verb = "GET" if parts["get_expires"] else "PUT"
+        if signed_verb != ("GET" if verb == "HEAD" else verb):
+            raise SignatureMismatchError(f"this URL was not signed for {verb}")
+        grant = Grant(
+            verb=signed_verb,
+            key=key,
+            expires_at=int(parts["get_expires"] or parts["put_expires"]),
+            size_max=int(parts["size_max"]) if parts["size_max"] else None,
+            md5=bytes.fromhex(parts["md5"]) if parts["md5"] else None,
+        )
+        if not hmac.compare_digest(self._seal(grant), seal):
+            raise SignatureMismatchError("the signature of this URL does not fit its object and conditions")
         if self._clock() >= grant.expires_at:
             raise SignatureExpiredError("this URL has expired; ask for a new one")
-        check_key(key)
         return grant
 
     def uri(self, grant: Grant) -> str:
         """URI of the object a grant is about."""
         return f"{self._base}/{grant.key}"
 
-    def _url(self, grant: Grant) -> SignedUrl:
-        parameters = {"verb": grant.verb, "expires": str(grant.expires_at)}
-        if grant.size_max is not None:
-            parameters["size_max"] = str(grant.size_max)
-        if grant.md5 is not None:
-            parameters["md5"] = grant.md5.hex()
-        parameters["signature"] = self._seal(grant)
-        url = f"{self._http_base_url}{ROUTE}{quote(grant.key, safe='/')}?{urlencode(parameters)}"
-        return SignedUrl(url, float(grant.expires_at))
+    def _end(self, expires_in_s: float) -> int:
+        return int(self._clock() + expires_in_s)
+
+    def _url(self, grant: Grant, headers: Mapping[str, str] | None = None) -> SignedUrl:
+        url = f"{self._http_base_url}{ROUTE}{self._seal(grant)}/{quote(grant.key, safe='/')}"
+        return SignedUrl(url, float(grant.expires_at), headers or {})
 
     def _seal(self, grant: Grant) -> str:
-        """HMAC of everything in a grant; lengths are unambiguous because the key, the one free text, comes last."""
-        size_max = "" if grant.size_max is None else str(grant.size_max)
-        md5 = "" if grant.md5 is None else grant.md5.hex()
-        text = f"wingbeat-blob-1\n{grant.verb}\n{grant.expires_at}\n{size_max}\n{md5}\n{self._base}\n{grant.key}"
-        return hmac.new(self._key, text.encode("utf-8", "surrogateescape"), sha256).hexdigest()
-
-
-def _parse(*, verb: str, key: str, query: Mapping[str, str]) -> Grant:
-    """The grant a URL claims to be, unchecked. Raises SignatureMismatchError when it cannot be one of ours."""
-    if query.get("verb") != verb:
-        raise SignatureMismatchError(f"this URL was not signed for {verb}")
-    md5 = query.get("md5")
-    try:
-        return Grant(
-            verb=verb,
-            key=key,
-            expires_at=_whole_number(query["expires"]),
-            size_max=_whole_number(query["size_max"]) if "size_max" in query else None,
-            md5=None if md5 is None else bytes.fromhex(md5),
-        )
-    except (KeyError, ValueError) as error:
-        raise SignatureMismatchError("a part of this URL's signature is missing or malformed") from error
-
-
-def _whole_number(text: str) -> int:
-    if not _WHOLE_NUMBER.match(text):
-        raise ValueError(f"{text[:40]!r} is no number")
-    return int(text)
+        """The conditions as text and their MAC. The key of the object comes last, so no two grants have one text."""
+        conditions = f"{grant.verb.lower()}-{grant.expires_at}"
+        if grant.verb == "PUT":
+            conditions += f"-{grant.size_max}-{'' if grant.md5 is None else grant.md5.hex()}"
+        text = f"wingbeat-blob-1\n{conditions}\n{self._base}\n{grant.key}"
+        mac = hmac.new(self._key, text.encode("utf-8", "surrogatepass"), sha256).hexdigest()
+        return f"{conditions}-{mac}"
 
 
 def load_signing_key(path: Path) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from wingbeat_propeller.blobs.folder import FolderBlobs
-from wingbeat_propeller.blobs.signing import FolderSigner, UrlSigner
+from wingbeat_propeller.blobs.signing import ServedUrlSigner, UrlSigner
 from wingbeat_propeller.ports import Blobs
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FolderOptions:
-    """A folder store. `signing_key` and `http_base_url` are needed by processes that sign or check URLs."""
+    """A folder store. Processes that sign or check URLs need `signing_key`, and where their server is reached."""
 
     root: Path
     signing_key: bytes | None = None
@@ -28,14 +28,15 @@ StoreOptions: TypeAlias = "FolderOptions | S3Options"
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """An open store. `signer` is None for a folder opened without a signing key.
+    """An open store.
 
-    `folder_signer` is the same signer when this installation's own server has to check the URLs.
+    `signer` makes the URLs that clients get: S3's own, else ours; None for a folder without a signing key.
+    `served_signer` makes and checks URLs that our own server serves from any store; None without a signing key.
     """
 
     blobs: Blobs
     signer: UrlSigner | None
-    folder_signer: FolderSigner | None = None
+    served_signer: ServedUrlSigner | None
 
 
 @asynccontextmanager
@@ -44,12 +45,16 @@ async def open_store(options: StoreOptions) -> AsyncGenerator[Store]:
     if isinstance(options, FolderOptions):
         blobs = FolderBlobs(options.root)
         blobs.remove_partials()
-        signer = None
-        if options.signing_key is not None:
-            signer = FolderSigner(base=blobs.base, http_base_url=options.http_base_url, key=options.signing_key)
-        yield Store(blobs, signer, signer)
+        served = _served_signer(blobs, options)
+        yield Store(blobs, served, served)
         return
     from wingbeat_propeller.blobs.s3 import open_s3  # aiobotocore is an extra
 
     async with open_s3(options) as (s3, s3_signer):
-        yield Store(s3, s3_signer)
+        yield Store(s3, s3_signer, _served_signer(s3, options))
+
+
+def _served_signer(blobs: Blobs, options: StoreOptions) -> ServedUrlSigner | None:
+    if options.signing_key is None:
+        return None
+    return ServedUrlSigner(base=blobs.base, http_base_url=options.http_base_url, key=options.signing_key)

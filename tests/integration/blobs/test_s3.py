@@ -4,6 +4,7 @@ import base64
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -97,11 +98,15 @@ async def test_faults(endpoint: str) -> None:
 
 
 async def test_open_store(options: S3Options) -> None:
-    """The store opened by options has a signer, and none that our own server would have to check."""
+    """The store opened by options has S3's signer, and one for URLs of our own server when there is a key for it."""
+    async with open_store(replace(options, signing_key=b"k" * 32, http_base_url="http://h")) as store:
+        assert store.served_signer is not None
+        signed = await store.served_signer.sign_get(f"{store.blobs.base}/x", expires_in_s=60)
+        assert signed.url.startswith("http://h/blobs/get-")
     async with open_store(options) as store:
         assert store.blobs.base == f"s3://{options.bucket}/{options.prefix}"
         assert store.signer is not None
-        assert store.folder_signer is None
+        assert store.served_signer is None
 
 
 def _common(options: S3Options) -> dict[str, object]:
