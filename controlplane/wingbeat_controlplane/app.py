@@ -34,8 +34,15 @@ from wingbeat_controlplane.supervisor.readiness import is_supervised, notify_rea
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
 from wingbeat_propeller.blobs.signing import load_signing_key
 from wingbeat_propeller.blobs.store import FolderOptions, StoreOptions, open_store
+from wingbeat_propeller.engine.engine import Engine, EngineOptions
+from wingbeat_propeller.postgres.executions import PostgresExecutionStore
+from wingbeat_propeller.postgres.journal import PostgresJournal
+from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.migrate import MigrationError, migrate
 from wingbeat_propeller.postgres.pool import create_pool
+from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions
+from wingbeat_propeller.runtimes.local.runtime import LocalRuntime
+from wingbeat_propeller.tasks.registry import TaskPlugins
 from wingbeatidl.operations.v1 import operations_pb2
 
 _log = structlog.get_logger(__name__)
@@ -83,16 +90,38 @@ async def run_server(settings: Settings) -> None:
 
 
 async def run_propeller(settings: Settings) -> None:
-    """Run executions until told to stop: no new launches, transitions flushed, local tasks ended."""
+    """Run executions until told to stop: no new launches, transitions flushed. Local tasks live on for the next owner.
+
+    Raises LeaseLostError (in an ExceptionGroup) when another process may own the shards; a new process starts afresh.
+    """
     stop = _stop_on_signals()
     dsn = _database_url(settings)
+    propeller = settings.propeller
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(_store_options(settings, signing=False)))
         if not await _unless_stopped(stop, wait_for_schema(dsn)):
             return
+        pool = await create_pool(
+            dsn, size_max=settings.database.propeller_connections_max, application_name="wingbeat propeller"
+        )
+        stack.push_async_callback(pool.close)
+        engine = Engine(
+            EngineOptions(
+                name=propeller.name or f"{socket.gethostname()}:{os.getpid()}",
+                lease_s=propeller.lease_s,
+                poll_s=propeller.poll_s,
+                system_retries_max=propeller.system_retries,
+            ),
+            leases=PostgresLeases(pool),
+            journal=lambda term, rejected: PostgresJournal(dsn, term=term, blobs=store.blobs, rejected=rejected),
+            store=PostgresExecutionStore(pool, dsn),
+            blobs=store.blobs,
+            runtime=LocalRuntime(_local_runtime_options(settings)),
+            plugins=TaskPlugins.installed(),
+        )
         _log.info("running", blobs=store.blobs.base)
         notify_ready()
-        await stop.wait()
+        await _unless_stopped(stop, engine.run())
 
 
 async def run_migrate(settings: Settings) -> None:
@@ -210,6 +239,22 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.listen(2048)
     listener.setblocking(False)
     return listener
+
+
+def _local_runtime_options(settings: Settings) -> LocalRuntimeOptions:
+    local = settings.local_runtime
+    endpoint = f"dns:///{_bracketed(settings.server.host)}:{settings.server.grpc_port}"
+    platform = {"FLYTE_PLATFORM_URL": endpoint, "FLYTE_PLATFORM_INSECURE": "true"}
+    return LocalRuntimeOptions(
+        state_dir=settings.data_dir / "local",
+        path=_search_path(settings),
+        logs_url_base=f"{_public_url(settings)}/logs",
+        environments={image: str(folder) for image, folder in local.environments.items()},
+        extra_env={**platform, **local.variables},
+        kill_grace_s=local.kill_grace_s,
+        memory_poll_s=local.memory_poll_s,
+        capacity=local.capacity or 2 * (os.cpu_count() or 1),
+    )
 
 
 def _search_path(settings: Settings) -> str:
