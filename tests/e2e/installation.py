@@ -84,14 +84,27 @@ class Installation:
             except ProcessLookupError:
                 continue  # it was being restarted just now
 
+    def kill_everything(self) -> None:
+        """As if the machine had lost its power: tasks and their hosts go, too."""
+        self.kill(self.roles)
+        while processes := self._processes():
+            for process in processes:
+                try:
+                    process.kill()
+                except psutil.NoSuchProcess:
+                    continue
+
     def leftovers(self) -> list[str]:
         """Live processes that have anything to do with the data folder, as text."""
+        return [str(process) for process in self._processes()]
+
+    def _processes(self) -> list[psutil.Process]:
         found = []
         for process in psutil.process_iter():
             try:
                 about = [process.cwd(), *process.cmdline(), *process.environ().values()]
                 if process.pid != os.getpid() and any(str(self.data_dir) in text for text in about):
-                    found.append(f"{process.pid} {process.status()} {' '.join(process.cmdline())}")
+                    found.append(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
         return found

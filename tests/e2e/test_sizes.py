@@ -12,7 +12,6 @@ from flyteidl.core import execution_pb2 as core_execution_pb2
 from flyteidl.core import identifier_pb2, literals_pb2
 from flyteidl.service import dataproxy_pb2
 from raw_numbers import FIRST, MODULUS
-from sizes import MESSAGE_BYTES
 from tests.e2e import specs
 from tests.e2e.client import DOMAIN, PROJECT, Client, create_request, execution_id, phase, succeeded
 from tests.e2e.installation import until
@@ -85,14 +84,13 @@ def test_fifty_mebibytes_of_integers(client: Client) -> None:
 
 
 def test_ten_mebibytes_of_error(client: Client) -> None:
-    """The message of an error is not cut where one execution is asked for, only in lists."""
-    execution = client.launch("sizes", "complain_wf")
-    name = execution.id.name
-    answer = until(lambda: _ended(client, name), what="the end of the execution")
-    assert answer.closure.phase == core_execution_pb2.WorkflowExecution.FAILED
-    message = answer.closure.error.message
-    assert "begin " + "x" * MESSAGE_BYTES + " end" in message
+    """Ten MiB of error, five of which flytekit repeats, come back whole to flytekit, and not at all to lists."""
+    execution = client.run("sizes", "complain_wf", {"size": 5 * MIB})
+    assert phase(execution) == "FAILED"
+    assert len(execution.error.message) > 10 * MIB
+    assert execution.error.message.count("begin " + "x" * 5 * MIB + " end") == 2
     assert list_bytes(client) < LIST_BYTES_MAX
+    name = execution.id.name
     nodes = client.admin.ListNodeExecutions(
         node_execution_pb2.NodeExecutionListRequest(workflow_execution_id=execution_id(name), limit=100)
     )
@@ -102,7 +100,21 @@ def test_ten_mebibytes_of_error(client: Client) -> None:
             id=identifier_pb2.NodeExecutionIdentifier(execution_id=execution_id(name), node_id="n0")
         )
     )
-    assert "x" * MESSAGE_BYTES in node.closure.error.message
+    assert node.closure.error.message == execution.error.message
+
+
+def test_error_larger_than_a_message(client: Client) -> None:
+    """An error that no client could receive says that it is cut, how long it is, and where the whole of it lies."""
+    execution = client.run("sizes", "complain_wf", {"size": 10 * MIB})
+    assert phase(execution) == "FAILED"
+    error = client.admin.GetExecution(
+        execution_pb2.WorkflowExecutionGetRequest(id=execution_id(execution.id.name))
+    ).closure.error
+    assert "cut here: the whole message has" in error.message
+    request = dataproxy_pb2.CreateDownloadLocationRequest(native_url=error.error_uri)
+    url = client.data.CreateDownloadLocation(request).signed_url
+    whole = core_execution_pb2.ExecutionError.FromString(httpx.get(url).raise_for_status().content)
+    assert whole.message.count("begin " + "x" * 10 * MIB + " end") == 2
 
 
 @pytest.mark.parametrize("count", [0, 1])

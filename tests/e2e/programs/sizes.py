@@ -4,8 +4,6 @@ import hashlib
 
 from flytekit import task, workflow
 
-MESSAGE_BYTES = 10 << 20
-
 
 @task
 def make_text(length: int) -> str:
@@ -52,14 +50,14 @@ def numbers_wf(count: int) -> tuple[list[int], int]:
 
 
 @task
-def complain() -> int:
+def complain(size: int) -> int:
     """Fail at great length."""
-    if MESSAGE_BYTES:
-        raise ValueError("begin " + "x" * MESSAGE_BYTES + " end")
+    if size:
+        raise ValueError("begin " + "x" * size + " end")
     return 0
 
 
 @workflow
-def complain_wf() -> int:
+def complain_wf(size: int) -> int:
     """One verbose task."""
-    return complain()
+    return complain(size=size)
