@@ -9,7 +9,6 @@ import re
 import grpc
 from flyteidl.admin import execution_pb2, launch_plan_pb2
 from flyteidl.core import identifier_pb2, interface_pb2, literals_pb2, tasks_pb2, types_pb2, workflow_pb2
-from wingbeat_propeller.compiler.workflow import compile_workflow
 
 from wingbeat_controlplane.errors import ApiError, invalid_argument, shown
 from wingbeat_controlplane.registry.identifiers import GENERATED_PREFIX
@@ -18,6 +17,7 @@ from wingbeat_controlplane.registry.tasks import TaskStore
 from wingbeat_controlplane.registry.workflows import WorkflowStore
 from wingbeat_propeller.compiler.errors import CompilationFailedError
 from wingbeat_propeller.compiler.references import KnownReferences, entity_key
+from wingbeat_propeller.compiler.workflow import compile_workflow
 
 DEFAULT_RETRIES = 3
 NODE_ID_LENGTH_MAX = 63
