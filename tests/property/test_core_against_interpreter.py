@@ -22,6 +22,7 @@ from tests.property.workflows import (
     task_result,
     total,
 )
+from wingbeat_propeller.core.bindings import NeedsContentError, evaluate
 from wingbeat_propeller.core.effects import Abort, Effects, Launch
 from wingbeat_propeller.core.events import (
     AbortRequested,
@@ -32,7 +33,6 @@ from wingbeat_propeller.core.events import (
     TaskStarted,
     TaskSucceeded,
 )
-from wingbeat_propeller.core.bindings import NeedsContentError, evaluate
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import EXECUTION_FINAL, NODE_FINAL, ExecutionPhase, NodePhase
@@ -154,7 +154,7 @@ class World:
             self.events.append(_for(self.finished[launch.name], launch))
         elif launch.name not in self.running:
             if launch.inputs is not None:
-                self.database.blobs[f"{launch.data_dir}/inputs.pb"] = build_literal_map(launch.inputs)
+                self.database.blobs[f"{launch.data_dir}/inputs.pb"] = launch.inputs
             self.started[launch.name] = self.started.get(launch.name, 0) + 1
             self.running[launch.name] = launch
         else:
@@ -169,7 +169,8 @@ class World:
                 given = split_literal_map(self.database.blobs[f"{launch.data_dir}/inputs.pb"])[INPUT]
                 literal = integer(task_result(launch.task.name, total(given)))
                 outputs = {OUTPUT: self._value(f"{launch.output_dir}/outputs.pb", OUTPUT, literal)}
-                event: Event = TaskSucceeded(self.now, launch.ref, self.now, outputs)
+                serialized = None if self.large else build_literal_map({OUTPUT: literal})
+                event: Event = TaskSucceeded(self.now, launch.ref, self.now, outputs, serialized)
             case kind:
                 origin = ErrorKind.SYSTEM if kind == "system" else ErrorKind.USER
                 failure = Failure(origin, "E", kind, retryable=kind != "fatal")

@@ -35,7 +35,7 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Start one attempt of a task. `inputs` None: inputs.pb is in place already."""
+    """Start one attempt of a task."""
 
     ref: NodeRef
     name: str
@@ -43,7 +43,8 @@ class Launch:
     task: TaskSpec
     previous_name: str | None
     """Name of the attempt before, whose checkpoint this one may read."""
-    inputs: dict[str, bytes] | None
+    inputs: bytes | None
+    """Serialized LiteralMap to be stored as inputs.pb; None: that file is in place already."""
     data_dir: str
     output_dir: str
     timeout_s: float | None

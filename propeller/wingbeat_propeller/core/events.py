@@ -62,6 +62,8 @@ class TaskSucceeded:
     ref: NodeRef
     at: float
     outputs: dict[str, Value]
+    serialized: bytes | None = None
+    """The whole LiteralMap when it is small enough for a row."""
     deck_uri: str | None = None
     details: bytes | None = None
 

@@ -35,7 +35,7 @@ def rebuild(
     frame.outputs[START] = inputs
     places: dict[tuple[str | None, int], Frame] = {(None, 0): frame}
     indexes: dict[int, dict[str, int]] = {}
-    unstored: dict[int, dict[int, dict[str, bytes]]] = {}
+    unstored: dict[int, dict[int, bytes]] = {}
     for row in rows:
         state.next_seq = max(state.next_seq, row.seq + 1)
         found = places.get((row.parent_id, row.parent_attempt or 0))
@@ -49,7 +49,7 @@ def rebuild(
         else:
             _restore_active(state, found, node, row, places)
             if row.inputs is not None:
-                unstored.setdefault(found.number, {})[node] = split_literal_map(row.inputs)
+                unstored.setdefault(found.number, {})[node] = row.inputs
     for restored in list(state.frames.values()):
         _restore_counts(restored)
     for restored in list(state.frames.values()):

@@ -45,6 +45,7 @@ class NodeRun:
         "child",
         "created_at",
         "data_dir",
+        "name",
         "node_id",
         "phase",
         "seq",
@@ -60,6 +61,8 @@ class NodeRun:
         self.node_id = node_id
         self.seq = seq
         self.data_dir = data_dir
+        self.name = ""
+        """Generated name of the current attempt of a task node."""
         self.created_at = created_at
         self.stage = Stage.PREPARING
         self.phase = 0

@@ -70,7 +70,7 @@ class Step:
             if self.state.frames.get(frame.number) is frame:
                 self._reach(frame, node)
 
-    def resume(self, frame: Frame, inputs: Mapping[int, dict[str, bytes]]) -> None:
+    def resume(self, frame: Frame, inputs: Mapping[int, bytes]) -> None:
         """Go on with a frame rebuilt from rows: adopt what was under way, reach what is ready.
 
         `inputs` are those of nodes under way that are not known to stand in the blob store yet.
@@ -136,8 +136,15 @@ class Step:
         node = event.ref.node
         self._task_over(frame, run, node, TaskPhase.SUCCEEDED, event.at, details=event.details)
         self._free_slot()
-        outputs, uri = _stored_form(event.outputs, f"{run.output_dir}/outputs.pb")
-        self._succeed(frame, run, node, event.outputs, outputs=outputs, output_uri=uri, deck_uri=event.deck_uri)
+        self._succeed(
+            frame,
+            run,
+            node,
+            event.outputs,
+            outputs=event.serialized,
+            output_uri=f"{run.output_dir}/outputs.pb",
+            deck_uri=event.deck_uri,
+        )
 
     def task_failed(self, event: TaskFailed) -> None:
         """An attempt has failed: try again while the budget of its kind lasts."""
@@ -161,7 +168,7 @@ class Step:
         message = f"task execution timeout [{timeout_s:g}s] expired"
         failure = Failure(ErrorKind.USER, "TimeoutExpired", message, retryable=True)
         if frame.plan.kinds[node] is NodeKind.TASK:
-            self.effects.commands.append(Abort(_ref(frame, run, node), self._name(run)))
+            self.effects.commands.append(Abort(_ref(frame, run, node), run.name))
             self._attempt_failed(frame, run, node, failure, self.now)
         else:
             self._fail(frame, run, node, failure)
@@ -216,7 +223,7 @@ class Step:
             run.started_at = self.now
             self._succeed(frame, run, node, values, outputs=outputs, output_uri=uri)
             return
-        inputs = None if stored else cast("dict[str, bytes]", values)
+        inputs = None if stored else _serialized(values)
         input_uri = f"{run.data_dir}/inputs.pb"
         if kind is NodeKind.TASK:
             run.phase = NodePhase.QUEUED
@@ -240,7 +247,7 @@ class Step:
         run.started_at = self.now
         self._succeed(frame, run, START, inputs)
 
-    def _launch(self, frame: Frame, run: NodeRun, node: int, inputs: dict[str, bytes] | None) -> Launch:
+    def _launch(self, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> Launch:
         own = frame.plan.interruptible[node]
         asked = self.state.settings.interruptible
         interruptible = own if own is not None else asked if asked is not None else frame.plan.interruptible_default
@@ -248,9 +255,10 @@ class Step:
         interruptible = interruptible and run.system_failures < self.state.settings.system_retries_max
         task = frame.plan.tasks[node]
         assert task is not None, "the plan of a task node has its task"
+        run.name = generated_name(self.state.name, run.node_id, run.attempt)
         return Launch(
             ref=_ref(frame, run, node),
-            name=self._name(run),
+            name=run.name,
             node_id=run.node_id,
             task=task,
             previous_name=generated_name(self.state.name, run.node_id, run.attempt - 1) if run.attempt else None,
@@ -429,7 +437,7 @@ class Step:
             if run.task_created_at is not None:
                 failure = Failure(ErrorKind.UNKNOWN, "Task Aborted", reason)
                 self._task_row(frame, run, node, TaskPhase.ABORTED, ended_at=self.now, failure=failure)
-            self.effects.commands.append(Abort(_ref(frame, run, node), self._name(run)))
+            self.effects.commands.append(Abort(_ref(frame, run, node), run.name))
         run.phase = NodePhase.ABORTED
         self._node_row(frame, run, node, ended=True, failure=Failure(ErrorKind.UNKNOWN, "NodeAborted", reason))
 
@@ -441,7 +449,7 @@ class Step:
         if run.task_created_at is not None:
             failure = Failure(ErrorKind.USER, "Timeout", "Timeout in node")
             self._task_row(frame, run, node, TaskPhase.ABORTED, ended_at=self.now, failure=failure)
-        self.effects.commands.append(Abort(_ref(frame, run, node), self._name(run)))
+        self.effects.commands.append(Abort(_ref(frame, run, node), run.name))
 
     # ---- small parts ----
 
@@ -479,9 +487,6 @@ class Step:
             self.effects.timers.append(SetTimer(ref, run.attempt_started_at + timeout_s, TimerKind.ATTEMPT))
         self.effects.timers.append(SetTimer(ref, run.created_at + 2 * timeout_s, TimerKind.NODE))
 
-    def _name(self, run: NodeRun) -> str:
-        return generated_name(self.state.name, run.node_id, run.attempt)
-
     # ---- rows ----
 
     def _execution_row(self) -> ExecutionRow:
@@ -497,7 +502,7 @@ class Step:
         run: NodeRun,
         node: int,
         *,
-        inputs: dict[str, bytes] | None = None,
+        inputs: bytes | None = None,
         input_uri: str | None = None,
         ended: bool = False,
         failure: Failure | None = None,
@@ -522,7 +527,7 @@ class Step:
             started_at=run.started_at,
             attempt_started_at=run.attempt_started_at,
             ended_at=self.now if ended else None,
-            inputs=build_literal_map(inputs) if inputs is not None else None,
+            inputs=inputs,
             input_uri=input_uri,
             failure=failure,
         )
@@ -548,7 +553,7 @@ class Step:
         if run.attempt_started_at is None:
             run.attempt_started_at = at
         self._task_row(frame, run, node, phase, ended_at=at, failure=failure, details=details)
-        self.effects.ended.append(self._name(run))
+        self.effects.ended.append(run.name)
 
     def _task_row(
         self,
@@ -575,7 +580,7 @@ class Step:
                 task_name=task.name,
                 task_version=task.version,
                 task_type=task.type,
-                name=self._name(run),
+                name=run.name,
                 phase=phase,
                 phase_version=run.task_version,
                 created_at=run.task_created_at,
@@ -600,12 +605,6 @@ def _values_uri(run: NodeRun, node: int) -> str:
 
 def _serialized(values: dict[str, Value]) -> bytes:
     return build_literal_map(cast("dict[str, bytes]", values))
-
-
-def _stored_form(values: dict[str, Value], uri: str) -> tuple[bytes | None, str]:
-    """Row form of a task's outputs, which stand at `uri` in any case: inline too when small."""
-    size = inline_size(values)
-    return (_serialized(values) if size is not None and size <= INLINE_BYTES_MAX else None), uri
 
 
 _HANDLERS: dict[type[Event], Callable[[Step, Event], None]] = cast(

@@ -65,6 +65,10 @@ def build_literal_map(values: Mapping[str, bytes]) -> bytes:
     parts: list[bytes] = []
     for key, literal in values.items():
         name = key.encode()
+        if len(name) + len(literal) < 120:  # every length fits one byte
+            size, rest = len(name), len(literal)
+            parts.append(b"\x0a%c\x0a%c%b\x12%c%b" % (size + rest + 4, size, name, rest, literal))
+            continue
         entry_size = 1 + _varint_size(len(name)) + len(name) + 1 + _varint_size(len(literal)) + len(literal)
         parts += (
             b"\x0a",

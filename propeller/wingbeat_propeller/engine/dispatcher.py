@@ -162,20 +162,28 @@ class Dispatcher:
             self._under_way[attempt.launch.name] = attempt
             launch = attempt.launch
             plugin = self._plugins.for_type(launch.task.type)
-            if launch.inputs is None and plugin.needs_inputs(launch.task.template):
-                request = None
+            if not plugin.needs_inputs(launch.task.template):
+                request = self._build(attempt, plugin, None)
+            elif launch.inputs is not None:
+                request = self._build(attempt, plugin, split_literal_map(launch.inputs))
             else:
-                request = self._build(attempt, plugin, launch.inputs)
-                if request is None:
-                    continue
+                await self._spawn(tasks, attempt, plugin, None)
+                continue
+            if request is None:
+                continue
             if isinstance(request, InstantRequest):
                 batch.append(request)
             else:
-                await self._starting.acquire()
-                tasks.create_task(self._start(attempt, plugin, request), name=f"start {launch.name}")
+                await self._spawn(tasks, attempt, plugin, request)
         if batch:
             _LAUNCHED.inc(len(batch))
             await self._runtime.launch(batch)
+
+    async def _spawn(
+        self, tasks: asyncio.TaskGroup, attempt: _Attempt, plugin: TaskPlugin, request: RuntimeRequest | None
+    ) -> None:
+        await self._starting.acquire()
+        tasks.create_task(self._start(attempt, plugin, request), name=f"start {attempt.launch.name}")
 
     def _build(
         self, attempt: _Attempt, plugin: TaskPlugin, inputs: Mapping[str, bytes] | None
@@ -241,7 +249,8 @@ class Dispatcher:
         failure = event.failure
         if failure is None:
             try:
-                return TaskSucceeded(now, ref, event.at, dict(split_literal_map(event.outputs or b"")), details=details)
+                data = event.outputs or b""
+                return TaskSucceeded(now, ref, event.at, dict(split_literal_map(data)), data, details=details)
             except MalformedLiteralMapError as error:
                 failure = Failure(ErrorKind.SYSTEM, "OutputsNotReadable", f"malformed outputs: {error}", retryable=True)
         return TaskFailed(now, ref, event.at, failure, details)
@@ -256,7 +265,13 @@ class Dispatcher:
             self._finish(attempt, TaskFailed(self._clock(), launch.ref, event.at, outcome, details))
         else:
             result = TaskSucceeded(
-                self._clock(), launch.ref, event.at, outcome.outputs, deck_uri=outcome.deck_uri, details=details
+                self._clock(),
+                launch.ref,
+                event.at,
+                outcome.outputs,
+                serialized=outcome.serialized,
+                deck_uri=outcome.deck_uri,
+                details=details,
             )
             self._finish(attempt, result)
 

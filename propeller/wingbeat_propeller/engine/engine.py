@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -42,6 +43,7 @@ from wingbeat_propeller.tasks.registry import TaskPlugins
 
 _log = structlog.get_logger(__name__)
 _STEPS = Counter("wingbeat_steps", "Events applied to executions", ["event"])
+_STEPS_OF = {kind: _STEPS.labels(kind.__name__) for kind in get_args(Event)}
 _LIVE = Gauge("wingbeat_live_executions", "Executions in memory")
 _ENDED = Counter("wingbeat_ended_executions", "Executions ended", ["phase"])
 _COMMIT_LATENCY = Histogram(
@@ -168,7 +170,7 @@ class Engine:
             text = f"the engine cannot drive this execution: {type(error).__name__}: {error}"
             self._give_up(live, text)
             return
-        _STEPS.labels(type(event).__name__).inc()
+        _STEPS_OF[type(event)].inc()
         self.perform(live, effects)
 
     def perform(self, live: LiveExecution, effects: Effects) -> None:

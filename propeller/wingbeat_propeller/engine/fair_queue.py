@@ -1,8 +1,8 @@
 """Ready work of many tenants, given out in fair turns: a plain data structure, no clock, no tasks.
 
 Each tenant has a line of its own, ordered by priority and then by arrival, and a virtual time that grows by
-1 / weight with each item given out; the tenant with the lowest goes next. A tenant that was idle starts at the virtual
-time of the queue, so it neither saves up turns nor waits behind what others queued before: one item of a new tenant is
+1 / weight with each item given out; the tenant with the lowest goes next. A tenant that was idle or at its limit goes on at the
+virtual time of the queue, so it neither saves up turns nor waits behind what others queued before: one item of a new tenant is
 next but a few, however long the other lines are.
 
 How many items of a tenant are under way is told by the caller at each `pop` from what is really there; the queue counts
@@ -110,24 +110,22 @@ class FairQueue(Generic[T, K, V]):
 
         `running` says how many items of each tenant are under way; tenants at their limit are passed over.
         """
-        passed: list[tuple[int, int, _Line[T, K]]] = []
-        chosen: V | None = None
-        while self._turns and chosen is None:
-            turn = self._turns[0]
-            line = turn[2]
-            if line.running_max is not None and running is not None and running.get(line.tenant, 0) >= line.running_max:
-                passed.append(heapq.heappop(self._turns))
-                continue
-            heapq.heappop(self._turns)
-            chosen = self._next(line)
+        passed: list[_Line[T, K]] = []
+        while self._turns and _at_limit(self._turns[0][2], running):
+            passed.append(heapq.heappop(self._turns)[2])
+        item: V | None = None
+        if self._turns:
+            line = heapq.heappop(self._turns)[2]
+            item = self._next(line)
             self._virtual = max(self._virtual, line.virtual)
             line.virtual += line.turn
             line.waiting -= 1
             if line.waiting:
                 self._enter(line)
-        for turn in passed:
-            heapq.heappush(self._turns, turn)
-        return chosen
+        for line in passed:
+            line.virtual = max(line.virtual, self._virtual)
+            self._enter(line)
+        return item
 
     def cancel(self, key: K) -> bool:
         """Take an item out; returns whether it waited here."""
@@ -180,6 +178,10 @@ class FairQueue(Generic[T, K, V]):
     def _is_alive(self, ranked: tuple[int, int, K]) -> bool:
         entry = self._entries.get(ranked[2])
         return entry is not None and entry.rank == ranked[:2]
+
+
+def _at_limit(line: _Line[T, K], running: Mapping[T, int] | None) -> bool:
+    return line.running_max is not None and running is not None and running.get(line.tenant, 0) >= line.running_max
 
 
 def _given_before(other: _Line[T, K], virtual: int, order: int) -> int:

@@ -219,7 +219,15 @@ class Intake:
             interruptible=config.interruptible.value if config.HasField("interruptible") else None,
         )
         state = ExecutionState(record.execution, record.project, record.domain, record.name, plan, settings)
-        live = LiveExecution(state, record.shard, plan.name, config)
+        live = LiveExecution(
+            state,
+            record.shard,
+            plan.name,
+            envs={pair.key: pair.value for pair in config.envs.values},
+            labels=dict(config.labels.values),
+            annotations=dict(config.annotations.values),
+            raw_output_prefix=config.raw_output_data_config.output_location_prefix.rstrip("/"),
+        )
         self._live.add(live)
         return live
 

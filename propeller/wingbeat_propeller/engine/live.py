@@ -1,10 +1,8 @@
 """Executions this process drives now, and the process-wide facts that the parts of the engine share."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
-
-from flyteidl.admin import matchable_resource_pb2
 
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.ids import ExecutionKey
@@ -16,12 +14,16 @@ Tenant: TypeAlias = tuple[str, str]
 
 @dataclass(slots=True, eq=False)
 class LiveExecution:
-    """One execution in memory. `config` holds the effective settings of its launch."""
+    """One execution in memory, with those settings of its launch that its tasks see."""
 
     state: ExecutionState
     shard: int
     workflow_name: str
-    config: matchable_resource_pb2.WorkflowExecutionConfig
+    envs: Mapping[str, str]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    raw_output_prefix: str
+    """Empty: the installation's."""
     names: set[str] = field(default_factory=set[str])
     """Attempts that are queued, starting or running."""
 

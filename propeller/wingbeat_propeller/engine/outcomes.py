@@ -3,7 +3,7 @@
 Rules of Flyte v1 for task containers: the program's own failure wins; then futures.pb, error.pb, outputs.pb.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from flyteidl.core import errors_pb2
@@ -23,9 +23,10 @@ OUTPUTS_BYTES_MAX = 2 << 30
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """Outputs by variable, and the deck if there is one."""
+    """Outputs by variable, the same as a serialized map when it fits a row, and the deck if there is one."""
 
     outputs: dict[str, Value]
+    serialized: bytes | None
     deck_uri: str | None
 
 
@@ -49,8 +50,8 @@ async def _collect(blobs: Blobs, task: TaskSpec, output_dir: str) -> Outcome:
         return failure
     deck_uri = f"{output_dir}/deck.html"
     has_deck = task.wants_deck is not False and await _stat(blobs, deck_uri) is not None
-    outputs = await _outputs(blobs, task, f"{output_dir}/outputs.pb") if task.output_names else {}
-    return outputs if isinstance(outputs, Failure) else Produced(outputs, deck_uri if has_deck else None)
+    produced = await _outputs(blobs, task, f"{output_dir}/outputs.pb") if task.output_names else Produced({}, b"", None)
+    return replace(produced, deck_uri=deck_uri) if has_deck and isinstance(produced, Produced) else produced
 
 
 async def _stat(blobs: Blobs, uri: str) -> int | None:
@@ -86,7 +87,7 @@ def parse_error_document(data: bytes) -> Failure:
     return Failure(ErrorKind(error.origin), error.code, error.message, retryable=retryable)
 
 
-async def _outputs(blobs: Blobs, task: TaskSpec, uri: str) -> dict[str, Value] | Failure:
+async def _outputs(blobs: Blobs, task: TaskSpec, uri: str) -> Outcome:
     size = await _stat(blobs, uri)
     if size is None:
         names = ", ".join(task.output_names)
@@ -95,8 +96,9 @@ async def _outputs(blobs: Blobs, task: TaskSpec, uri: str) -> dict[str, Value] |
     if size > OUTPUTS_BYTES_MAX:
         return Failure(ErrorKind.USER, "OutputSizeExceeded", f"outputs have {size} bytes, at most {OUTPUTS_BYTES_MAX}")
     if size > INLINE_BYTES_MAX:
-        return {name: Ref(uri, name) for name in task.output_names}
+        return Produced({name: Ref(uri, name) for name in task.output_names}, None, None)
     try:
-        return dict(split_literal_map(await riding_out(lambda: blobs.get(uri), f"reading {uri}")))
+        data = await riding_out(lambda: blobs.get(uri), f"reading {uri}")
+        return Produced(dict(split_literal_map(data)), data, None)
     except (BlobNotFoundError, BlobTooLargeError, MalformedLiteralMapError) as error:
         return Failure(ErrorKind.SYSTEM, "OutputsNotReadable", f"{uri} cannot be read: {error}", retryable=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.ids import raw_output_shard
-from wingbeat_propeller.core.values import build_literal_map, split_literal_map
+from wingbeat_propeller.core.values import split_literal_map
 from wingbeat_propeller.engine.blob_retry import riding_out
 from wingbeat_propeller.engine.live import LiveExecution
 from wingbeat_propeller.ports import Blobs, TaskContext
@@ -17,8 +17,8 @@ _CHECKPOINTS = "_flytecheckpoints"
 def build_context(live: LiveExecution, launch: Launch, raw_output_prefix: str) -> TaskContext:
     """Everything a plugin needs; `raw_output_prefix` serves executions that name none."""
     state = live.state
-    config = live.config
-    prefix = (config.raw_output_data_config.output_location_prefix or raw_output_prefix).rstrip("/")
+    prefix = live.raw_output_prefix or raw_output_prefix
+    raw = _raw(prefix, launch.name)
     return TaskContext(
         execution_project=state.project,
         execution_domain=state.domain,
@@ -30,20 +30,22 @@ def build_context(live: LiveExecution, launch: Launch, raw_output_prefix: str) -
         input_uri=_inputs_uri(launch),
         input_prefix=launch.data_dir,
         output_prefix=launch.output_dir,
-        raw_output_prefix=_raw(prefix, launch.name),
-        checkpoint_prefix=f"{_raw(prefix, launch.name)}/{_CHECKPOINTS}",
+        raw_output_prefix=raw,
+        checkpoint_prefix=f"{raw}/{_CHECKPOINTS}",
         previous_checkpoint_prefix=_previous_checkpoint(prefix, launch),
-        envs={pair.key: pair.value for pair in config.envs.values},
-        labels=dict(config.labels.values),
-        annotations=dict(config.annotations.values),
+        envs=live.envs,
+        labels=live.labels,
+        annotations=live.annotations,
         interruptible=launch.interruptible,
         timeout_s=launch.timeout_s,
     )
 
 
 async def load_inputs(blobs: Blobs, launch: Launch) -> Mapping[str, bytes]:
-    """Inputs of an attempt that stand in its inputs.pb. Raises BlobStoreFailedError, BlobNotFoundError,
+    """Inputs of an attempt, serialized, by name. Raises BlobStoreFailedError, BlobNotFoundError,
     MalformedLiteralMapError."""
+    if launch.inputs is not None:
+        return split_literal_map(launch.inputs)
     uri = _inputs_uri(launch)
     return split_literal_map(await riding_out(lambda: blobs.get(uri), f"reading {uri}"))
 
@@ -52,7 +54,7 @@ async def write_files(blobs: Blobs, launch: Launch) -> None:
     """Put in place what the program of a container reads. Raises BlobStoreFailedError."""
     if launch.inputs is not None:
         inputs_uri = _inputs_uri(launch)
-        inputs = build_literal_map(launch.inputs)
+        inputs = launch.inputs
         await riding_out(lambda: blobs.put(inputs_uri, inputs), f"writing {inputs_uri}")
     if wants_task_template(launch.task.template):
         template_uri = f"{launch.data_dir}/{TASK_TEMPLATE_FILE}"
