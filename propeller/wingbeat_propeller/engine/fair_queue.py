@@ -1,9 +1,9 @@
 """Ready work of many tenants, given out in fair turns: a plain data structure, no clock, no tasks.
 
 Each tenant has a line of its own, ordered by priority and then by arrival, and a virtual time that grows by
-1 / weight with each item given out; the tenant with the lowest goes next. A tenant that was idle or at its limit goes on at the
-virtual time of the queue, so it neither saves up turns nor waits behind what others queued before: one item of a new tenant is
-next but a few, however long the other lines are.
+1 / weight with each item given out; the tenant with the lowest goes next. A tenant that was idle or at its limit goes
+on at the virtual time of the queue, so it neither saves up turns nor waits behind what others queued before: one item
+of a new tenant is next but a few, however long the other lines are.
 
 How many items of a tenant are under way is told by the caller at each `pop` from what is really there; the queue counts
 nothing that could leak. Virtual times are integers, so `place` is exact.
