@@ -56,7 +56,9 @@ class Follower:
         await self.runtime.launch([shell_request(name, script, **limits)])
 
 
-def shell_request(name: str, script: str, env: dict[str, str] | None = None, **limits: float | None) -> ContainerRequest:
+def shell_request(
+    name: str, script: str, env: dict[str, str] | None = None, **limits: float | None
+) -> ContainerRequest:
     """A container that runs a shell script."""
     return ContainerRequest(name=name, image="any", argv=["sh", "-c", script], env=env or {}, **limits)  # pyright: ignore
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.integration.local_runtime.conftest import FollowRuntime, shell_request
+
 from wingbeat_propeller.core.outcome import ErrorKind
 from wingbeat_propeller.ports import ContainerRequest, InstantRequest
 from wingbeat_propeller.runtimes.local import LocalRuntimeOptions
