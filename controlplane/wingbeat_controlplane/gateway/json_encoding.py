@@ -11,10 +11,11 @@ import math
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias, cast
 
 import orjson
-from google.protobuf import message_factory, struct_pb2
+from google.protobuf import message_factory, struct_pb2, timestamp_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
@@ -33,6 +34,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 Convert: TypeAlias = Callable[[Any], Json]
 """Field value to JSON. The value's type is the field's, which the type checker cannot know."""
 
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 naive on purpose: its text gets a Z
 _WHOLE_FLOAT_MAX = 2.0**53
 _SIXTY_FOUR_BITS = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
 
@@ -68,6 +70,8 @@ class JsonEncoder:
 
     def _special(self, descriptor: Descriptor) -> Convert | None:
         name = descriptor.full_name
+        if name == "google.protobuf.Timestamp":
+            return _timestamp
         if name in TEXT_MESSAGES:
             return _text
         if name in WRAPPERS:
@@ -124,6 +128,8 @@ class JsonEncoder:
 
     def _any(self, message: AnyMessage) -> Json:
         """The packed message with its type beside its fields; its bytes when this process does not know the type."""
+        if not message.type_url and not message.value:
+            return {}
         try:
             pool = message.DESCRIPTOR.file.pool
             packed = message_factory.GetMessageClass(pool.FindMessageTypeByName(message.TypeName())).FromString(
@@ -202,6 +208,21 @@ def _float(value: float) -> Json:
 
 def _key(value: bool | int) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _timestamp(message: timestamp_pb2.Timestamp) -> Json:
+    """As Timestamp.ToJsonString, several times faster; most messages hold a few times."""
+    nanos = message.nanos
+    if not 0 <= nanos < 1_000_000_000:
+        raise ValueError(f"a timestamp has {nanos} nanoseconds")
+    try:
+        text = (_EPOCH + timedelta(seconds=message.seconds)).isoformat()
+    except OverflowError as error:
+        raise ValueError(f"a timestamp has {message.seconds} seconds, outside of the years 1 to 9999") from error
+    if not nanos:
+        return f"{text}Z"
+    digits = f"{nanos:09d}"
+    return f"{text}.{digits[:3] if nanos % 1_000_000 == 0 else digits[:6] if nanos % 1_000 == 0 else digits}Z"
 
 
 def _text(message: Any) -> Json:
