@@ -1,0 +1,167 @@
+"""CreateExecution: from a request to a row that an engine takes up.
+
+The order of failure is that of Flyte v1: form of the request, project, launch plan, inputs, concurrency, name. The
+row, its tags and the notification of the engine are one statement; a launch is two round trips once its launch plan is
+known. Inputs too large for a row go to the blob store after the row is inserted and before it is committed: a name
+that is taken never touches the blobs of the execution that has it, and no engine sees a row whose inputs are missing.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from flyteidl.admin import execution_pb2, matchable_resource_pb2
+from flyteidl.core import identifier_pb2
+
+from wingbeat_controlplane.errors import ApiError, already_exists, not_found
+from wingbeat_controlplane.executions.effective_settings import resolve_notifications, resolve_settings
+from wingbeat_controlplane.executions.identifiers import check_node_id, execution_label
+from wingbeat_controlplane.executions.launch_targets import LaunchTargets
+from wingbeat_controlplane.executions.names import generated_name
+from wingbeat_controlplane.executions.new_execution import NewExecution, Parent
+from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.repeats import Repeats
+from wingbeat_controlplane.executions.request_checks import check_create, given_inputs
+from wingbeat_controlplane.executions.shown_spec import shown_spec
+from wingbeat_controlplane.registry.projects import ProjectStore
+from wingbeat_propeller.ports import Blobs
+from wingbeat_propeller.postgres.queries import load_queries
+
+_SQL = load_queries("wingbeat_controlplane.executions", "launch.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the authenticated subject (empty without authentication) and the connection the call came over."""
+
+    principal: str
+    peer: str
+
+
+class Launcher:
+    """Creates executions."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        blobs: Blobs,
+        projects: ProjectStore,
+        targets: LaunchTargets,
+        options: ExecutionOptions,
+    ) -> None:
+        self._pool = pool
+        self._blobs = blobs
+        self._projects = projects
+        self._targets = targets
+        self._application = matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=options.max_parallelism)
+        self._repeats: Repeats[identifier_pb2.WorkflowExecutionIdentifier] = Repeats(options.dedupe_window_s)
+
+    async def create(
+        self,
+        request: execution_pb2.ExecutionCreateRequest,
+        caller: Caller,
+        *,
+        source_execution_id: int | None = None,
+    ) -> identifier_pb2.WorkflowExecutionIdentifier:
+        """Insert an execution and wake its engine; returns its id.
+
+        Identical unnamed requests of one connection within the options' window are one. `source_execution_id` is the
+        row of the execution that is launched again. Raises ApiError INVALID_ARGUMENT, NOT_FOUND (launch plan, task or
+        parent), ALREADY_EXISTS (name, or the launch plan's concurrency limit).
+        """
+        check_create(request)
+        if request.name:
+            return await self._create(request, caller, source_execution_id)
+        key = _key(request, caller, source_execution_id)
+        return await self._repeats.once(key, lambda: self._create(request, caller, source_execution_id))
+
+    async def drained(self) -> None:
+        """Wait for creations whose callers are gone."""
+        await self._repeats.drained()
+
+    async def _create(
+        self, request: execution_pb2.ExecutionCreateRequest, caller: Caller, source_execution_id: int | None
+    ) -> identifier_pb2.WorkflowExecutionIdentifier:
+        project = await self._projects.require_active(request.project, request.domain)
+        target = await self._targets.find(request.spec)
+        given = given_inputs(request)
+        resolved = resolve_inputs(target.expected, target.spec.fixed_inputs, given)
+        parent = await self._find_parent(request.spec.metadata)
+        config = resolve_settings(
+            request.spec,
+            target.spec,
+            self._application,
+            project_labels=project.labels.values,
+            caller=caller.principal,
+        )
+        new = NewExecution(
+            identifier=identifier_pb2.WorkflowExecutionIdentifier(
+                project=request.project, domain=request.domain, name=request.name or generated_name()
+            ),
+            target=target,
+            spec=shown_spec(
+                request,
+                config,
+                principal=caller.principal if parent is None else parent.principal,
+                parent=None if parent is None else parent.spec,
+            ),
+            config=config,
+            notifications=resolve_notifications(request.spec, target.spec),
+            inputs=resolved.SerializeToString(),
+            user_inputs=given.SerializeToString(),
+            source_execution_id=source_execution_id,
+            parent=parent,
+        )
+        await self._insert(new)
+        return new.identifier
+
+    async def _insert(self, new: NewExecution) -> None:
+        row = new.row(self._blobs.base)
+        blobs = new.blobs(self._blobs.base)
+        limit = new.target.concurrency_max
+        if not blobs and not limit:
+            if await self._pool.fetchrow(_SQL["insert_execution"], *row) is None:
+                raise _taken(new.identifier)
+            return
+        async with self._pool.acquire() as connection, connection.transaction():
+            if limit:
+                await _check_concurrency(connection, new.target.identifier, limit)
+            if await connection.fetchrow(_SQL["insert_execution"], *row) is None:
+                raise _taken(new.identifier)
+            for uri, data in blobs.items():
+                await self._blobs.put(uri, data)
+
+    async def _find_parent(self, metadata: execution_pb2.ExecutionMetadata) -> Parent | None:
+        if not metadata.HasField("parent_node_execution"):
+            return None
+        node = metadata.parent_node_execution
+        check_node_id(node)
+        execution = node.execution_id
+        row = await self._pool.fetchrow(
+            _SQL["find_parent"], execution.project, execution.domain, execution.name, node.node_id
+        )
+        if row is None:
+            raise not_found("node execution", node)
+        return Parent(row["id"], node.node_id, row["principal"], execution_pb2.ExecutionSpec.FromString(row["spec"]))
+
+
+async def _check_concurrency(
+    connection: PoolConnectionProxy[asyncpg.Record], plan: identifier_pb2.Identifier, limit: int
+) -> None:
+    """Refuse when `limit` executions of the plan's name are under way; nobody else decides that before we commit."""
+    key = (plan.project, plan.domain, plan.name)
+    await connection.execute(_SQL["lock_launch_plan"], *key)
+    if await connection.fetchval(_SQL["count_under_way"], *key) >= limit:
+        raise already_exists(f"concurrency limit ({limit}) reached for launch plan {plan.name}; skipping execution")
+
+
+def _taken(identifier: identifier_pb2.WorkflowExecutionIdentifier) -> ApiError:
+    return already_exists(f"execution [{execution_label(identifier)}] already exists")
+
+
+def _key(request: execution_pb2.ExecutionCreateRequest, caller: Caller, source_execution_id: int | None) -> bytes:
+    """Equal for calls that mean the same: who, over which connection, and the request as bytes without chance."""
+    digest = hashlib.sha256(f"{caller.peer}\n{caller.principal}\n{source_execution_id}\n".encode())
+    digest.update(request.SerializeToString(deterministic=True))
+    return digest.digest()

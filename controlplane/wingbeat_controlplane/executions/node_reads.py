@@ -1,0 +1,103 @@
+"""GetNodeExecution, ListNodeExecutions, GetNodeExecutionData."""
+
+import asyncpg
+from flyteidl.admin import node_execution_pb2
+from flyteidl.core import identifier_pb2
+
+from wingbeat_controlplane.errors import not_found
+from wingbeat_controlplane.executions.data import DataReader, StoredValue
+from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
+from wingbeat_controlplane.executions.failures import listed_error, whole_error
+from wingbeat_controlplane.executions.flyte_urls import node_urls
+from wingbeat_controlplane.executions.identifiers import check_execution_id, check_node_id
+from wingbeat_controlplane.executions.node_messages import node_message
+from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.listing.filters import parse_filters
+from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_of
+from wingbeat_controlplane.listing.tables import NODE_EXECUTIONS
+from wingbeat_propeller.ports import Blobs
+from wingbeat_propeller.postgres.queries import load_queries
+
+_SQL = load_queries("wingbeat_controlplane.executions", "node_reads.sql")
+
+
+class NodeReads:
+    """Reads of node executions, by primary key once the execution's row id is known."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, keys: ExecutionKeys, blobs: Blobs, data: DataReader, options: ExecutionOptions
+    ) -> None:
+        self._pool = pool
+        self._keys = keys
+        self._blobs = blobs
+        self._data = data
+        self._options = options
+
+    async def get(self, request: node_execution_pb2.NodeExecutionGetRequest) -> node_execution_pb2.NodeExecution:
+        """One node with the whole of its error. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
+        row = await self._row("get_node", request.id, present=request.HasField("id"))
+        error = await whole_error(
+            self._blobs, row["error"], row["error_uri"], bytes_max=self._options.data_inline_bytes_max
+        )
+        return node_message(row, request.id.execution_id, error)
+
+    async def list(self, request: node_execution_pb2.NodeExecutionListRequest) -> node_execution_pb2.NodeExecutionList:
+        """One page of the nodes at top level, or of the direct children of `unique_parent_id`, oldest first.
+
+        An unknown execution has no nodes. Raises ApiError INVALID_ARGUMENT, and NOT_FOUND for an unknown parent.
+        """
+        execution = request.workflow_execution_id
+        check_execution_id(execution, present=request.HasField("workflow_execution_id"))
+        page = parse_page("ListNodeExecutions", request.limit, request.token)
+        parent_id = request.unique_parent_id or None
+        key = await self._keys.find(execution)
+        query = compile_list(
+            NODE_EXECUTIONS,
+            page=page,
+            scope={"execution_id": -1 if key is None else key, "parent_id": parent_id},
+            filters=parse_filters(request.filters),
+            sort_by=sort_of(request.sort_by),
+        )
+        rows: list[asyncpg.Record] = []
+        if key is not None:
+            rows = await self._pool.fetch(query.sql(_SQL["list_nodes"]), *query.args)
+        if not rows and parent_id is not None:
+            await self._require_node(execution, key, parent_id)
+        return node_execution_pb2.NodeExecutionList(
+            node_executions=[node_message(row, execution, listed_error(row["error"])) for row in rows],
+            token=page.next_token(len(rows)),
+        )
+
+    async def data(
+        self, request: node_execution_pb2.NodeExecutionGetDataRequest
+    ) -> node_execution_pb2.NodeExecutionGetDataResponse:
+        """Inputs, outputs and their addresses. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
+        row = await self._row("get_node_data", request.id, present=request.HasField("id"))
+        data = await self._data.read(
+            inputs=StoredValue(row["inputs"], row["input_uri"]), outputs=StoredValue(row["outputs"], row["output_uri"])
+        )
+        return node_execution_pb2.NodeExecutionGetDataResponse(
+            full_inputs=data.inputs.literals,
+            full_outputs=data.outputs.literals,
+            inputs=data.inputs.link,
+            outputs=data.outputs.link,
+            flyte_urls=node_urls(request.id, deck=bool(row["deck_uri"])),
+        )
+
+    async def _row(
+        self, query: str, identifier: identifier_pb2.NodeExecutionIdentifier, *, present: bool
+    ) -> asyncpg.Record:
+        check_node_id(identifier, present=present)
+        key = await self._keys.find(identifier.execution_id)
+        row = None if key is None else await self._pool.fetchrow(_SQL[query], key, identifier.node_id)
+        if row is None:
+            raise not_found("node execution", identifier)
+        return row
+
+    async def _require_node(
+        self, execution: identifier_pb2.WorkflowExecutionIdentifier, key: int | None, node_id: str
+    ) -> None:
+        if key is None or not await self._pool.fetchval(_SQL["node_exists"], key, node_id):
+            raise not_found(
+                "node execution", identifier_pb2.NodeExecutionIdentifier(execution_id=execution, node_id=node_id)
+            )

@@ -1,0 +1,17 @@
+"""What an installation says about executions."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionOptions:
+    """Defaults and bounds; sizes in bytes, times in seconds."""
+
+    max_parallelism: int = 25
+    """Task nodes of one execution under way at once where neither request nor launch plan say; 0 means no limit."""
+    dedupe_window_s: float = 3.0
+    """Identical unnamed creations of one connection within this time make one execution; 0 turns it off."""
+    data_inline_bytes_max: int = 18 << 20
+    """Most data in one answer; what does not fit is handed out as a link. Clients take messages of 20 MiB."""
+    link_life_s: float = 3600.0
+    """How long a link to data is good."""

@@ -1,0 +1,55 @@
+"""Everything about executions, put together for the rpcs."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from wingbeat_controlplane.executions.data import DataReader, Links
+from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
+from wingbeat_controlplane.executions.execution_reads import ExecutionReads
+from wingbeat_controlplane.executions.launch import Launcher
+from wingbeat_controlplane.executions.launch_targets import LaunchTargets
+from wingbeat_controlplane.executions.node_reads import NodeReads
+from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.relaunch import Relauncher
+from wingbeat_controlplane.executions.task_reads import TaskReads
+from wingbeat_controlplane.executions.terminate import Terminator
+from wingbeat_controlplane.executions.update import Archiver
+from wingbeat_controlplane.registry.projects import ProjectStore
+from wingbeat_propeller.ports import Blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Executions:
+    """What the rpcs about executions call. Made by `build_executions`."""
+
+    launcher: Launcher
+    relauncher: Relauncher
+    terminator: Terminator
+    archiver: Archiver
+    reads: ExecutionReads
+    nodes: NodeReads
+    tasks: TaskReads
+
+
+def build_executions(
+    pool: asyncpg.Pool,
+    blobs: Blobs,
+    links: Links,
+    projects: ProjectStore,
+    targets: LaunchTargets,
+    options: ExecutionOptions,
+) -> Executions:
+    """Wire the parts over one pool and one blob store."""
+    keys = ExecutionKeys(pool)
+    data = DataReader(blobs, links, inline_bytes_max=options.data_inline_bytes_max, link_life_s=options.link_life_s)
+    launcher = Launcher(pool, blobs, projects, targets, options)
+    return Executions(
+        launcher=launcher,
+        relauncher=Relauncher(pool, blobs, launcher),
+        terminator=Terminator(pool),
+        archiver=Archiver(pool),
+        reads=ExecutionReads(pool, blobs, data, options),
+        nodes=NodeReads(pool, keys, blobs, data, options),
+        tasks=TaskReads(pool, keys, blobs, data, options),
+    )

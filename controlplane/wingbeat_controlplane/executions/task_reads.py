@@ -1,0 +1,113 @@
+"""GetTaskExecution, ListTaskExecutions, GetTaskExecutionData, and the nodes that an attempt made."""
+
+import asyncpg
+from flyteidl.admin import node_execution_pb2, task_execution_pb2
+from flyteidl.core import identifier_pb2
+
+from wingbeat_controlplane.errors import not_found
+from wingbeat_controlplane.executions.data import DataReader, StoredValue
+from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
+from wingbeat_controlplane.executions.failures import stored_error, whole_error
+from wingbeat_controlplane.executions.flyte_urls import task_urls
+from wingbeat_controlplane.executions.identifiers import check_node_id, check_task_id
+from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.task_messages import task_message
+from wingbeat_controlplane.listing.filters import parse_filters
+from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_of
+from wingbeat_controlplane.listing.tables import NODE_EXECUTIONS, TASK_EXECUTIONS
+from wingbeat_propeller.ports import Blobs
+from wingbeat_propeller.postgres.queries import load_queries
+
+ATTEMPT_MAX = 2**15 - 1
+"""Largest attempt a row can hold."""
+
+_SQL = load_queries("wingbeat_controlplane.executions", "task_reads.sql")
+
+
+class TaskReads:
+    """Reads of task executions, by primary key once the execution's row id is known."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, keys: ExecutionKeys, blobs: Blobs, data: DataReader, options: ExecutionOptions
+    ) -> None:
+        self._pool = pool
+        self._keys = keys
+        self._blobs = blobs
+        self._data = data
+        self._options = options
+
+    async def get(self, request: task_execution_pb2.TaskExecutionGetRequest) -> task_execution_pb2.TaskExecution:
+        """One attempt with the whole of its error. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
+        row = await self._row("get_task", request.id, present=request.HasField("id"))
+        error = await whole_error(
+            self._blobs, row["error"], row["error_uri"], bytes_max=self._options.data_inline_bytes_max
+        )
+        return task_message(row, request.id.node_execution_id, error)
+
+    async def list(self, request: task_execution_pb2.TaskExecutionListRequest) -> task_execution_pb2.TaskExecutionList:
+        """One page of a node's attempts; an unknown node has none. Errors are as long as rows keep them.
+
+        Raises ApiError INVALID_ARGUMENT.
+        """
+        node = request.node_execution_id
+        check_node_id(node, present=request.HasField("node_execution_id"))
+        page = parse_page("ListTaskExecutions", request.limit, request.token)
+        key = await self._keys.find(node.execution_id)
+        query = compile_list(
+            TASK_EXECUTIONS,
+            page=page,
+            scope={"execution_id": -1 if key is None else key, "node_id": node.node_id},
+            filters=parse_filters(request.filters),
+            sort_by=sort_of(request.sort_by),
+        )
+        rows: list[asyncpg.Record] = []
+        if key is not None:
+            rows = await self._pool.fetch(query.sql(_SQL["list_tasks"]), *query.args)
+        return task_execution_pb2.TaskExecutionList(
+            task_executions=[task_message(row, node, stored_error(row["error"])) for row in rows],
+            token=page.next_token(len(rows)),
+        )
+
+    async def data(
+        self, request: task_execution_pb2.TaskExecutionGetDataRequest
+    ) -> task_execution_pb2.TaskExecutionGetDataResponse:
+        """Inputs, outputs and their addresses. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
+        row = await self._row("get_task_data", request.id, present=request.HasField("id"))
+        data = await self._data.read(
+            inputs=StoredValue(row["inputs"], row["input_uri"]), outputs=StoredValue(row["outputs"], row["output_uri"])
+        )
+        return task_execution_pb2.TaskExecutionGetDataResponse(
+            full_inputs=data.inputs.literals,
+            full_outputs=data.outputs.literals,
+            inputs=data.inputs.link,
+            outputs=data.outputs.link,
+            flyte_urls=task_urls(request.id),
+        )
+
+    async def list_children(
+        self, request: node_execution_pb2.NodeExecutionForTaskListRequest
+    ) -> node_execution_pb2.NodeExecutionList:
+        """The nodes an attempt made: none, since nodes belong to nodes (very old engines had it otherwise).
+
+        Raises ApiError INVALID_ARGUMENT, and NOT_FOUND for an unknown attempt.
+        """
+        page = parse_page("ListNodeExecutionsForTask", request.limit, request.token)
+        await self._row("get_task", request.task_execution_id, present=request.HasField("task_execution_id"))
+        sort_by = sort_of(request.sort_by)
+        compile_list(NODE_EXECUTIONS, page=page, scope={}, filters=parse_filters(request.filters), sort_by=sort_by)
+        return node_execution_pb2.NodeExecutionList()
+
+    async def _row(
+        self, query: str, identifier: identifier_pb2.TaskExecutionIdentifier, *, present: bool
+    ) -> asyncpg.Record:
+        check_task_id(identifier, present=present)
+        node, task, attempt = identifier.node_execution_id, identifier.task_id, identifier.retry_attempt
+        key = await self._keys.find(node.execution_id)
+        row = None
+        if key is not None and attempt <= ATTEMPT_MAX:
+            row = await self._pool.fetchrow(
+                _SQL[query], key, node.node_id, attempt, task.project, task.domain, task.name, task.version
+            )
+        if row is None:
+            raise not_found("task execution", identifier)
+        return row

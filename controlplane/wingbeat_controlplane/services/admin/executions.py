@@ -1,0 +1,66 @@
+"""Executions: create, relaunch, get, list, update, terminate, data."""
+
+from collections.abc import Callable
+
+from flyteidl.admin import common_pb2, execution_pb2
+
+from wingbeat_controlplane.executions.launch import Caller
+from wingbeat_controlplane.executions.parts import Executions
+from wingbeat_controlplane.services.rpcs import CallContext
+
+
+class ExecutionRpcs:
+    """The rpcs of AdminService about executions but for recovery and metrics."""
+
+    executions: Executions
+    principal: Callable[[CallContext], str]
+    """The authenticated subject of a call, empty without authentication."""
+
+    async def CreateExecution(
+        self, request: execution_pb2.ExecutionCreateRequest, context: CallContext
+    ) -> execution_pb2.ExecutionCreateResponse:
+        """Launch a launch plan or a single task."""
+        identifier = await self.executions.launcher.create(request, self._caller(context))
+        return execution_pb2.ExecutionCreateResponse(id=identifier)
+
+    async def RelaunchExecution(
+        self, request: execution_pb2.ExecutionRelaunchRequest, context: CallContext
+    ) -> execution_pb2.ExecutionCreateResponse:
+        """Launch an execution again with what its caller gave then."""
+        identifier = await self.executions.relauncher.relaunch(request, self._caller(context))
+        return execution_pb2.ExecutionCreateResponse(id=identifier)
+
+    async def GetExecution(
+        self, request: execution_pb2.WorkflowExecutionGetRequest, context: CallContext
+    ) -> execution_pb2.Execution:
+        """One execution."""
+        return await self.executions.reads.get(request)
+
+    async def ListExecutions(
+        self, request: common_pb2.ResourceListRequest, context: CallContext
+    ) -> execution_pb2.ExecutionList:
+        """One page of a project's executions in a domain."""
+        return await self.executions.reads.list(request)
+
+    async def GetExecutionData(
+        self, request: execution_pb2.WorkflowExecutionGetDataRequest, context: CallContext
+    ) -> execution_pb2.WorkflowExecutionGetDataResponse:
+        """Inputs and outputs."""
+        return await self.executions.reads.data(request)
+
+    async def UpdateExecution(
+        self, request: execution_pb2.ExecutionUpdateRequest, context: CallContext
+    ) -> execution_pb2.ExecutionUpdateResponse:
+        """Archive or restore."""
+        await self.executions.archiver.update(request, principal=self.principal(context))
+        return execution_pb2.ExecutionUpdateResponse()
+
+    async def TerminateExecution(
+        self, request: execution_pb2.ExecutionTerminateRequest, context: CallContext
+    ) -> execution_pb2.ExecutionTerminateResponse:
+        """Ask for an abort."""
+        await self.executions.terminator.terminate(request, principal=self.principal(context))
+        return execution_pb2.ExecutionTerminateResponse()
+
+    def _caller(self, context: CallContext) -> Caller:
+        return Caller(self.principal(context), context.peer())

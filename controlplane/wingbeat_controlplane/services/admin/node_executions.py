@@ -1,0 +1,36 @@
+"""Node executions: get, list, data."""
+
+from flyteidl.admin import node_execution_pb2
+
+from wingbeat_controlplane.executions.parts import Executions
+from wingbeat_controlplane.services.rpcs import CallContext
+
+
+class NodeExecutionRpcs:
+    """GetNodeExecution, ListNodeExecutions, ListNodeExecutionsForTask, GetNodeExecutionData."""
+
+    executions: Executions
+
+    async def GetNodeExecution(
+        self, request: node_execution_pb2.NodeExecutionGetRequest, context: CallContext
+    ) -> node_execution_pb2.NodeExecution:
+        """One node."""
+        return await self.executions.nodes.get(request)
+
+    async def ListNodeExecutions(
+        self, request: node_execution_pb2.NodeExecutionListRequest, context: CallContext
+    ) -> node_execution_pb2.NodeExecutionList:
+        """One page of the top-level nodes, or of the children of one."""
+        return await self.executions.nodes.list(request)
+
+    async def ListNodeExecutionsForTask(
+        self, request: node_execution_pb2.NodeExecutionForTaskListRequest, context: CallContext
+    ) -> node_execution_pb2.NodeExecutionList:
+        """Nodes that an attempt made: always an empty page."""
+        return await self.executions.tasks.list_children(request)
+
+    async def GetNodeExecutionData(
+        self, request: node_execution_pb2.NodeExecutionGetDataRequest, context: CallContext
+    ) -> node_execution_pb2.NodeExecutionGetDataResponse:
+        """Inputs and outputs."""
+        return await self.executions.nodes.data(request)
