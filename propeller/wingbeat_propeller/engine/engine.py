@@ -15,7 +15,7 @@ from typing import get_args
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from wingbeat_propeller.core.effects import Abort, Effects, Launch, Prepare, SetTimer
+from wingbeat_propeller.core.effects import Effects, Launch, Prepare, SetTimer
 from wingbeat_propeller.core.events import (
     AbortRequested,
     Event,
@@ -190,9 +190,12 @@ class Engine:
         await self._dispatcher.adopt(attempts)
 
     def drop(self, live: LiveExecution) -> None:
-        """The execution belongs to another process from now on."""
+        """The execution has ended, or belongs to another process from now on."""
         self._dispatcher.drop(live)
+        for key in live.timers:
+            self._timers.cancel(key)
         self.live.remove(live)
+        _LIVE.set(len(self.live))
 
     @property
     def queued(self) -> int:
@@ -215,18 +218,13 @@ class Engine:
             if isinstance(command, Launch):
                 self._dispatcher.launch(live, command)
             else:
-                self._abort(live, command)
+                self._dispatcher.abort(live, command.name)
         if effects.ended:
             self._dispatcher.forget(effects.ended)
         row = effects.execution_row
         if row is not None and row.ended_at is not None:
             _ENDED.labels(ExecutionPhase(row.phase).name).inc()
-            self._dispatcher.drop(live)
-            self.live.remove(live)
-            _LIVE.set(len(self.live))
-
-    def _abort(self, live: LiveExecution, command: Abort) -> None:
-        self._dispatcher.abort(live, command.name)
+            self.drop(live)
 
     def _rejected(self, effects: Effects, error: Exception) -> None:
         """The database refuses these rows for their own sake: the execution ends with that reason."""
@@ -271,7 +269,9 @@ class Engine:
             self.apply(live, event)
 
     def _set_timer(self, live: LiveExecution, timer: SetTimer) -> None:
-        self._timers.set((AttemptKey(live.state.key, timer.ref), timer.kind), timer.at)
+        key = (AttemptKey(live.state.key, timer.ref), timer.kind)
+        live.timers.add(key)
+        self._timers.set(key, timer.at)
 
     def _on_timers(self, due: Sequence[tuple[AttemptKey, int]]) -> None:
         for key, kind in due:

@@ -26,6 +26,8 @@ class LiveExecution:
     """Empty: the installation's."""
     names: set[str] = field(default_factory=set[str])
     """Attempts that are queued, starting or running."""
+    timers: "set[tuple[AttemptKey, int]]" = field(default_factory=lambda: set[tuple[AttemptKey, int]]())
+    """Deadlines set for its nodes, some of which may have passed."""
 
     @property
     def tenant(self) -> Tenant:
