@@ -12,6 +12,14 @@ Tenant: TypeAlias = tuple[str, str]
 """Project and domain: the unit of fairness."""
 
 
+@dataclass(frozen=True, slots=True)
+class AttemptKey:
+    """An attempt by execution and place in its state."""
+
+    execution: ExecutionKey
+    ref: NodeRef
+
+
 @dataclass(slots=True, eq=False)
 class LiveExecution:
     """One execution in memory, with those settings of its launch that its tasks see."""
@@ -26,21 +34,13 @@ class LiveExecution:
     """Empty: the installation's."""
     names: set[str] = field(default_factory=set[str])
     """Attempts that are queued, starting or running."""
-    timers: "set[tuple[AttemptKey, int]]" = field(default_factory=lambda: set[tuple[AttemptKey, int]]())
+    timers: set[tuple[AttemptKey, int]] = field(default_factory=set[tuple[AttemptKey, int]])
     """Deadlines set for its nodes, some of which may have passed."""
 
     @property
     def tenant(self) -> Tenant:
         """Whom its work counts for."""
         return (self.state.project, self.state.domain)
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptKey:
-    """An attempt by execution and place in its state."""
-
-    execution: ExecutionKey
-    ref: NodeRef
 
 
 class LiveExecutions:
