@@ -109,7 +109,7 @@ def test_paths_that_do_not_fit(path: tuple[PathStep, ...], message: str) -> None
 
 def test_missing_output_is_named() -> None:
     """An upstream that did not produce the output fails the binding."""
-    with pytest.raises(BindingResolutionError, match="input 'x'.*'o1'"):
+    with pytest.raises(BindingResolutionError, match=r"input 'x'.*'o1'"):
         _resolve(Promise(3, "o1"), o0=ONE)
 
 
