@@ -84,7 +84,10 @@ def chain(name: str, length: int) -> compiler_pb2.CompiledWorkflowClosure:
         ),
     ]
     template = workflow_pb2.WorkflowTemplate(
-        id=identifier(identifier_pb2.WORKFLOW, name), interface=interface, nodes=nodes, outputs=[bind("o0", previous[-1])]
+        id=identifier(identifier_pb2.WORKFLOW, name),
+        interface=interface,
+        nodes=nodes,
+        outputs=[bind("o0", previous[-1])],
     )
     downstream = {
         upstream: compiler_pb2.ConnectionSet.IdList(ids=[node])
@@ -117,10 +120,7 @@ async def launch(pool: asyncpg.Pool, workflow_id: int, names: Sequence[str], val
         await connection.executemany(
             "INSERT INTO executions (project, domain, name, shard, launch_entity, workflow_id, spec, config, inputs)"
             " VALUES ('flytesnacks', 'development', $1, $2, 'launch_plan', $3, '', $4, $5)",
-            [
-                (name, shard_of("flytesnacks", "development", name), workflow_id, config, inputs)
-                for name in names
-            ],
+            [(name, shard_of("flytesnacks", "development", name), workflow_id, config, inputs) for name in names],
         )
         await connection.execute("SELECT pg_notify('wingbeat_new', '')")
 
