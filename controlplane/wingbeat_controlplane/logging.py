@@ -85,6 +85,13 @@ def parse_line(line: str, role: str) -> EventDict:
     return {"event": line, "role": role}
 
 
+def plain_text(line: str) -> str:
+    """What a log line says, for an error message: its event, reason and traceback, without the rest."""
+    event = parse_line(line, "")
+    said = [str(event["event"]), *(str(event[key]) for key in ("reason", "exception") if key in event)]
+    return ": ".join(said[:2]) + "".join(f"\n{text}" for text in said[2:])
+
+
 class _LineHandler(logging.Handler):
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The HTTP port: uvicorn in the event loop that serves gRPC, so that both sides of the server share one process."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import uvicorn
@@ -49,7 +49,7 @@ class HttpServer:
 
 class _Server(uvicorn.Server):
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         """Signals belong to the role, not to one of its two servers."""
         yield
 

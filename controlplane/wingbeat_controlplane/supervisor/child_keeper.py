@@ -6,10 +6,11 @@ again before it was ready even once is given up, so that `wingbeat up` fails wit
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
+from wingbeat_controlplane.logging import plain_text
 from wingbeat_controlplane.supervisor.child import Child, ChildSpec, Ending
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 
@@ -140,5 +141,5 @@ class ChildKeeper:
 
 
 def _failure(name: str, ending: Ending) -> str:
-    lines: Sequence[str] = [f"  {line}" for line in ending.last_lines]
-    return "\n".join([f"the {name} process does not start: {ending}", *lines])
+    said = "\n".join(plain_text(line) for line in ending.last_lines)
+    return "\n".join([f"the {name} process does not start: {ending}", *(f"  {line}" for line in said.splitlines())])

@@ -26,6 +26,16 @@ class HeldPort:
         self._socket.close()
 
 
+def bracketed(host: str) -> str:
+    """The host as it stands before a port in an address."""
+    return f"[{host}]" if ":" in host else host
+
+
+def reachable_host(host: str) -> str:
+    """The host of an address at which this machine reaches a server that listens on `host`."""
+    return bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104  (compared, not bound)
+
+
 def hold_port(host: str, port: int, option: str) -> HeldPort:
     """Reserve `port`, or a free one when it is 0. `option` is the flag that chooses it. Raises PortError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

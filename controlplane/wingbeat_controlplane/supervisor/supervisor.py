@@ -21,7 +21,7 @@ from wingbeat_controlplane.supervisor.child_keeper import ChildFailedError, Chil
 from wingbeat_controlplane.supervisor.data_folder import DataFolder, Holder, State
 from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres
 from wingbeat_controlplane.supervisor.log_sink import LogSink
-from wingbeat_controlplane.supervisor.ports import HeldPort, hold_port
+from wingbeat_controlplane.supervisor.ports import HeldPort, hold_port, reachable_host
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 from wingbeat_propeller.postgres.migrate import MigrationError, migrate
 
@@ -197,7 +197,7 @@ class Supervisor:
                 held.close()
             raise
         grpc_port, http_port = (port.number for port in self._ports)
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  (compared, not bound)
+        reachable = reachable_host(host)
         self._folder.describe_holder(Holder(os.getpid(), grpc_port, http_port))
         self._state = replace(
             self._state, grpc_endpoint=f"{reachable}:{grpc_port}", http_url=f"http://{reachable}:{http_port}"

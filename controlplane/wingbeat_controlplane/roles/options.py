@@ -1,0 +1,67 @@
+"""Settings as the options of the parts that both long-lived roles build."""
+
+import hashlib
+from pathlib import Path
+
+from wingbeat_controlplane.settings import Settings
+from wingbeat_controlplane.supervisor.ports import reachable_host
+from wingbeat_propeller.blobs.signing import load_signing_key
+from wingbeat_propeller.blobs.store import FolderOptions, StoreOptions
+
+
+class ConfigurationError(RuntimeError):
+    """The settings do not allow this role to run; the text says what is missing."""
+
+
+def database_url(settings: Settings) -> str:
+    """Connection string of the database. Raises ConfigurationError when none is set."""
+    url = settings.database.url.get_secret_value()
+    if not url:
+        raise ConfigurationError("no database: set database.url (WINGBEAT_DATABASE__URL), or run `wingbeat up`")
+    return url
+
+
+def store_options(settings: Settings, *, signing: bool) -> StoreOptions:
+    """The folder or bucket of the installation; `signing` for processes that make or check URLs.
+
+    Raises OSError when the signing key cannot be kept in the data folder.
+    """
+    blobs = settings.blobs
+    signing_key = _signing_key(settings) if signing else None
+    if blobs.bucket:
+        from wingbeat_propeller.blobs.s3 import S3Options  # aiobotocore is an extra
+
+        return S3Options(
+            bucket=blobs.bucket,
+            prefix=blobs.prefix,
+            endpoint_url=blobs.endpoint or None,
+            public_endpoint_url=blobs.public_endpoint or None,
+            region=blobs.region or None,
+            access_key_id=blobs.access_key or None,
+            secret_access_key=blobs.secret_key.get_secret_value() or None,
+            path_style=blobs.path_style,
+            signing_key=signing_key,
+            http_base_url=public_url(settings),
+        )
+    return FolderOptions(
+        root=blobs.folder or settings.data_dir / "blobs", signing_key=signing_key, http_base_url=public_url(settings)
+    )
+
+
+def _signing_key(settings: Settings) -> bytes:
+    secret = settings.blobs.signing_key.get_secret_value()
+    if secret:
+        return hashlib.sha256(secret.encode()).digest()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return load_signing_key(settings.data_dir / "signing.key")
+
+
+def public_url(settings: Settings) -> str:
+    """Base URL under which clients reach the HTTP port, no slash at the end."""
+    server = settings.server
+    return server.public_url.rstrip("/") or f"http://{reachable_host(server.host)}:{server.http_port}"
+
+
+def local_state(settings: Settings) -> Path:
+    """Folder of the local runtime, shared by the engines that run tasks and the server that shows their logs."""
+    return settings.data_dir / "local"

@@ -1,0 +1,108 @@
+"""The role `propeller`: the engine over its journal, leases, blobs and the local runtime."""
+
+import asyncio
+import os
+import socket
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import structlog
+
+from wingbeat_controlplane.roles.options import (
+    database_url,
+    local_state,
+    public_url,
+    store_options,
+)
+from wingbeat_controlplane.roles.stopping import unless_stopped
+from wingbeat_controlplane.settings import Settings
+from wingbeat_controlplane.supervisor.ports import reachable_host
+from wingbeat_controlplane.supervisor.readiness import notify_ready
+from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
+from wingbeat_propeller.blobs.store import open_store
+from wingbeat_propeller.engine.engine import Engine, EngineOptions
+from wingbeat_propeller.postgres.executions import PostgresExecutionStore
+from wingbeat_propeller.postgres.journal import PostgresJournal
+from wingbeat_propeller.postgres.leases import PostgresLeases
+from wingbeat_propeller.postgres.pool import create_pool
+from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions
+from wingbeat_propeller.runtimes.local.runtime import LocalRuntime
+from wingbeat_propeller.runtimes.local.shutdown import stop_hosts
+from wingbeat_propeller.tasks.registry import TaskPlugins
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
+    """Run executions until told to stop: no new launches, transitions flushed, then local tasks end too.
+
+    Only an orderly stop ends local tasks; when this process dies, they live on for its successor.
+
+    Raises LeaseLostError (in an ExceptionGroup) when another process may own the shards; a new process starts afresh.
+    """
+    dsn = database_url(settings)
+    propeller = settings.propeller
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(store_options(settings, signing=False)))
+        if not await unless_stopped(stop, wait_for_schema(dsn)):
+            return
+        pool = await create_pool(
+            dsn, size_max=settings.database.propeller_connections_max, application_name="wingbeat propeller"
+        )
+        stack.push_async_callback(pool.close)
+        engine = Engine(
+            EngineOptions(
+                name=propeller.name or f"{socket.gethostname()}:{os.getpid()}",
+                lease_s=propeller.lease_s,
+                poll_s=propeller.poll_s,
+                system_retries_max=propeller.system_retries,
+            ),
+            leases=PostgresLeases(pool),
+            journal=lambda term, rejected: PostgresJournal(dsn, term=term, blobs=store.blobs, rejected=rejected),
+            store=PostgresExecutionStore(pool, dsn),
+            blobs=store.blobs,
+            runtime=LocalRuntime(_local_runtime_options(settings)),
+            plugins=TaskPlugins.installed(),
+        )
+        _log.info("running", blobs=store.blobs.base)
+        notify_ready()
+        await unless_stopped(stop, engine.run())
+        await stop_hosts(local_state(settings))
+
+
+def _local_runtime_options(settings: Settings) -> LocalRuntimeOptions:
+    local = settings.local_runtime
+    return LocalRuntimeOptions(
+        state_dir=local_state(settings),
+        path=_search_path(settings),
+        logs_url_base=f"{public_url(settings)}/logs",
+        environments={image: str(folder) for image, folder in local.environments.items()},
+        extra_env={**_client_variables(settings), **local.variables},
+        kill_grace_s=local.kill_grace_s,
+        memory_poll_s=local.memory_poll_s,
+        capacity=local.capacity or 2 * (os.cpu_count() or 1),
+    )
+
+
+def _client_variables(settings: Settings) -> dict[str, str]:
+    """What a task's own flytekit needs to reach this installation and its store."""
+    blobs = settings.blobs
+    variables = {
+        "FLYTE_PLATFORM_URL": f"{reachable_host(settings.server.host)}:{settings.server.grpc_port}",
+        "FLYTE_PLATFORM_INSECURE": "true",
+    }
+    store = {
+        "FLYTE_AWS_ENDPOINT": blobs.endpoint,
+        "FLYTE_AWS_ACCESS_KEY_ID": blobs.access_key,
+        "FLYTE_AWS_SECRET_ACCESS_KEY": blobs.secret_key.get_secret_value(),
+        "AWS_REGION": blobs.region,
+    }
+    return variables | {name: value for name, value in store.items() if blobs.bucket and value}
+
+
+def _search_path(settings: Settings) -> str:
+    """Where commands of tasks are looked up; last of all beside the interpreter that Wingbeat runs in."""
+    return settings.local_runtime.path or os.pathsep.join(
+        (os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent))
+    )

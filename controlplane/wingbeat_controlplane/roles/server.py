@@ -1,0 +1,153 @@
+"""The role `server`: gRPC and HTTP over the same rpcs, in one process and one event loop."""
+
+import asyncio
+import importlib.metadata
+from contextlib import AsyncExitStack
+from functools import partial
+
+import asyncpg
+import structlog
+from flyteidl.service import admin_pb2, auth_pb2, dataproxy_pb2, identity_pb2, signal_pb2
+from google.protobuf.descriptor import ServiceDescriptor
+from prometheus_client import REGISTRY
+
+from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.parts import build_executions
+from wingbeat_controlplane.executions.signals import SignalStore
+from wingbeat_controlplane.gateway.application import GatewayOptions, GatewayParts, create_gateway
+from wingbeat_controlplane.gateway.http_server import HttpServer
+from wingbeat_controlplane.identity.anonymous import anonymous_principal
+from wingbeat_controlplane.registry.options import RegistryOptions
+from wingbeat_controlplane.registry.registry import open_registry
+from wingbeat_controlplane.roles.options import (
+    ConfigurationError,
+    database_url,
+    local_state,
+    public_url,
+    store_options,
+)
+from wingbeat_controlplane.roles.stopping import unless_stopped
+from wingbeat_controlplane.services.admin.service import AdminServicer
+from wingbeat_controlplane.services.admin.version import VersionOptions
+from wingbeat_controlplane.services.auth_metadata import AuthMetadataOptions, AuthMetadataServicer
+from wingbeat_controlplane.services.dataproxy import DataProxyOptions, DataProxyServicer
+from wingbeat_controlplane.services.identity import IdentityServicer
+from wingbeat_controlplane.services.local_calls import LocalCalls
+from wingbeat_controlplane.services.operations import OperationsServicer
+from wingbeat_controlplane.services.rpcs import rpcs_of
+from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
+from wingbeat_controlplane.services.signal import SignalServicer
+from wingbeat_controlplane.settings import Settings
+from wingbeat_controlplane.supervisor.ports import bracketed
+from wingbeat_controlplane.supervisor.readiness import is_supervised, notify_ready
+from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
+from wingbeat_propeller.blobs.store import Store, open_store
+from wingbeat_propeller.postgres.pool import create_pool
+from wingbeat_propeller.runtimes.local.paths import log_file
+from wingbeatidl.operations.v1 import operations_pb2
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_server(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve gRPC and HTTP until told to stop; calls under way get their grace. Raises ConfigurationError, OSError."""
+    dsn = database_url(settings)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(store_options(settings, signing=True)))
+        if not await unless_stopped(stop, wait_for_schema(dsn)):
+            return
+        pool = await create_pool(
+            dsn, size_max=settings.database.server_connections_max, application_name="wingbeat server"
+        )
+        stack.push_async_callback(pool.close)
+        servicers = _servicers(settings, pool, store)
+        rpcs = {name: rpc for service, servicer in servicers for name, rpc in rpcs_of(service, servicer).items()}
+        application = create_gateway(
+            GatewayOptions(version=_version(), body_bytes_max=settings.server.message_bytes_max),
+            GatewayParts(
+                rpc=LocalCalls(rpcs),
+                services=[service for service, _ in servicers],
+                blobs=store.blobs,
+                signer=store.served_signer,
+                log_file=partial(log_file, local_state(settings)),
+                checks={"database": partial(_check_database, pool)},
+                registry=REGISTRY,
+            ),
+        )
+        grpc_server = GrpcServer(
+            rpcs, GrpcOptions(max_message_bytes=settings.server.message_bytes_max, reuse_port=is_supervised())
+        )
+        try:
+            grpc_port = grpc_server.bind(f"{bracketed(settings.server.host)}:{settings.server.grpc_port}")
+            http_server = HttpServer(
+                application, host=settings.server.host, port=settings.server.http_port, reuse_port=is_supervised()
+            )
+        except (RuntimeError, OSError) as error:
+            raise ConfigurationError(f"cannot listen: {error}") from error
+        async with asyncio.TaskGroup() as group:
+            group.create_task(http_server.run(settings.server.grace_s), name="http")
+            await grpc_server.start()
+            _log.info("serving", grpc_port=grpc_port, http_port=http_server.port, blobs=store.blobs.base)
+            notify_ready()
+            await stop.wait()
+            _log.info("stopping")
+            http_server.stop()
+            await grpc_server.stop(settings.server.grace_s)
+
+
+def _servicers(settings: Settings, pool: asyncpg.Pool, store: Store) -> list[tuple[ServiceDescriptor, object]]:
+    """Every service that is offered, with what answers its rpcs."""
+    assert store.signer is not None, "the server opens its store with a signing key"
+    assert store.served_signer is not None, "the server opens its store with a signing key"
+    registry = open_registry(
+        pool,
+        RegistryOptions(
+            domains=settings.registry.domains,
+            node_limit=settings.registry.node_limit,
+            resource_limits=settings.registry.resource_limits,
+        ),
+    )
+    executions = build_executions(
+        pool,
+        store.blobs,
+        store.served_signer,
+        registry,
+        ExecutionOptions(
+            max_parallelism=settings.propeller.max_parallelism, dedupe_window_s=settings.launch.dedupe_window_s
+        ),
+    )
+    admin = AdminServicer(
+        registry=registry,
+        executions=executions,
+        version=VersionOptions(build=f"wingbeat-{_version()}"),
+        principal=anonymous_principal,
+    )
+    data_proxy = DataProxyServicer(
+        DataProxyOptions(),
+        blobs=store.blobs,
+        signer=store.signer,
+        artifacts=executions.artifacts,
+        check_project_domain=registry.projects.require_active,
+    )
+    return [
+        (admin_pb2.DESCRIPTOR.services_by_name["AdminService"], admin),
+        (dataproxy_pb2.DESCRIPTOR.services_by_name["DataProxyService"], data_proxy),
+        (signal_pb2.DESCRIPTOR.services_by_name["SignalService"], SignalServicer(SignalStore(pool))),
+        (identity_pb2.DESCRIPTOR.services_by_name["IdentityService"], IdentityServicer()),
+        (
+            auth_pb2.DESCRIPTOR.services_by_name["AuthMetadataService"],
+            AuthMetadataServicer(AuthMetadataOptions(http_endpoint=public_url(settings))),
+        ),
+        (
+            operations_pb2.DESCRIPTOR.services_by_name["OperationsService"],
+            OperationsServicer(pool, version=_version()),
+        ),
+    ]
+
+
+async def _check_database(pool: asyncpg.Pool) -> None:
+    await pool.execute("SELECT 1")
+
+
+def _version() -> str:
+    return importlib.metadata.version("wingbeat")
