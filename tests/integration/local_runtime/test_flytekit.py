@@ -1,5 +1,6 @@
 """Tasks of the real flytekit, run by forks of a task host."""
 
+import sys
 import tarfile
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from flyteidl.core import errors_pb2, literals_pb2
 from tests.integration.local_runtime.conftest import Follower, FollowRuntime
 
+from wingbeat_propeller.core.outcome import ErrorKind
 from wingbeat_propeller.ports import ContainerRequest
 from wingbeat_propeller.runtimes.local import LocalRuntimeOptions
 from wingbeat_propeller.runtimes.local.paths import log_file, task_folder
@@ -183,6 +185,39 @@ async def test_exit_code_of_user_code_counts(
         failure = (await follower.ended("t")).failure
     assert failure is not None
     assert "exit code 4" in failure.message
+
+
+def _environment(folder: Path, python: str) -> str:
+    """Image name of an environment whose flytekit program runs under the script `python`."""
+    (folder / "bin").mkdir(parents=True)
+    for name, text in (
+        ("python", python),
+        ("pyflyte-execute", f"#!{folder}/bin/python\nfrom flytekit.bin.entrypoint import execute_task_cmd\n"),
+    ):
+        (folder / "bin" / name).write_text(text)
+        (folder / "bin" / name).chmod(0o755)
+    return f"local:{folder}"
+
+
+async def test_an_environment_without_flytekit_says_so(follow: FollowRuntime, tmp_path: Path) -> None:
+    """What is wrong with an environment is in the log of the task, as if its program had been run by hand."""
+    image = _environment(tmp_path / "venv", f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    async with follow() as follower:
+        await follower.runtime.launch([ContainerRequest("t", image, ["pyflyte-execute"], {})])
+        failure = (await follower.ended("t")).failure
+    assert failure is not None
+    assert "No module named 'flytekit'" in failure.message
+
+
+async def test_an_interpreter_that_does_not_run_fails_the_task(follow: FollowRuntime, tmp_path: Path) -> None:
+    """A host that never comes up is given up after a while, with what it said."""
+    image = _environment(tmp_path / "venv", "#!/bin/sh\necho broken beyond repair >&2; exit 1\n")
+    async with follow() as follower:
+        await follower.runtime.launch([ContainerRequest("t", image, ["pyflyte-execute"], {})])
+        failure = (await follower.ended("t")).failure
+    assert failure is not None
+    assert (failure.kind, failure.code, failure.retryable) == (ErrorKind.SYSTEM, "TaskHostFailed", True)
+    assert "broken beyond repair" in failure.message
 
 
 async def test_wrong_arguments_end_like_the_installed_script(

@@ -11,7 +11,7 @@ from wingbeat_propeller.runtimes.local import wingbeat_task_host
 from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions
 from wingbeat_propeller.runtimes.local.paths import host_folder
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.messages import MESSAGE_BYTES_MAX, HostConfig
-from wingbeat_propeller.runtimes.local.wingbeat_task_host.server import SOCKET_FILE
+from wingbeat_propeller.runtimes.local.wingbeat_task_host.server import SCRATCH_FOLDER, SOCKET_FILE
 
 PLAIN_HOST_KEY = "plain"
 """The host without flytekit that executes programs; it also judges attempts whose own host cannot be had any more."""
@@ -69,8 +69,7 @@ def _connect(sock: socket.socket, folder: Path) -> None:
 async def start(options: LocalRuntimeOptions, key: str, interpreter: str, *, preload: bool) -> None:
     """Start the host unless it lives already; returns when it listens. Raises HostStartError."""
     folder = host_folder(options.state_dir, key)
-    scratch = folder / "tmp"
-    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / _INTERPRETER_FILE).write_text(interpreter)
     config: HostConfig = {
         "state_dir": str(options.state_dir.absolute()),
@@ -85,7 +84,7 @@ async def start(options: LocalRuntimeOptions, key: str, interpreter: str, *, pre
         **options.basic_env,
         "PATH": options.path,
         "HOME": str(folder),
-        "TMPDIR": str(scratch),
+        "TMPDIR": str(folder / SCRATCH_FOLDER),
         "FLYTE_SDK_RICH_TRACEBACKS": "0",
     }
     with (folder / "host.log").open("ab") as log:

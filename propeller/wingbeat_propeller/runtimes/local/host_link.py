@@ -23,7 +23,7 @@ BACKOFF_S_MAX = 10.0
 FAILURES_MAX = 5
 """So many times in a row a host may fail to serve before the attempts that wait for it are given up."""
 SETTLED_S = 5.0
-"""A connection that lasted this long was a good one."""
+"""A connection that lasted this long was a good one, even when nothing was said."""
 
 _log = structlog.get_logger(__name__)
 
@@ -55,18 +55,20 @@ class HostLink:
         self._adopted: set[str] = set()
         self._aborts: set[str] = set()
         self._writer: asyncio.StreamWriter | None = None
+        self._was_served = False
 
     async def run(self) -> None:
         """Keep a host alive and listen to it until cancelled; the host itself is left alone then."""
         failures = 0
         while True:
             began = time.monotonic()
+            self._was_served = False
             try:
                 await self._converse()
                 reason = "the host closed the connection"
             except (OSError, HostStartError) as error:
                 reason = str(error)
-            failures = 0 if time.monotonic() - began > SETTLED_S else failures + 1
+            failures = 0 if self._was_served or time.monotonic() - began > SETTLED_S else failures + 1
             _log.warning("a task host is not there", host=self.key, interpreter=self._interpreter, reason=reason)
             if failures >= FAILURES_MAX:
                 self._give_up(reason)
@@ -112,6 +114,7 @@ class HostLink:
             writer.close()
 
     def _receive(self, event: Event) -> None:
+        self._was_served = True
         name = event["name"]
         if event["event"] == "aborted":
             self._aborts.discard(name)

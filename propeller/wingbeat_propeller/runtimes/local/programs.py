@@ -11,6 +11,7 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.flytekit_entry import EXECUTE, FAST_EXECUTE, MAP_EXECUTE
@@ -93,6 +94,12 @@ def _entrypoint_interpreter(script: str, search_path: str) -> str | None:
     """Interpreter of a script that starts one of flytekit's programs, None for everything else."""
     if Path(script).name not in _ENTRYPOINTS:
         return None
+    return _interpreter_by_head(script, os.stat(script).st_mtime_ns, search_path)
+
+
+@lru_cache(maxsize=256)
+def _interpreter_by_head(script: str, _version: int, search_path: str) -> str | None:
+    """`_version` makes a script that was written anew a different one: heads are read once, not with every launch."""
     with open(script, "rb") as file:
         text = file.read(_HEAD_BYTES_MAX).decode(errors="replace")
     if "flytekit.bin.entrypoint" not in text:

@@ -110,7 +110,10 @@ class LocalRuntime:
         """Stop attempts and every process of their sessions."""
         batches: dict[HostLink, list[str]] = {}
         for name in names:
-            link = self._hosts_of.pop(name, None) or self._recorded_host(name)
+            link = self._hosts_of.pop(name, None)
+            if link is None:
+                key, interpreter = _recorded_host(self._options.state_dir, name)
+                link = self._link(key, interpreter) if key else None
             if link is not None:
                 batches.setdefault(link, []).append(name)
         for link, batch in batches.items():
@@ -120,11 +123,10 @@ class LocalRuntime:
         """Those of `names` that were started; how they are or how they ended is reported."""
         batches: dict[HostLink, list[str]] = {}
         known: list[str] = []
-        for name in names:
-            link = self._recorded_host(name)
-            if link is not None:
+        for name, (key, interpreter) in zip(names, await asyncio.to_thread(self._recorded_hosts, names), strict=True):
+            if key:
                 known.append(name)
-                self._hosts_of[name] = link
+                link = self._hosts_of[name] = self._link(key, interpreter)
                 batches.setdefault(link, []).append(name)
         for link, batch in batches.items():
             await link.adopt(batch)
@@ -160,17 +162,8 @@ class LocalRuntime:
             return self._link(host_address.PLAIN_HOST_KEY, sys.executable), spec
         return self._link(host_address.host_key(program.interpreter), program.interpreter), spec
 
-    def _recorded_host(self, name: str) -> HostLink | None:
-        """The host that can tell about an attempt, None when nobody started it."""
-        folder = str(task_folder(self._options.state_dir, name))
-        claim = read_claim(folder)
-        if claim is None and read_exit(folder) is None:
-            return None
-        key = claim.host if claim else host_address.PLAIN_HOST_KEY
-        interpreter = host_address.interpreter_of_host(self._options.state_dir, key)
-        if interpreter is None:
-            return self._link(host_address.PLAIN_HOST_KEY, sys.executable)
-        return self._link(key, interpreter)
+    def _recorded_hosts(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        return [_recorded_host(self._options.state_dir, name) for name in names]
 
     def _link(self, key: str, interpreter: str) -> HostLink:
         link = self._links.get(key)
@@ -222,6 +215,21 @@ class LocalRuntime:
         if self._sink is None:
             raise RuntimeError("subscribe to the runtime before launching")
         self._sink(events)
+
+
+def _recorded_host(state_dir: Path, name: str) -> tuple[str, str]:
+    """Key and interpreter of the host that can tell about an attempt; empty key: nobody started it.
+
+    Its own host knows best, living or started anew; the plain one can judge it as well when that cannot be had.
+    """
+    folder = str(task_folder(state_dir, name))
+    claim = read_claim(folder)
+    if claim is None and read_exit(folder) is None:
+        return "", ""
+    interpreter = host_address.interpreter_of_host(state_dir, claim.host) if claim else None
+    if claim is None or interpreter is None:
+        return host_address.PLAIN_HOST_KEY, sys.executable
+    return claim.host, interpreter
 
 
 def _stderr_tail(path: Path) -> str:

@@ -92,18 +92,18 @@ def _renew(spec: TaskSpec) -> None:
         cast("_Stream", stream).reconfigure(line_buffering=True)  # a reader of the log sees lines as they come
 
     random.seed()
-    tempfile.tempdir = None
+    scratch = env.get("TMPDIR", "")
+    tempfile.tempdir = scratch if os.access(scratch, os.W_OK) else None  # left to itself it would write to find out
     if "numpy" in sys.modules:
         importlib.import_module("numpy.random").seed()
     # flytekit names blobs by a generator of its own; modules hold the object, so it is seeded in place.
     importlib.import_module("flytekit.interfaces.random").random.seed()
     importlib.import_module("flytekit.loggers").initialize_global_loggers()
     provider = sys.modules[_DATA].default_local_file_access_provider
-    scratch = tempfile.mkdtemp(prefix="flyte-")
     # Settings of the store and scratch folders were read at import: read them again from this attempt's environment.
-    provider.__init__(  # pyright: ignore
-        local_sandbox_dir=os.path.join(scratch, "sandbox"),
-        raw_output_prefix=os.path.join(scratch, "raw"),
+    provider.__init__(
+        local_sandbox_dir=tempfile.gettempdir(),
+        raw_output_prefix=os.path.join(tempfile.gettempdir(), "raw"),
     )
 
 
@@ -122,8 +122,8 @@ def _unpack_code(args: list[str]) -> tuple[str, list[str]]:
     inner = list(cast("Sequence[str]", params["task_execute_cmd"]))
     folder = os.getcwd()
     if distribution is not None:
-        download = cast("Callable[[str, str], None]", getattr(sys.modules[_ENTRYPOINT], "_download_distribution"))  # noqa: B009
-        download(distribution, folder)
+        fetch = importlib.import_module("flytekit.tools.fast_registration").download_distribution
+        fetch(distribution, folder)
         if "--resolver" in inner:
             at = inner.index("--resolver")
             # Tasks that this one may create at run time are told the folder that the user named, not ours.

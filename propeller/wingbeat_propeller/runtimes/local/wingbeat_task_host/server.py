@@ -16,6 +16,8 @@ from .host import Host
 from .messages import HostConfig
 
 SOCKET_FILE = "socket"
+SCRATCH_FOLDER = "tmp"
+"""TMPDIR of the host itself; flytekit makes folders there at its import."""
 _LOCK_FILE = "lock"
 _CONNECTIONS_WAITING_MAX = 128
 _OOM_SCORE = "500"
@@ -43,6 +45,8 @@ def _serve(config: HostConfig, ready: int) -> None:
         return
     if os.path.lexists(SOCKET_FILE):
         os.unlink(SOCKET_FILE)
+    shutil.rmtree(SCRATCH_FOLDER, ignore_errors=True)  # of a host that was killed
+    os.mkdir(SCRATCH_FOLDER, 0o700)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(SOCKET_FILE)
     listener.listen(_CONNECTIONS_WAITING_MAX)
@@ -53,7 +57,7 @@ def _serve(config: HostConfig, ready: int) -> None:
     Host(config, listener).run()
     # No new engine can reach this host from here on, and those that find no socket start another one.
     os.unlink(SOCKET_FILE)
-    shutil.rmtree("tmp", ignore_errors=True)
+    shutil.rmtree(SCRATCH_FOLDER, ignore_errors=True)
 
 
 def _prefer_for_oom_kill() -> None:
