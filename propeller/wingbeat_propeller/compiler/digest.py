@@ -15,6 +15,7 @@ _CHANGES_MAX = 50
 _VALUE_CHARACTERS_MAX = 300
 
 _Plain: TypeAlias = "str | Mapping[str, _Plain] | Sequence[_Plain]"
+_Maybe: TypeAlias = "_Plain | None"
 
 
 def structure_digest(message: Message) -> bytes:
@@ -43,7 +44,7 @@ def structure_diff(old: Message, new: Message) -> str:
     return "\n".join(lines)
 
 
-def _changes(path: str, old: _Plain | None, new: _Plain | None) -> Iterator[tuple[str, _Plain | None, _Plain | None]]:
+def _changes(path: str, old: _Maybe, new: _Maybe) -> Iterator[tuple[str, _Maybe, _Maybe]]:
     if old == new:
         return
     before = _members(old)
@@ -58,7 +59,7 @@ def _changes(path: str, old: _Plain | None, new: _Plain | None) -> Iterator[tupl
         yield f"{path} (order)", ", ".join(before), ", ".join(after)
 
 
-def _members(value: _Plain | None) -> dict[str, _Plain] | None:
+def _members(value: _Maybe) -> dict[str, _Plain] | None:
     """Members of an object or list by name; None for a value without members."""
     match value:
         case None | str():
@@ -79,7 +80,7 @@ def _plain(message: Message) -> dict[str, _Plain]:
 
 
 def _plain_field(field: FieldDescriptor, value: object) -> _Plain:
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and field.message_type is not None:
         entries = cast("Mapping[object, object]", value)
         value_field = field.message_type.fields_by_name["value"]
         return {str(key): _plain_value(value_field, entries[key]) for key in sorted(entries, key=str)}
