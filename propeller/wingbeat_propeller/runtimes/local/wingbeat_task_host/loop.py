@@ -61,7 +61,8 @@ class Loop:
         now = time.monotonic()
         due_in = max(0.0, self._timers[0][0] - now) if self._timers else PATIENCE_S_MAX
         for key, _ in self._selector.select(due_in if wait else 0):
-            if key.fd in self._selector.get_map():  # an earlier callback may have closed it
+            current = self._selector.get_map().get(key.fd)
+            if current is not None and current.data is key.data:  # an earlier callback may have closed it
                 key.data()
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
