@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from flyteidl.admin import execution_pb2, matchable_resource_pb2
-from flyteidl.core import identifier_pb2
+from flyteidl.core import identifier_pb2, literals_pb2
 
-from wingbeat_controlplane.errors import ApiError, already_exists, not_found
+from wingbeat_controlplane.errors import ApiError, already_exists, invalid_argument, not_found
 from wingbeat_controlplane.executions.effective_settings import resolve_notifications, resolve_settings
 from wingbeat_controlplane.executions.identifiers import check_node_id, execution_label
-from wingbeat_controlplane.executions.launch_targets import LaunchTargets
+from wingbeat_controlplane.executions.launch_targets import LaunchTarget, LaunchTargets
 from wingbeat_controlplane.executions.names import generated_name
 from wingbeat_controlplane.executions.new_execution import NewExecution, Parent
 from wingbeat_controlplane.executions.options import ExecutionOptions
@@ -25,6 +25,7 @@ from wingbeat_controlplane.executions.repeats import Repeats
 from wingbeat_controlplane.executions.request_checks import check_create, given_inputs
 from wingbeat_controlplane.executions.shown_spec import shown_spec
 from wingbeat_controlplane.registry.projects import ProjectStore
+from wingbeat_propeller.compiler.inputs import InvalidInputError, missing_inputs
 from wingbeat_propeller.ports import Blobs
 from wingbeat_propeller.postgres.queries import load_queries
 
@@ -86,7 +87,7 @@ class Launcher:
         project = await self._projects.require_active(request.project, request.domain)
         target = await self._targets.find(request.spec)
         given = given_inputs(request)
-        resolved = resolve_inputs(target.expected, target.spec.fixed_inputs, given)
+        completion = _completion(target, given)
         parent = await self._find_parent(request.spec.metadata)
         config = resolve_settings(
             request.spec,
@@ -95,6 +96,7 @@ class Launcher:
             project_labels=project.labels.values,
             caller=caller.principal,
         )
+        user_inputs = given.SerializeToString()
         new = NewExecution(
             identifier=identifier_pb2.WorkflowExecutionIdentifier(
                 project=request.project, domain=request.domain, name=request.name or generated_name()
@@ -108,8 +110,8 @@ class Launcher:
             ),
             config=config,
             notifications=resolve_notifications(request.spec, target.spec),
-            inputs=resolved.SerializeToString(),
-            user_inputs=given.SerializeToString(),
+            inputs=user_inputs + completion,  # one map after the other is the union of both
+            user_inputs=user_inputs,
             source_execution_id=source_execution_id,
             parent=parent,
         )
@@ -146,8 +148,16 @@ class Launcher:
         return Parent(row["id"], node.node_id, row["principal"], execution_pb2.ExecutionSpec.FromString(row["spec"]))
 
 
+def _completion(target: LaunchTarget, given: literals_pb2.LiteralMap) -> bytes:
+    """Check what the caller gave; the serialized defaults and fixed inputs that belong to it."""
+    try:
+        return missing_inputs(target.expected, target.spec.fixed_inputs, given).SerializeToString()
+    except InvalidInputError as error:
+        raise invalid_argument(str(error)) from error
+
+
 async def _check_concurrency(
-    connection: PoolConnectionProxy[asyncpg.Record], plan: identifier_pb2.Identifier, limit: int
+    connection: "PoolConnectionProxy[asyncpg.Record]", plan: identifier_pb2.Identifier, limit: int
 ) -> None:
     """Refuse when `limit` executions of the plan's name are under way; nobody else decides that before we commit."""
     key = (plan.project, plan.domain, plan.name)
