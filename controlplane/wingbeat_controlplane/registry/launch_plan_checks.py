@@ -1,13 +1,14 @@
 """What a launch plan must look like, judged from the request and the interface of its workflow."""
 
 from flyteidl.admin import launch_plan_pb2
-from flyteidl.core import identifier_pb2
+from flyteidl.core import identifier_pb2, interface_pb2
 
 from wingbeat_controlplane.errors import invalid_argument, missing
 from wingbeat_controlplane.registry.identifiers import check_identifier
 from wingbeat_controlplane.registry.labels import check_labels
 from wingbeat_controlplane.registry.notifications import check_notifications
 from wingbeat_controlplane.registry.schedules import check_schedule
+from wingbeat_propeller.compiler.launch_plan import InvalidLaunchPlanError, complete_launch_plan
 
 
 def check_request(request: launch_plan_pb2.LaunchPlanCreateRequest) -> None:
@@ -35,3 +36,23 @@ def _refuse_artifacts(spec: launch_plan_pb2.LaunchPlanSpec) -> None:
     for name, parameter in spec.default_inputs.parameters.items():
         if parameter.WhichOneof("behavior") in ("artifact_query", "artifact_id"):
             raise invalid_argument(f"artifact mode not enabled, default input {name} cannot be an artifact")
+
+
+def complete(
+    request: launch_plan_pb2.LaunchPlanCreateRequest, interface: interface_pb2.TypedInterface
+) -> launch_plan_pb2.LaunchPlan:
+    """The launch plan as it is stored: every input accounted for, without state and times.
+
+    Raises ApiError INVALID_ARGUMENT when inputs do not fit the workflow's interface or its schedule.
+    """
+    try:
+        completed = complete_launch_plan(request.spec, interface)
+    except InvalidLaunchPlanError as error:
+        raise invalid_argument(str(error)) from error
+    return launch_plan_pb2.LaunchPlan(
+        id=request.id,
+        spec=completed.spec,
+        closure=launch_plan_pb2.LaunchPlanClosure(
+            expected_inputs=completed.expected_inputs, expected_outputs=completed.expected_outputs
+        ),
+    )

@@ -12,7 +12,6 @@ import asyncpg
 import grpc
 from flyteidl.admin import common_pb2, launch_plan_pb2
 from flyteidl.core import identifier_pb2
-from wingbeat_propeller.compiler.digest import structure_diff, structure_digest
 
 from wingbeat_controlplane.errors import ApiError, invalid_value, not_found
 from wingbeat_controlplane.listing.query import ListQuery
@@ -24,6 +23,7 @@ from wingbeat_controlplane.registry.projects import ProjectStore
 from wingbeat_controlplane.registry.schedules import schedule_type
 from wingbeat_controlplane.registry.times import timestamp
 from wingbeat_controlplane.registry.workflows import WorkflowStore
+from wingbeat_propeller.compiler.digest import structure_diff, structure_digest
 from wingbeat_propeller.compiler.references import entity_key
 from wingbeat_propeller.postgres.queries import load_queries
 
@@ -127,13 +127,13 @@ class LaunchPlanStore:
     async def _refuse(self, given: launch_plan_pb2.LaunchPlan, digest: bytes) -> None:
         row = await self._pool.fetchrow(_SQL["get_launch_plan"], *entity_key(given.id))
         assert row is not None, "versions are never deleted"
-        if row["digest"] == digest:
-            raise identical(given.id)
         stored = launch_plan_pb2.LaunchPlan(
             id=given.id,
             spec=launch_plan_pb2.LaunchPlanSpec.FromString(row["spec"]),
             closure=launch_plan_pb2.LaunchPlanClosure.FromString(row["closure"]),
         )
+        if row["digest"] == digest or stored == given:
+            raise identical(given.id)
         raise different(given.id, structure_diff(stored, given))
 
 

@@ -6,12 +6,11 @@ equal registrations at once one wins and the other is told that it exists.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import asyncpg
 from flyteidl.admin import task_pb2
-from flyteidl.core import compiler_pb2, identifier_pb2
-from wingbeat_propeller.compiler.digest import structure_diff, structure_digest
-from wingbeat_propeller.compiler.task import validate_task_template
+from flyteidl.core import compiler_pb2, identifier_pb2, tasks_pb2
 
 from wingbeat_controlplane.errors import invalid_argument, missing, not_found
 from wingbeat_controlplane.listing.query import ListQuery
@@ -23,8 +22,9 @@ from wingbeat_controlplane.registry.options import RegistryOptions
 from wingbeat_controlplane.registry.projects import ProjectStore
 from wingbeat_controlplane.registry.recent import Recent
 from wingbeat_controlplane.registry.times import timestamp
-from wingbeat_propeller.compiler.errors import CompilationFailedError
+from wingbeat_propeller.compiler.digest import structure_diff, structure_digest
 from wingbeat_propeller.compiler.references import EntityKey, entity_key
+from wingbeat_propeller.compiler.task import ResourceLimits, validate_task_template
 from wingbeat_propeller.postgres.queries import load_queries
 
 REMEMBERED_BYTES_MAX = 32 * 1024 * 1024
@@ -46,7 +46,7 @@ class TaskStore:
     def __init__(self, pool: asyncpg.Pool, projects: ProjectStore, options: RegistryOptions) -> None:
         self._pool = pool
         self._projects = projects
-        self._options = options
+        self._limits = _platform_limits(options)
         self._recent: Recent[EntityKey, TaskRecord] = Recent(REMEMBERED_BYTES_MAX)
 
     async def create(self, request: task_pb2.TaskCreateRequest) -> None:
@@ -64,10 +64,8 @@ class TaskStore:
         await self._projects.require_active(identifier.project, identifier.domain)
         compiled = compiler_pb2.CompiledTask(template=request.spec.template)
         compiled.template.id.CopyFrom(identifier)
-        try:
-            validate_task_template(compiled.template, self._options.resource_limits)
-        except (CompilationFailedError, ValueError) as error:
-            raise invalid_argument(str(error)) from error
+        if problems := validate_task_template(compiled.template, self._limits):
+            raise invalid_argument("\n".join(problem.description for problem in problems))
         digest = structure_digest(compiled)
         description = request.spec.description if request.spec.HasField("description") else None
         made = await self._pool.fetchval(
@@ -104,9 +102,9 @@ class TaskStore:
     ) -> None:
         row = await self._pool.fetchrow(_SQL["get_task"], *entity_key(identifier))
         assert row is not None, "versions are never deleted"
-        if row["digest"] == digest:
-            raise identical(identifier)
         stored = task_pb2.TaskClosure.FromString(row["closure"]).compiled_task
+        if row["digest"] == digest or stored == compiled:
+            raise identical(identifier)
         raise different(identifier, structure_diff(stored, compiled))
 
 
@@ -116,3 +114,9 @@ def _message(row: asyncpg.Record) -> task_pb2.Task:
     return task_pb2.Task(
         id=identifier_of(row, identifier_pb2.TASK), closure=closure, short_description=row["short_description"]
     )
+
+
+def _platform_limits(options: RegistryOptions) -> ResourceLimits:
+    names = tasks_pb2.Resources.ResourceName
+    limits = {names.Value(name.upper()): quantity for name, quantity in options.resource_limits.items()}
+    return cast("ResourceLimits", limits)  # the generated types call an enum's number an int

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import asyncpg
 from flyteidl.admin import common_pb2, workflow_pb2
 from flyteidl.core import compiler_pb2, identifier_pb2, interface_pb2
-from wingbeat_propeller.compiler.digest import structure_diff, structure_digest
-from wingbeat_propeller.compiler.workflow import compile_workflow
 
 from wingbeat_controlplane.errors import ApiError, invalid_argument, missing, not_found, shown
 from wingbeat_controlplane.listing.query import ListQuery
@@ -26,8 +24,10 @@ from wingbeat_controlplane.registry.projects import ProjectStore
 from wingbeat_controlplane.registry.recent import Recent
 from wingbeat_controlplane.registry.references import load_references
 from wingbeat_controlplane.registry.times import timestamp
+from wingbeat_propeller.compiler.digest import structure_diff, structure_digest
 from wingbeat_propeller.compiler.errors import CompilationFailedError
 from wingbeat_propeller.compiler.references import EntityKey, References, entity_key
+from wingbeat_propeller.compiler.workflow import compile_workflow
 from wingbeat_propeller.postgres.queries import load_queries
 
 REMEMBERED_BYTES_MAX = 64 * 1024 * 1024
@@ -150,9 +150,9 @@ class WorkflowStore:
     ) -> None:
         row = await self._pool.fetchrow(_SQL["get_workflow"], *entity_key(identifier))
         assert row is not None, "versions are never deleted"
-        if row["digest"] == digest:
-            raise identical(identifier)
         stored = compiler_pb2.CompiledWorkflowClosure.FromString(row["closure"])
+        if row["digest"] == digest or stored == closure:
+            raise identical(identifier)
         raise different(identifier, await asyncio.to_thread(structure_diff, stored, closure))
 
 
