@@ -44,7 +44,7 @@ Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
 class Section(BaseModel):
     """A table of the file: closed, so that a misspelt name is an error, and immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ServerSettings(Section):
@@ -166,7 +166,6 @@ class Settings(BaseSettings):
         env_nested_delimiter=_DELIMITER,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
     )
 
     data_dir: UserPath = Path("~/.wingbeat").expanduser()

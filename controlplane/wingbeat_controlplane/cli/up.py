@@ -1,8 +1,6 @@
 """`wingbeat up`: start an installation on this machine and stay with it, or leave it in the background."""
 
-import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +8,13 @@ from typing import Annotated
 
 import typer
 
+from wingbeat import __version__
 from wingbeat_controlplane.cli.description import describe
 from wingbeat_controlplane.cli.output import console, fail, flags_of, settings_or_fail
 from wingbeat_controlplane.settings import LoadedSettings, environment_of
-from wingbeat_controlplane.supervisor.data_folder import DataFolder, DataFolderError, State
+from wingbeat_controlplane.supervisor.data_folder import DataFolder, DataFolderError
+from wingbeat_controlplane.supervisor.head_start import SupervisorOptions, begin
+from wingbeat_controlplane.supervisor.ports import PortError
 
 _READY = b"\0"
 
@@ -48,24 +49,8 @@ def up(
 
 
 def _supervise(loaded: LoadedSettings, environment: dict[str, str], on_ready: Callable[[], None]) -> None:
-    from wingbeat import __version__
-    from wingbeat_controlplane.logging import LoggingOptions, choose_format, configure_logging
-    from wingbeat_controlplane.supervisor.child_keeper import ChildFailedError
-    from wingbeat_controlplane.supervisor.embedded_postgres import PostgresStartError
-    from wingbeat_controlplane.supervisor.log_sink import LogSink
-    from wingbeat_controlplane.supervisor.ports import PortError
-    from wingbeat_controlplane.supervisor.supervisor import DatabaseError, Supervisor, SupervisorOptions
-
     settings = loaded.settings
     folder = DataFolder(settings.data_dir)
-    try:
-        folder.create()
-        folder.lock()
-    except DataFolderError as error:
-        fail(str(error))
-    log_format = choose_format(settings.logging.format, sys.stdout)
-    sink = LogSink(folder.logs, log_format, sys.stdout)
-    configure_logging(LoggingOptions("supervisor", settings.logging.level), lambda line: sink.write("supervisor", line))
     options = SupervisorOptions(
         version=__version__,
         host=settings.server.host,
@@ -76,26 +61,16 @@ def _supervise(loaded: LoadedSettings, environment: dict[str, str], on_ready: Ca
         database_url=settings.database.url.get_secret_value(),
         postgres_settings=settings.database.embedded,
     )
-
-    def tell(state: State) -> None:
-        if log_format == "console":
-            console.print(describe(state, folder))
-        on_ready()
-
-    async def run() -> None:
-        supervisor = Supervisor(folder, options, sink)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
-        await supervisor.run(tell)
-
-    failure: str | None = None
     try:
-        asyncio.run(run())
-    except (PortError, PostgresStartError, DatabaseError, ChildFailedError) as error:
-        failure = str(error)
-    finally:
-        sink.close()
-        folder.unlock()
+        folder.create()
+        folder.lock()
+        start = begin(folder, options)
+    except (DataFolderError, PortError) as error:
+        fail(str(error))
+    from wingbeat_controlplane.cli.supervision import supervise  # heavy, and the children are under way now
+
+    failure = supervise(folder, options, start, settings.logging, on_ready)
+    folder.unlock()
     if failure is not None:
         fail(failure)
 

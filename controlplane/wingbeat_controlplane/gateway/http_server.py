@@ -24,6 +24,7 @@ class HttpServer:
                 lifespan="off",
                 ws="none",
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 proxy_headers=False,
             )

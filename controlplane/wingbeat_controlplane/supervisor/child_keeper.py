@@ -32,12 +32,15 @@ def backoff_s(deaths: int) -> float:
 
 
 class ChildKeeper:
-    """`on_change` is called whenever the process behind the name changes. `prepare` runs before every start."""
+    """`first` is a run that has been started already. `on_change` is called whenever the process behind the name
+    changes. `prepare` runs before every start.
+    """
 
     def __init__(
         self,
         spec: ChildSpec,
         *,
+        first: Child | None = None,
         on_line: Callable[[str, str], None],
         on_change: Callable[[], None],
         prepare: Callable[[], None] | None = None,
@@ -49,6 +52,7 @@ class ChildKeeper:
         self._on_change = on_change
         self._prepare = prepare
         self._child: Child | None = None
+        self._first = first
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
 
@@ -62,7 +66,7 @@ class ChildKeeper:
         deaths = 0
         loop = asyncio.get_running_loop()
         try:
-            while not self._stopping.is_set():
+            while self._first is not None or not self._stopping.is_set():
                 started = loop.time()
                 ending = await self._run_once()
                 if self._stopping.is_set():
@@ -85,7 +89,7 @@ class ChildKeeper:
     async def stop(self) -> None:
         """Ask the child to end, wait, and kill it when its grace is over; returns when it is gone for good."""
         self._stopping.set()
-        child = self._child
+        child = self._child or self._first
         if child is not None:
             child.send(self.spec.stop_signal)
             try:
@@ -99,16 +103,15 @@ class ChildKeeper:
     def kill(self) -> None:
         """End the child at once, for good."""
         self._stopping.set()
-        if self._child is not None:
-            self._child.send(signal.SIGKILL)
+        if (child := self._child or self._first) is not None:
+            child.send(signal.SIGKILL)
 
     async def _run_once(self) -> Ending:
         try:
-            if self._prepare is not None:
-                self._prepare()
-            child = Child.start(self.spec)
+            child = self._first or self._start()
         except (OSError, RuntimeError) as error:
             return Ending(127, (str(error),))
+        self._first = None
         self._child = child
         self._on_change()
         waiting = asyncio.create_task(self._watch_ready(child), name=f"ready:{self.spec.name}")
@@ -122,6 +125,11 @@ class ChildKeeper:
             self._child = None
         self._on_change()
         return ending
+
+    def _start(self) -> Child:
+        if self._prepare is not None:
+            self._prepare()
+        return Child.start(self.spec)
 
     async def _watch_ready(self, child: Child) -> None:
         if self.spec.announces_ready:

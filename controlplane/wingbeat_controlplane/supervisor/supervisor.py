@@ -1,34 +1,32 @@
 """`wingbeat up`: one process that owns the data folder and keeps PostgreSQL, server and propellers running.
 
-Everything starts at once: the roles load their code while the database cluster is made and migrated, and wait for its
-schema. On a stop the roles drain side by side, PostgreSQL ends last, and the state file goes. If this process is
-killed, the kernel kills the roles and shuts PostgreSQL down; what survives even so is ended by the next start.
+Everything starts at once (see `head_start`): the roles load their code while the database cluster is made and migrated,
+and wait for its schema. On a stop the roles drain side by side, PostgreSQL ends last, and the state file goes. If this
+process is killed, the kernel kills the roles and shuts PostgreSQL down; what survives even so is ended by the next
+start.
 """
 
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import asyncpg
 import structlog
 
-from wingbeat_controlplane.supervisor.child import SAME_USER, ChildSpec
+from wingbeat_controlplane.supervisor.child import Child, ChildSpec
 from wingbeat_controlplane.supervisor.child_keeper import ChildFailedError, ChildKeeper
-from wingbeat_controlplane.supervisor.data_folder import DataFolder, Holder, State
+from wingbeat_controlplane.supervisor.data_folder import DataFolder, State
 from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres
+from wingbeat_controlplane.supervisor.head_start import POSTGRES, SUPERVISOR, HeadStart, SupervisorOptions
 from wingbeat_controlplane.supervisor.log_sink import LogSink
-from wingbeat_controlplane.supervisor.ports import HeldPort, hold_port, reachable_host
+from wingbeat_controlplane.supervisor.ports import reachable_host
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 from wingbeat_propeller.postgres.migrate import MigrationError, migrate
 
-_POSTGRES = "postgres"
-_SELF = "supervisor"
 _READY_POLL_S = 0.01
-_LEFTOVER_WAIT_S = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -37,50 +35,30 @@ class DatabaseError(RuntimeError):
     """The database does not answer or cannot be migrated."""
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisorOptions:
-    """What to run. `environment` is the environment of the role processes; ports of 0 choose free ones."""
-
-    version: str
-    host: str
-    grpc_port: int
-    http_port: int
-    propellers: int
-    environment: Mapping[str, str]
-    database_url: str = ""
-    """Empty: a private PostgreSQL in the data folder."""
-    postgres_settings: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
 class Supervisor:
-    """One run of an installation. The caller has created and locked the folder and configured logging."""
+    """One run of an installation, from its head start on. The caller has configured logging."""
 
-    def __init__(self, folder: DataFolder, options: SupervisorOptions, sink: LogSink) -> None:
+    def __init__(self, folder: DataFolder, options: SupervisorOptions, start: HeadStart, sink: LogSink) -> None:
         self._folder = folder
-        self._options = options
+        self._start = start
         self._sink = sink
-        self._postgres = (
-            None
-            if options.database_url
-            else EmbeddedPostgres(folder.postgres, settings={"log_checkpoints": "off", **options.postgres_settings})
-        )
-        self._ports: list[HeldPort] = []
-        self._roles: list[ChildKeeper] = []
+        self._roles = [self._keeper(role.spec, first=role) for role in start.roles]
         self._postgres_keeper: ChildKeeper | None = None
         self._stop = asyncio.Event()
         self._failure: Exception | None = None
+        host = reachable_host(options.host)
         self._state = State(
             version=options.version,
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
             ready=False,
-            grpc_endpoint="",
-            http_url="",
-            database="external" if options.database_url else "embedded",
+            grpc_endpoint=f"{host}:{start.grpc_port.number}",
+            http_url=f"http://{host}:{start.http_port.number}",
+            database="external" if start.postgres is None else "embedded",
             processes={},
         )
 
     def stop(self) -> None:
-        """Drain and end; a second call ends everything at once."""
+        """Drain and end; a second call ends the roles at once."""
         if self._stop.is_set():
             _log.warning("stopping at once")
             for keeper in self._roles:
@@ -90,31 +68,34 @@ class Supervisor:
         self._stop.set()
 
     async def run(self, on_ready: Callable[[State], None]) -> None:
-        """Live until `stop`. Raises PortError, PostgresStartError, DatabaseError or ChildFailedError when the
-        installation cannot start; then, too, nothing is left running.
+        """Live until `stop`.
+
+        Raises PostgresStartError, DatabaseError or ChildFailedError when the installation cannot start; then, too,
+        nothing is left running.
         """
-        end_leftovers(self._folder)
-        self._hold_ports()
+        if self._start.ended:
+            _log.warning("ended what an earlier run had left", processes=list(self._start.ended))
         try:
             async with asyncio.TaskGroup() as group:
-                self._start_roles(group)
-                starting = group.create_task(self._start(group, on_ready), name="start")
+                for keeper in self._roles:
+                    group.create_task(self._keep(keeper), name=keeper.spec.name)
+                starting = group.create_task(self._get_ready(group, on_ready), name="start")
                 try:
                     await self._stop.wait()
                     starting.cancel()
                 finally:
                     await self._drain()
         finally:
-            for port in self._ports:
-                port.close()
+            self._start.grpc_port.close()
+            self._start.http_port.close()
         if self._failure is not None:
             raise self._failure
 
-    async def _start(self, group: asyncio.TaskGroup, on_ready: Callable[[State], None]) -> None:
+    async def _get_ready(self, group: asyncio.TaskGroup, on_ready: Callable[[State], None]) -> None:
         try:
-            if self._postgres is not None:
-                await self._start_postgres(group, self._postgres)
-            await _migrate(self._options.database_url or self._require_postgres().dsn())
+            if self._start.postgres is not None:
+                await self._start_postgres(group, self._start.postgres)
+            await _migrate(self._start.database_url)
             for keeper in self._roles:
                 await keeper.ready.wait()
         except (RuntimeError, OSError) as error:
@@ -127,9 +108,10 @@ class Supervisor:
         on_ready(self._state)
 
     async def _start_postgres(self, group: asyncio.TaskGroup, postgres: EmbeddedPostgres) -> None:
-        await asyncio.to_thread(postgres.initialise)
+        if self._start.cluster is not None:
+            await asyncio.wrap_future(self._start.cluster)
         spec = ChildSpec(
-            name=_POSTGRES,
+            name=POSTGRES,
             argv=postgres.command(),
             environment=os.environ,
             stop_signal=signal.SIGINT,  # fast shutdown: sessions are cut, the checkpoint is written
@@ -138,35 +120,16 @@ class Supervisor:
             announces_ready=False,
             grace_s=60.0,
         )
-        keeper = self._keeper(spec, prepare=postgres.prepare_start)
-        self._postgres_keeper = keeper
-        group.create_task(self._keep(keeper), name=_POSTGRES)
+        keeper = self._postgres_keeper = self._keeper(spec, prepare=postgres.prepare_start)
+        group.create_task(self._keep(keeper), name=POSTGRES)
         while keeper.identity is None or not postgres.is_ready():  # noqa: ASYNC110  (its pid file tells, nothing else)
             await asyncio.sleep(_READY_POLL_S)
         keeper.ready.set()
 
-    def _start_roles(self, group: asyncio.TaskGroup) -> None:
-        options = self._options
-        common = {
-            **options.environment,
-            "WINGBEAT_SERVER__GRPC_PORT": str(self._ports[0].number),
-            "WINGBEAT_SERVER__HTTP_PORT": str(self._ports[1].number),
-            "WINGBEAT_DATABASE__URL": options.database_url or self._require_postgres().dsn(),
-        }
-        self._add_role(group, "server", "server", common)
-        for number in range(options.propellers):
-            name = f"propeller-{number}"
-            self._add_role(group, name, "propeller", common | {"WINGBEAT_PROPELLER__NAME": name})
-
-    def _add_role(self, group: asyncio.TaskGroup, name: str, role: str, environment: Mapping[str, str]) -> None:
-        # -P: modules of the folder we were started in must not shadow ours.
-        argv = [sys.executable, "-P", "-m", "wingbeat_controlplane", role]
-        keeper = self._keeper(ChildSpec(name=name, argv=argv, environment=environment, user=SAME_USER))
-        self._roles.append(keeper)
-        group.create_task(self._keep(keeper), name=name)
-
-    def _keeper(self, spec: ChildSpec, prepare: Callable[[], None] | None = None) -> ChildKeeper:
-        return ChildKeeper(spec, on_line=self._sink.write, on_change=self._write_state, prepare=prepare)
+    def _keeper(
+        self, spec: ChildSpec, *, first: Child | None = None, prepare: Callable[[], None] | None = None
+    ) -> ChildKeeper:
+        return ChildKeeper(spec, first=first, on_line=self._sink.write, on_change=self._write_state, prepare=prepare)
 
     async def _keep(self, keeper: ChildKeeper) -> None:
         try:
@@ -187,51 +150,13 @@ class Supervisor:
         self._folder.remove_state()
         _log.info("stopped")
 
-    def _hold_ports(self) -> None:
-        host = self._options.host
-        try:
-            for port, option in ((self._options.grpc_port, "--grpc-port"), (self._options.http_port, "--http-port")):
-                self._ports.append(hold_port(host, port, option))
-        except Exception:
-            for held in self._ports:
-                held.close()
-            raise
-        grpc_port, http_port = (port.number for port in self._ports)
-        reachable = reachable_host(host)
-        self._folder.describe_holder(Holder(os.getpid(), grpc_port, http_port))
-        self._state = replace(
-            self._state, grpc_endpoint=f"{reachable}:{grpc_port}", http_url=f"http://{reachable}:{http_port}"
-        )
-
     def _write_state(self) -> None:
         keepers = [*self._roles, *([self._postgres_keeper] if self._postgres_keeper else [])]
         processes = {keeper.spec.name: identity for keeper in keepers if (identity := keeper.identity) is not None}
         if (own := ProcessIdentity.of(os.getpid())) is not None:
-            processes[_SELF] = own
+            processes[SUPERVISOR] = own
         self._state = replace(self._state, processes=processes)
         self._folder.write_state(self._state)
-
-    def _require_postgres(self) -> EmbeddedPostgres:
-        assert self._postgres is not None, "an external database is in use"
-        return self._postgres
-
-
-def end_leftovers(folder: DataFolder) -> None:
-    """End what a killed supervisor left running; the caller holds the lock, so nobody else can own it."""
-    state = folder.read_state()
-    recorded: Mapping[str, ProcessIdentity] = {} if state is None else state.processes
-    left = {role: process for role, process in recorded.items() if role != _SELF and process.is_alive()}
-    pid = EmbeddedPostgres(folder.postgres).running_pid()
-    if pid is not None and (identity := ProcessIdentity.of(pid)) is not None:
-        left[_POSTGRES] = identity
-    for role, process in left.items():
-        _log.warning("ending a process that an earlier run left", name=role, pid=process.pid)
-        process.send(signal.SIGINT if role == _POSTGRES else signal.SIGKILL)
-    for process in left.values():
-        if not process.wait(_LEFTOVER_WAIT_S):
-            process.send(signal.SIGKILL)
-            process.wait(_LEFTOVER_WAIT_S)
-    folder.remove_state()
 
 
 async def _migrate(dsn: str) -> None:
