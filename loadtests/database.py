@@ -1,0 +1,69 @@
+"""A Postgres of the measurement's own in a temporary folder, and the rows that a control plane would have written."""
+
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+from flyteidl.admin import matchable_resource_pb2
+from flyteidl.core import compiler_pb2, literals_pb2
+
+from loadtests.shapes import integer
+from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres
+from wingbeat_propeller.core.ids import shard_of
+from wingbeat_propeller.postgres.migrate import migrate
+
+PROJECT = "flytesnacks"
+DOMAIN = "development"
+
+
+@asynccontextmanager
+async def temporary_database() -> AsyncGenerator[tuple[str, Path]]:
+    """DSN of a migrated database (fsync on) and a folder beside it; both go with the context."""
+    folder = Path(tempfile.mkdtemp(prefix="wingbeat-load-"))
+    server = EmbeddedPostgres(folder / "postgres")
+    server.initialise()
+    process = server.spawn()
+    try:
+        server.wait_ready(process)
+        await migrate(server.dsn())
+        yield server.dsn(), folder
+    finally:
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def register_workflow(pool: asyncpg.Pool, closure: compiler_pb2.CompiledWorkflowClosure) -> int:
+    """Store a compiled workflow; returns its row id."""
+    workflow: int = await pool.fetchval(
+        "INSERT INTO workflows (project, domain, name, version, digest, typed_interface, closure)"
+        " VALUES ($1, $2, $3, '1', '', $4, $5) RETURNING id",
+        PROJECT,
+        DOMAIN,
+        closure.primary.template.id.name,
+        closure.primary.template.interface.SerializeToString(),
+        closure.SerializeToString(),
+    )
+    return workflow
+
+
+async def insert_executions(pool: asyncpg.Pool, workflow: int, names: list[str]) -> None:
+    """Launch executions of a workflow in bulk, with input x = 7."""
+    inputs = literals_pb2.LiteralMap(literals={"x": integer(7)}).SerializeToString()
+    await pool.execute(
+        "INSERT INTO executions (project, domain, name, shard, launch_entity, workflow_id, spec, config, inputs)"
+        " SELECT $1, $2, name, shard, 'launch_plan', $3, '', $4, $5"
+        " FROM unnest($6::text[], $7::smallint[]) AS launched (name, shard)",
+        PROJECT,
+        DOMAIN,
+        workflow,
+        matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=0).SerializeToString(),
+        inputs,
+        names,
+        [shard_of(PROJECT, DOMAIN, name) for name in names],
+    )
+    await pool.execute("ANALYZE executions")

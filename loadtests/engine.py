@@ -1,0 +1,204 @@
+"""How fast the engine drives workflows when tasks take no time: the real engine, journal, leases and intake over a real
+Postgres with fsync on, and a runtime that ends every attempt at once.
+
+    python -m loadtests.engine --executions 1000 --nodes 10 --shape diamond [--live]
+
+All executions are launched before the clock starts; it runs from the first rows submitted to the last execution
+durably ended. `nodes_per_s` counts task nodes; `transitions_per_s` counts rows of the log. Latencies are from the end
+of an attempt to the launch of what follows it, the commit between them included (for a fan, where nothing follows, to
+the commit). `--live` paces the load: attempts take `--task-s` seconds on average, so that all executions are alive at
+once and latency is that of a process with room; throughput is then what was asked for, not what is possible.
+
+`ceiling_nodes_per_s` is the bare journal in the same run (see ceiling.py), `ratio` the engine's share of it.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import structlog
+import uvloop
+
+from loadtests.ceiling import WrittenRows, ceiling_s, written_rows
+from loadtests.database import insert_executions, register_workflow, temporary_database
+from loadtests.probes import TimedJournal, TimedRuntime
+from loadtests.shapes import NoOpPlugin, Shape, compiled_workflow
+from wingbeat_propeller.blobs.folder import FolderBlobs
+from wingbeat_propeller.core.effects import Effects
+from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.engine.engine import Engine, EngineOptions
+from wingbeat_propeller.postgres.executions import PostgresExecutionStore
+from wingbeat_propeller.postgres.journal import PostgresJournal
+from wingbeat_propeller.postgres.leases import PostgresLeases
+from wingbeat_propeller.postgres.pool import create_pool
+from wingbeat_propeller.runtimes.instant import InstantRuntime
+from wingbeat_propeller.tasks.container import ContainerPlugin
+from wingbeat_propeller.tasks.registry import TaskPlugins
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run."""
+
+    executions: int
+    nodes: int
+    shape: Shape
+    task_s: float
+    """Mean time an attempt takes; zero for as fast as possible."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRun:
+    """What the run of the engine showed."""
+
+    took_s: float
+    cpu_s: float
+    """Processor time of this process, Postgres not included."""
+    latencies_s: Sequence[float]
+    durable_s: Sequence[float]
+    rows: WrittenRows
+    patterns: Effects
+    rss_mib: float
+
+
+async def measure(options: Options) -> dict[str, object]:
+    """Run the engine, then the ceiling, on one database; returns what is printed.
+
+    Raises RuntimeError when an execution did not succeed.
+    """
+    closure = compiled_workflow(options.shape, options.nodes)
+    async with temporary_database() as (dsn, folder):
+        pool = await create_pool(dsn, size_max=6, application_name="loadtest")
+        workflow = await register_workflow(pool, closure)
+        await insert_executions(pool, workflow, [f"e{number}" for number in range(options.executions)])
+        _say(f"{options.executions} executions of {options.shape} with {options.nodes} nodes")
+        run = await _run_engine(options, pool, dsn, folder)
+        await _check(pool, options)
+        _say(f"engine: {run.took_s:.2f} s; now the bare journal with {run.rows.total} rows")
+        await insert_executions(pool, workflow, [f"c{number}" for number in range(options.executions)])
+        fresh = [row["id"] for row in await pool.fetch("SELECT id FROM executions WHERE phase = 0 ORDER BY id")]
+        bare_s = await ceiling_s(pool, dsn, run.rows, run.patterns, fresh, nodes=options.nodes)
+        pool.terminate()
+    return _report(options, run, bare_s)
+
+
+async def _run_engine(options: Options, pool: asyncpg.Pool, dsn: str, folder: Path) -> EngineRun:
+    runtime = TimedRuntime(InstantRuntime(), task_s=options.task_s)
+    durable_s: list[float] = []
+    journals: list[TimedJournal] = []
+    started = asyncio.Event()
+
+    def make_journal(term: int, rejected: Callable[[Effects, Exception], None]) -> TimedJournal:
+        journal = PostgresJournal(dsn, term=term, blobs=blobs, rejected=rejected)
+        journals.append(TimedJournal(journal, executions=options.executions))
+        started.set()
+        return journals[0]
+
+    blobs = FolderBlobs(folder / "blobs")
+    engine = Engine(
+        EngineOptions(name="loadtest", live_max=max(options.executions, 20_000)),
+        leases=PostgresLeases(pool),
+        journal=make_journal,
+        store=PostgresExecutionStore(pool, dsn),
+        blobs=blobs,
+        runtime=runtime,
+        plugins=TaskPlugins([NoOpPlugin()], ContainerPlugin()),
+        on_durable=durable_s.append,
+    )
+    before = written_rows()
+    cpu = time.process_time()
+    task = asyncio.create_task(engine.run(), name="engine")
+    await _first_of(task, started.wait())
+    await _first_of(task, journals[0].all_ended.wait())
+    cpu = time.process_time() - cpu
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    after = written_rows()
+    return EngineRun(
+        took_s=journals[0].took_s,
+        cpu_s=cpu,
+        latencies_s=runtime.transition_s or durable_s,
+        durable_s=durable_s,
+        rows=after - before,
+        patterns=journals[0].patterns,
+        rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+async def _first_of(engine: "asyncio.Task[None]", event: Awaitable[object]) -> None:
+    """Wait for an event, or raise what ended the engine before it."""
+    waiting = asyncio.ensure_future(event)
+    await asyncio.wait([engine, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if not waiting.done():
+        waiting.cancel()
+        engine.result()
+
+
+async def _check(pool: asyncpg.Pool, options: Options) -> None:
+    phases = Counter(row["phase"] for row in await pool.fetch("SELECT phase FROM executions"))
+    if phases != {ExecutionPhase.SUCCEEDED: options.executions}:
+        raise RuntimeError(f"not every execution succeeded; executions by phase: {dict(phases)}")
+
+
+def _report(options: Options, run: EngineRun, bare_s: float) -> dict[str, object]:
+    nodes = options.executions * options.nodes
+    nodes_per_s = nodes / run.took_s
+    ceiling = nodes / bare_s
+    return {
+        "executions": options.executions,
+        "nodes": options.nodes,
+        "shape": options.shape,
+        "task_s": options.task_s,
+        "seconds": round(run.took_s, 3),
+        "nodes_per_s": round(nodes_per_s),
+        "transitions_per_s": round(run.rows.transitions / run.took_s),
+        **_percentiles("", run.latencies_s),
+        **_percentiles("durable_", run.durable_s),
+        "rss_mib": round(run.rss_mib),
+        "engine_cpu_share": round(run.cpu_s / run.took_s, 2),
+        "rows": run.rows.total,
+        "rows_per_commit": round(run.rows.total / max(run.rows.commits, 1)),
+        "ceiling_nodes_per_s": round(ceiling),
+        "ratio": round(nodes_per_s / ceiling, 3),
+    }
+
+
+def _percentiles(prefix: str, seconds: Sequence[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(seconds, n=100) if len(seconds) > 1 else [*seconds, 0.0] * 50
+    return {f"{prefix}p50_ms": round(cuts[49] * 1000, 2), f"{prefix}p99_ms": round(cuts[98] * 1000, 2)}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _options() -> Options:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.engine", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--executions", type=int, default=1000)
+    parser.add_argument("--nodes", type=int, default=10, help="task nodes of each execution")
+    parser.add_argument("--shape", type=Shape, choices=list(Shape), default=Shape.DIAMOND)
+    parser.add_argument("--live", action="store_true", help="keep all executions alive at once under a paced load")
+    parser.add_argument("--task-s", type=float, default=10.0, help="with --live: mean seconds that an attempt takes")
+    given = parser.parse_args()
+    return Options(given.executions, given.nodes, given.shape, given.task_s if given.live else 0.0)
+
+
+def main() -> None:
+    """Measure and print."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    print(json.dumps(uvloop.run(measure(_options()))))
+
+
+if __name__ == "__main__":
+    main()
