@@ -28,8 +28,6 @@ from flytekit.remote.executions import FlyteWorkflowExecution
 from flytekit.types.file import FlyteFile
 from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
-from rich.table import Table
 
 FOLDER = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
@@ -163,7 +161,7 @@ def show_where_to_look(running: Running, remote: FlyteRemote, executions: list[F
     logs = [
         log.uri for node in last.node_executions.values() for task in node.task_executions for log in task.closure.logs
     ]
-    table = Table.grid(padding=(0, 2))
+    console.print("\n[bold]Where to look further[/]")
     for name, value in (
         ("gRPC endpoint", running.endpoint),
         ("an execution by REST", f"{running.http_url}/api/v1/executions/{path}"),
@@ -172,9 +170,8 @@ def show_where_to_look(running: Running, remote: FlyteRemote, executions: list[F
         ("start it again", f"{_shown(BIN / 'wingbeat')} up --data-dir {_shown(running.data_dir)}"),
         ("run your own", f"pyflyte --config {_shown(running.data_dir)}/flyte-config.yaml run --remote FILE WORKFLOW"),
     ):
-        table.add_row(f"[bold]{name}[/]", escape(value))
+        console.print(f"  [dim]{name:21}[/]{escape(value)}", soft_wrap=True)
     console.print()
-    console.print(Panel(table, title="Where to look further", expand=False))
     console.print(f"[green]✔[/] {len(executions)} executions ended as they should.")
 
 

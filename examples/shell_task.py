@@ -4,6 +4,7 @@ Run it here:        python examples/shell_task.py
 Run it on Wingbeat: pyflyte run --remote examples/shell_task.py shell_wf
 """
 
+import tempfile
 from pathlib import Path
 
 from flytekit import current_context, kwtypes, task, workflow
@@ -14,7 +15,7 @@ count_words = ShellTask(
     name="count_words",
     script="tr -s '[:space:]' '\\n' < {inputs.text} | sort | uniq -c | sort -k1,1nr -k2 > {outputs.counts}\n",
     inputs=kwtypes(text=FlyteFile),
-    output_locs=[OutputLocation(var="counts", var_type=FlyteFile, location="{inputs.text}.counts")],
+    output_locs=[OutputLocation(var="counts", var_type=FlyteFile, location=f"{tempfile.gettempdir()}/counts.txt")],
 )
 
 

@@ -32,7 +32,7 @@ class BlobStat:
 
 
 class Blobs(Protocol):
-    """Objects by URI (`file:///...` or `s3://bucket/key`). Writes are atomic: a reader sees all of an object or none.
+    """Objects by URI (`/folder/...` or `s3://bucket/key`). Writes are atomic: a reader sees all of an object or none.
 
     Every method raises BlobAccessError for a URI outside the store, OSError for a failing store (worth a retry).
     """

@@ -1,4 +1,7 @@
-"""Blob store in a folder of a local file system, `file:///<folder>/...`.
+"""Blob store in a folder of a local file system. URIs are plain absolute paths, `/<folder>/...`.
+
+They name files that tasks and clients open by themselves, and flytekit takes `file:///a` in a literal for the relative
+name of a file that does not exist, while it reads `/a` in place.
 
 Writers put bytes into a file of their own under `<folder>/.partial/` and rename it onto its name, so a reader sees all
 of an object or none, whoever dies when. Tasks write into the same folder by themselves, with or without such care. What
@@ -46,8 +49,8 @@ class FolderBlobs:
 
     @property
     def base(self) -> str:
-        """`file://` and the absolute path of the folder."""
-        return f"file://{self._root}"
+        """The absolute path of the folder."""
+        return self._root
 
     async def stat(self, uri: str) -> BlobStat | None:
         """Size of the object, None when absent; a folder keeps no digests."""
@@ -172,7 +175,7 @@ def _walk(root: str, top: str) -> list[str]:
     for folder, folders, files in os.walk(top):
         if folder == root and PARTIAL_FOLDER in folders:
             folders.remove(PARTIAL_FOLDER)
-        found.extend(f"file://{folder}/{name}" for name in files)
+        found.extend(f"{folder}/{name}" for name in files)
     return sorted(found)
 
 

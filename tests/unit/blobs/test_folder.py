@@ -24,7 +24,7 @@ class TestFolderBlobs(BlobsContract):
 
 async def test_plain_files(blobs: FolderBlobs, tmp_path: Path) -> None:
     """Objects are plain files where the URI says, so that tasks can read and write them with no client of ours."""
-    assert blobs.base == f"file://{tmp_path}/store"
+    assert blobs.base == f"{tmp_path}/store"
     await blobs.put(f"{blobs.base}/a/x", b"ours")
     assert (tmp_path / "store/a/x").read_bytes() == b"ours"
     (tmp_path / "store/a/y").write_bytes(b"theirs")
