@@ -32,12 +32,13 @@ _ALLOWED_HEADERS = ["Content-Type", "Content-MD5", "Authorization", "flyte-autho
 class GatewayOptions:
     """`cors_origins`: web origins whose pages may call with credentials; `*` echoes whichever asks.
 
-    Bounds are in bytes: of a REST body, and of the path with query and of all headers, each.
+    Bounds are in bytes: of a REST body, of path and query together, of all headers.
     """
 
     version: str
     cors_origins: Sequence[str] = ("*",)
     body_bytes_max: int = 64 << 20
+    path_bytes_max: int = 32 << 10
     header_bytes_max: int = 64 << 10
 
 
@@ -72,11 +73,11 @@ def create_gateway(options: GatewayOptions, parts: GatewayParts) -> Starlette:
         routes.extend(log_routes(parts.log_file))
     transcoder = Transcoder(table, parts.rpc, Traffic(parts.registry), body_bytes_max=options.body_bytes_max)
     routes.append(Mount("/", app=transcoder))
-    return Starlette(routes=routes, middleware=[_cors(options.cors_origins), _head(options.header_bytes_max)])
+    return Starlette(routes=routes, middleware=[_cors(options.cors_origins), _limits(options)])
 
 
-def _head(bytes_max: int) -> Middleware:
-    return Middleware(HeaderLimit, bytes_max=bytes_max)
+def _limits(options: GatewayOptions) -> Middleware:
+    return Middleware(HeaderLimit, path_bytes_max=options.path_bytes_max, bytes_max=options.header_bytes_max)
 
 
 def _cors(origins: Sequence[str]) -> Middleware:

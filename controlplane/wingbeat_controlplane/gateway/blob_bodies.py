@@ -35,14 +35,22 @@ _SANDBOX = {
     "Content-Security-Policy": "sandbox allow-scripts allow-popups allow-downloads",
     "X-Content-Type-Options": "nosniff",
 }
+_METHODS = ["GET", "PUT", "POST", "DELETE", "PATCH"]
 _log = structlog.get_logger(__name__)
 
 
 def blob_routes(blobs: Blobs, signer: ServedUrlSigner) -> list[Route]:
     """GET, HEAD and PUT below `/blobs/`."""
     bodies = _BlobBodies(blobs, signer)
-    path = f"{ROUTE}{{key:path}}"
-    return [Route(path, bodies.read, methods=["GET"]), Route(path, bodies.write, methods=["PUT"])]
+
+    async def serve(request: Request) -> Response:
+        if request.method in ("GET", "HEAD"):
+            return await bodies.read(request)
+        if request.method == "PUT":
+            return await bodies.write(request)
+        return PlainTextResponse("objects are read by GET and written by PUT\n", 405, {"Allow": "GET, HEAD, PUT"})
+
+    return [Route(f"{ROUTE}{{key:path}}", serve, methods=_METHODS)]
 
 
 class _RefusedError(Exception):

@@ -1,0 +1,48 @@
+"""Logs of local tasks over HTTP."""
+
+import httpx
+import pytest
+from tests.integration.gateway.conftest import Gateway, raw_request
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_logs(gateway: Gateway, http: httpx.AsyncClient) -> None:
+    """Both streams of an attempt come as plain text, large ones whole."""
+    folder = gateway.state / "tasks" / "f123-n0-0"
+    folder.mkdir(parents=True)
+    (folder / "stdout.log").write_bytes("é\n".encode() * 500_000)
+    (folder / "stderr.log").write_bytes(b"")
+    answer = await http.get("/logs/f123-n0-0/stdout.log")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text == "é\n" * 500_000
+    answer = await http.get("/logs/f123-n0-0/stderr.log")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/logs/absent/stdout.log",
+        "/logs/f1/exit.json",
+        "/logs/f1/link.log",
+        "/logs/f1/stderr.log",
+        "/logs/../stdout.log",
+        "/logs/%2e%2e/stdout.log",
+        "/logs/..%2fother/stdout.log",
+        "/logs/f1%2f..%2ff2/stdout.log",
+        "/logs/f1/..%2f..%2fsecret",
+        "/logs/f1/stdout.log%00",
+        "/logs/" + "n" * 300 + "/stdout.log",
+    ],
+)
+async def test_nothing_else(gateway: Gateway, path: str) -> None:
+    """Only the two logs of an attempt are served: no other file, no way out, no symlink a task may have put there."""
+    folder = gateway.state / "tasks" / "f1"
+    folder.mkdir(parents=True)
+    (gateway.state / "secret").write_text("secret")
+    (folder / "exit.json").write_text("secret")
+    (folder / "stderr.log").symlink_to(gateway.state / "secret")
+    status, body = await raw_request(gateway.port, f"GET {path} HTTP/1.1".encode())
+    assert status == 404
+    assert b"secret" not in body
