@@ -42,6 +42,9 @@ _ROWS_BY_TABLE = {
     name: _ROWS.labels(name) for name in ("executions", "node_executions", "task_executions", "transitions")
 }
 
+_CALLBACKS_AT_ONCE = 128
+"""Callbacks after which other work of the loop (lease renewals above all) gets a turn."""
+
 Committed = Callable[[Effects], None]
 Rejected = Callable[[Effects, Exception], None]
 
@@ -176,8 +179,10 @@ class JournalLane:
                     raise
                 refusal = error
         if refusal is None:
-            for entry in entries:
+            for number, entry in enumerate(entries, start=1):
                 self._finish(entry)
+                if number % _CALLBACKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         elif len(entries) > 1:
             half = len(entries) // 2
             await self._commit(entries[:half])

@@ -38,20 +38,18 @@ class PostgresLeases:
     async def round(self, term: int, lease_s: float, *, take: bool = True) -> ShardChange:
         """See `ports.Leases.round`. Raises LeaseLostError."""
         with outages_as_oserror():
-            if await self._pool.fetchval(_SQL["renew"], term, lease_s) is None:
-                raise LeaseLostError(f"term {term} has ended")
+            state = await self._renew(term, lease_s)
             if not take:
                 return ShardChange(frozenset(), frozenset())
-            for ended in await self._pool.fetch(_SQL["end_expired"], term):
-                _log.warning("ended the term of a member whose lease is over", term=ended["term"], name=ended["name"])
-            members = await self._pool.fetch(_SQL["members"], term)
-            desired = desired_shards(term, [member["term"] for member in members])
-            try:
-                await self._pool.execute(_SQL["take"], term, sorted(desired))
-            except asyncpg.ForeignKeyViolationError as error:
-                raise LeaseLostError(f"term {term} has ended") from error
-            owned = frozenset(row["shard"] for row in await self._pool.fetch(_SQL["owned"], term))
-        # What is owned is read back rather than taken from the update: a round whose answer was lost is made good.
+            if state["any_expired"]:
+                for ended in await self._pool.fetch(_SQL["end_expired"], term):
+                    _log.warning(
+                        "ended the term of a member whose lease is over", term=ended["term"], name=ended["name"]
+                    )
+                state = await self._renew(term, lease_s)
+            desired = desired_shards(term, state["members"])
+            owned = frozenset[int](state["owned"]) | await self._take(term, desired.intersection(state["free"]))
+        # What is owned is read rather than remembered: a round whose answer was lost is made good by the next.
         acquired = (owned & desired) - self._reported
         self._reported = (self._reported & owned) | acquired
         return ShardChange(acquired=acquired, to_release=owned - desired)
@@ -67,3 +65,18 @@ class PostgresLeases:
         with outages_as_oserror():
             await self._pool.execute(_SQL["leave"], term)
         self._reported = frozenset()
+
+    async def _renew(self, term: int, lease_s: float) -> asyncpg.Record:
+        state = await self._pool.fetchrow(_SQL["renew"], term, lease_s)
+        if state is None or not state["alive"]:
+            raise LeaseLostError(f"term {term} has ended")
+        return state
+
+    async def _take(self, term: int, shards: frozenset[int]) -> frozenset[int]:
+        if not shards:
+            return frozenset()
+        try:
+            taken = await self._pool.fetch(_SQL["take"], term, sorted(shards))
+        except asyncpg.ForeignKeyViolationError as error:
+            raise LeaseLostError(f"term {term} has ended") from error
+        return frozenset(row["shard"] for row in taken)

@@ -7,7 +7,17 @@ WITH member AS (
 SELECT term, pg_notify('wingbeat_shards', '') FROM member;
 
 -- name: renew
-UPDATE propellers SET lease_expires_at = clock_timestamp() + make_interval(secs => $2) WHERE term = $1 RETURNING term;
+-- One round trip when nothing has changed. The expired are seen as of before this statement, the own lease after it.
+WITH renewed AS (
+    UPDATE propellers SET lease_expires_at = clock_timestamp() + make_interval(secs => $2)
+    WHERE term = $1 RETURNING term
+)
+SELECT
+    EXISTS (SELECT FROM renewed) AS alive,
+    ARRAY(SELECT term FROM propellers WHERE lease_expires_at >= clock_timestamp() OR term = $1) AS members,
+    EXISTS (SELECT FROM propellers WHERE lease_expires_at < clock_timestamp() AND term <> $1) AS any_expired,
+    ARRAY(SELECT shard FROM shards WHERE term = $1) AS owned,
+    ARRAY(SELECT shard FROM shards WHERE term IS NULL) AS free;
 
 -- name: end_expired
 -- Waits for commits under way in those terms; none can follow.
@@ -16,14 +26,8 @@ WITH ended AS (
 )
 SELECT term, name, pg_notify('wingbeat_shards', '') FROM ended;
 
--- name: members
-SELECT term FROM propellers WHERE lease_expires_at >= clock_timestamp() OR term = $1;
-
 -- name: take
-UPDATE shards SET term = $1 WHERE shard = ANY($2::smallint[]) AND term IS NULL;
-
--- name: owned
-SELECT shard FROM shards WHERE term = $1;
+UPDATE shards SET term = $1 WHERE shard = ANY($2::smallint[]) AND term IS NULL RETURNING shard;
 
 -- name: release
 WITH freed AS (
