@@ -6,6 +6,7 @@ invisible and goes by the bucket's lifecycle rule for unfinished uploads. Failur
 """
 
 import base64
+import math
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -200,7 +201,7 @@ class S3Signer:
         """See `UrlSigner`."""
         expires_at = self._clock() + expires_in_s
         url = await self._client.generate_presigned_url(
-            "get_object", {"Bucket": self._bucket, "Key": self._blobs.key(uri)}, ExpiresIn=int(expires_in_s)
+            "get_object", {"Bucket": self._bucket, "Key": self._blobs.key(uri)}, ExpiresIn=math.ceil(expires_in_s)
         )
         return SignedUrl(url, expires_at)
 
@@ -218,7 +219,7 @@ class S3Signer:
             if md5_metadata:
                 params["Metadata"] = {"flyteContentMD5": text}
                 headers["x-amz-meta-flyteContentMD5"] = text
-        url = await self._client.generate_presigned_url("put_object", params, ExpiresIn=int(expires_in_s))
+        url = await self._client.generate_presigned_url("put_object", params, ExpiresIn=math.ceil(expires_in_s))
         return SignedUrl(url, expires_at, headers)
 
 
