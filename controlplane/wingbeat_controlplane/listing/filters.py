@@ -11,6 +11,9 @@ from enum import Enum
 
 from wingbeat_controlplane.errors import invalid_argument, invalid_value
 
+FILTERS_MAX = 100
+"""Conditions of one request; each costs a parameter of the statement."""
+
 _EXPRESSION = re.compile(r"(\w+)\(([\w.]+), ?(.+)\)", re.DOTALL)
 
 
@@ -61,7 +64,10 @@ def parse_filters(text: str) -> tuple[Filter, ...]:
         return ()
     if "\0" in text:
         raise invalid_value("filters")
-    return tuple(_expression(part.strip()) for part in text.split("+"))
+    parts = text.split("+")
+    if len(parts) > FILTERS_MAX:
+        raise invalid_argument(f"invalid value for filters: at most {FILTERS_MAX} conditions are allowed")
+    return tuple(_expression(part.strip()) for part in parts)
 
 
 def mentions(filters: Iterable[Filter], column: str) -> bool:

@@ -55,6 +55,12 @@ def _without(request: task_pb2.TaskCreateRequest, path: str) -> task_pb2.TaskCre
     return request
 
 
+def _described(text: str) -> task_pb2.TaskCreateRequest:
+    request = task()
+    request.spec.description.short_description = text
+    return request
+
+
 @pytest.mark.parametrize(
     ("request_", "code_text"),
     [
@@ -71,6 +77,7 @@ def _without(request: task_pb2.TaskCreateRequest, path: str) -> task_pb2.TaskCre
         (_without(task(), "spec.template.container.image"), "image"),
         (task(name="nul\0"), "invalid value for name"),
         (task(name="n" * 5_000), "invalid value for name: longer than 1024 bytes"),
+        (_described("nul\0"), "text with a NUL character cannot be stored"),
         (task(resources={"requests": [{"name": "MEMORY", "value": "x"}]}), "x"),
         (task(resources={"limits": [{"name": "MEMORY", "value": "5Gi"}]}), "5Gi"),
     ],

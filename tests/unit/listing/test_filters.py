@@ -30,6 +30,7 @@ def test_values_may_hold_brackets_commas_and_semicolons() -> None:
         ("eq(name)", "invalid value for filters"),
         ("eq(name,a)+", "invalid value for filters"),
         ("eq(name,a\0)", "invalid value for filters"),
+        ("+".join(["eq(a,b)"] * 101), "invalid value for filters: at most 100 conditions are allowed"),
         ("like(name,a)", "unrecognized filter function: like"),
         ("eq(a.b.c,x)", "'a.b.c' is invalid filter"),
         ("eq(.b,x)", "'.b' is invalid filter"),
