@@ -263,7 +263,7 @@ class World:
 def _for(event: Event, launch: Launch) -> Event:
     """The same end, addressed to where the attempt stands in a rebuilt state."""
     assert isinstance(event, TaskSucceeded | TaskFailed)
-    return dataclasses.replace(event, ref=launch.ref)
+    return event._replace(ref=launch.ref)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,7 +1,10 @@
-"""What `step` returns: rows to write, and commands that may leave only after those rows are durable."""
+"""What `step` returns: rows to write, and commands that may leave only after those rows are durable.
+
+Made for every node, so commands are NamedTuples: a frozen dataclass costs five times as much to make.
+"""
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from wingbeat_propeller.core.bindings import BindingProgram
 from wingbeat_propeller.core.ids import ExecutionKey
@@ -10,8 +13,7 @@ from wingbeat_propeller.core.rows import ExecutionRow, NodeRow, TaskRow, Transit
 from wingbeat_propeller.core.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRef:
+class NodeRef(NamedTuple):
     """Address of one attempt of a node in the state: frame number, index in the frame's plan, attempt."""
 
     frame: int
@@ -19,8 +21,7 @@ class NodeRef:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prepare:
+class Prepare(NamedTuple):
     """Read or write blobs so that a node can go on; answered by the event Prepared or PrepareFailed.
 
     Sent when inputs need values that stay in the blob store, or are too large for a row. `program` is evaluated over
@@ -33,8 +34,7 @@ class Prepare:
     uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(NamedTuple):
     """Start one attempt of a task."""
 
     ref: NodeRef
@@ -51,16 +51,14 @@ class Launch:
     interruptible: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(NamedTuple):
     """Stop an attempt, wherever it is on its way to the runtime."""
 
     ref: NodeRef
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(NamedTuple):
     """Send TimerFired(ref, kind) at `at` (seconds since the epoch) unless the attempt has ended by then."""
 
     ref: NodeRef

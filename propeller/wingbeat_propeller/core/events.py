@@ -1,8 +1,7 @@
 """What can happen to an execution. Times (`now`, `at`) are seconds since the epoch; the core has no clock."""
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.outcome import Failure
@@ -18,16 +17,14 @@ class TimerKind(IntEnum):
     """All attempts together took twice the timeout: the node times out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(NamedTuple):
     """A new execution is taken up with its inputs."""
 
     now: float
     inputs: dict[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """Answer to Prepare: the values are stored at its uri; small ones are given too."""
 
     now: float
@@ -35,8 +32,7 @@ class Prepared:
     values: dict[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareFailed:
+class PrepareFailed(NamedTuple):
     """Answer to Prepare: inputs cannot be had."""
 
     now: float
@@ -44,8 +40,7 @@ class PrepareFailed:
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class TaskStarted:
+class TaskStarted(NamedTuple):
     """An attempt runs. `details`: serialized flyteidl.admin.TaskExecutionClosure with logs and reasons."""
 
     now: float
@@ -54,8 +49,7 @@ class TaskStarted:
     details: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskSucceeded:
+class TaskSucceeded(NamedTuple):
     """An attempt has produced its outputs."""
 
     now: float
@@ -68,8 +62,7 @@ class TaskSucceeded:
     details: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFailed:
+class TaskFailed(NamedTuple):
     """An attempt has failed; the failure says whether a retry may help."""
 
     now: float
@@ -79,8 +72,7 @@ class TaskFailed:
     details: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(NamedTuple):
     """A deadline has come."""
 
     now: float
@@ -88,16 +80,14 @@ class TimerFired:
     kind: TimerKind
 
 
-@dataclass(frozen=True, slots=True)
-class AbortRequested:
+class AbortRequested(NamedTuple):
     """Somebody terminates the execution."""
 
     now: float
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(NamedTuple):
     """The execution cannot be driven on (the engine met an error of its own with it); it fails with that reason."""
 
     now: float

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.ids import ExecutionKey
@@ -12,8 +12,7 @@ Tenant: TypeAlias = tuple[str, str]
 """Project and domain: the unit of fairness."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptKey:
+class AttemptKey(NamedTuple):
     """An attempt by execution and place in its state."""
 
     execution: ExecutionKey

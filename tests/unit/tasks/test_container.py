@@ -1,7 +1,5 @@
 """Requests that task templates become."""
 
-import dataclasses
-
 import pytest
 from flyteidl.core import identifier_pb2, tasks_pb2
 from google.protobuf import json_format
@@ -47,7 +45,7 @@ def test_command_and_args_are_one_line() -> None:
     """The request runs command, then args, rendered, with the image it names."""
     template = _container_template()
     template.container.command.append("sh")
-    request = PLUGIN.build(template, None, dataclasses.replace(CONTEXT, timeout_s=9.0))
+    request = PLUGIN.build(template, None, CONTEXT._replace(timeout_s=9.0))
     assert list(request.argv) == ["sh", "pyflyte-execute", "--inputs", CONTEXT.input_uri, ""]
     assert (request.name, request.image, request.timeout_s) == (CONTEXT.name, "img:1", 9.0)
 
@@ -57,7 +55,7 @@ def test_environment_order() -> None:
     template = _container_template()
     for key, value in (("A", "1"), ("FLYTE_INTERNAL_TASK_NAME", "forged"), ("B", "template")):
         template.container.env.add(key=key, value=value)
-    request = PLUGIN.build(template, None, dataclasses.replace(CONTEXT, attempt=2, envs={"B": "execution"}))
+    request = PLUGIN.build(template, None, CONTEXT._replace(attempt=2, envs={"B": "execution"}))
     assert dict(request.env) == {
         "A": "1",
         "B": "execution",
