@@ -9,6 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 from tests.integration.supervisor.conftest import BIN, Installation, until
+
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 
 
