@@ -23,19 +23,19 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import asyncpg
 import structlog
 import uvloop
 
 from loadtests.ceiling import WrittenRows, ceiling_s, written_rows
-from loadtests.database import insert_executions, register_workflow, temporary_database
+from loadtests.database import TemporaryDatabase, insert_executions, register_workflow, temporary_database
 from loadtests.probes import TimedJournal, TimedRuntime
 from loadtests.shapes import NoOpPlugin, Shape, compiled_workflow
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.engine.collector import relax_collector
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
@@ -63,7 +63,8 @@ class EngineRun:
 
     took_s: float
     cpu_s: float
-    """Processor time of this process, Postgres not included."""
+    """Processor time of this process."""
+    postgres_cpu_s: float
     latencies_s: Sequence[float]
     durable_s: Sequence[float]
     rows: WrittenRows
@@ -77,39 +78,39 @@ async def measure(options: Options) -> dict[str, object]:
     Raises RuntimeError when an execution did not succeed.
     """
     closure = compiled_workflow(options.shape, options.nodes)
-    async with temporary_database() as (dsn, folder):
-        pool = await create_pool(dsn, size_max=6, application_name="loadtest")
+    async with temporary_database() as database:
+        pool = await create_pool(database.dsn, size_max=6, application_name="loadtest")
         workflow = await register_workflow(pool, closure)
         await insert_executions(pool, workflow, [f"e{number}" for number in range(options.executions)])
         _say(f"{options.executions} executions of {options.shape} with {options.nodes} nodes")
-        run = await _run_engine(options, pool, dsn, folder)
+        run = await _run_engine(options, pool, database)
         await _check(pool, options)
         _say(f"engine: {run.took_s:.2f} s; now the bare journal with {run.rows.total} rows")
         await insert_executions(pool, workflow, [f"c{number}" for number in range(options.executions)])
         fresh = [row["id"] for row in await pool.fetch("SELECT id FROM executions WHERE phase = 0 ORDER BY id")]
-        bare_s = await ceiling_s(pool, dsn, run.rows, run.patterns, fresh, nodes=options.nodes)
+        bare_s = await ceiling_s(pool, database.dsn, run.rows, run.patterns, fresh, nodes=options.nodes)
         pool.terminate()
     return _report(options, run, bare_s)
 
 
-async def _run_engine(options: Options, pool: asyncpg.Pool, dsn: str, folder: Path) -> EngineRun:
+async def _run_engine(options: Options, pool: asyncpg.Pool, database: TemporaryDatabase) -> EngineRun:
     runtime = TimedRuntime(InstantRuntime(), task_s=options.task_s)
     durable_s: list[float] = []
     journals: list[TimedJournal] = []
     started = asyncio.Event()
 
     def make_journal(term: int, rejected: Callable[[Effects, Exception], None]) -> TimedJournal:
-        journal = PostgresJournal(dsn, term=term, blobs=blobs, rejected=rejected)
+        journal = PostgresJournal(database.dsn, term=term, blobs=blobs, rejected=rejected)
         journals.append(TimedJournal(journal, executions=options.executions))
         started.set()
         return journals[0]
 
-    blobs = FolderBlobs(folder / "blobs")
+    blobs = FolderBlobs(database.folder / "blobs")
     engine = Engine(
         EngineOptions(name="loadtest", live_max=max(options.executions, 20_000)),
         leases=PostgresLeases(pool),
         journal=make_journal,
-        store=PostgresExecutionStore(pool, dsn),
+        store=PostgresExecutionStore(pool, database.dsn),
         blobs=blobs,
         runtime=runtime,
         plugins=TaskPlugins([NoOpPlugin()], ContainerPlugin()),
@@ -117,10 +118,12 @@ async def _run_engine(options: Options, pool: asyncpg.Pool, dsn: str, folder: Pa
     )
     before = written_rows()
     cpu = time.process_time()
+    postgres_cpu = database.cpu_s()
     task = asyncio.create_task(engine.run(), name="engine")
     await _first_of(task, started.wait())
     await _first_of(task, journals[0].all_ended.wait())
     cpu = time.process_time() - cpu
+    postgres_cpu = database.cpu_s() - postgres_cpu
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -128,6 +131,7 @@ async def _run_engine(options: Options, pool: asyncpg.Pool, dsn: str, folder: Pa
     return EngineRun(
         took_s=journals[0].took_s,
         cpu_s=cpu,
+        postgres_cpu_s=postgres_cpu,
         latencies_s=runtime.transition_s or durable_s,
         durable_s=durable_s,
         rows=after - before,
@@ -166,7 +170,8 @@ def _report(options: Options, run: EngineRun, bare_s: float) -> dict[str, object
         **_percentiles("", run.latencies_s),
         **_percentiles("durable_", run.durable_s),
         "rss_mib": round(run.rss_mib),
-        "engine_cpu_share": round(run.cpu_s / run.took_s, 2),
+        "engine_cpu_us_per_node": round(run.cpu_s / nodes * 1e6),
+        "postgres_cpu_us_per_node": round(run.postgres_cpu_s / nodes * 1e6),
         "rows": run.rows.total,
         "rows_per_commit": round(run.rows.total / max(run.rows.commits, 1)),
         "ceiling_nodes_per_s": round(ceiling),
@@ -197,6 +202,7 @@ def _options() -> Options:
 def main() -> None:
     """Measure and print."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    relax_collector()  # as the role does
     print(json.dumps(uvloop.run(measure(_options()))))
 
 

@@ -21,6 +21,7 @@ from wingbeat_controlplane.supervisor.ports import reachable_host
 from wingbeat_controlplane.supervisor.readiness import notify_ready
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
 from wingbeat_propeller.blobs.store import open_store
+from wingbeat_propeller.engine.collector import relax_collector
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
@@ -65,6 +66,7 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             runtime=LocalRuntime(_local_runtime_options(settings)),
             plugins=TaskPlugins.installed(),
         )
+        relax_collector()
         _log.info("running", blobs=store.blobs.base)
         notify_ready()
         await unless_stopped(stop, engine.run())
