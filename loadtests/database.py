@@ -5,9 +5,11 @@ import signal
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import psutil
 from flyteidl.admin import matchable_resource_pb2
 from flyteidl.core import compiler_pb2, literals_pb2
 
@@ -20,9 +22,24 @@ PROJECT = "flytesnacks"
 DOMAIN = "development"
 
 
+@dataclass(frozen=True, slots=True)
+class TemporaryDatabase:
+    """A running server: where it answers, a folder for other files of the run, its main process."""
+
+    dsn: str
+    folder: Path
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Processor seconds of the server and of its backends that are alive."""
+        server = psutil.Process(self.pid)
+        times = [process.cpu_times() for process in (server, *server.children())]
+        return sum(cpu.user + cpu.system for cpu in times)
+
+
 @asynccontextmanager
-async def temporary_database() -> AsyncGenerator[tuple[str, Path]]:
-    """DSN of a migrated database (fsync on) and a folder beside it; both go with the context."""
+async def temporary_database() -> AsyncGenerator[TemporaryDatabase]:
+    """A migrated database (fsync on); it goes with the context."""
     folder = Path(tempfile.mkdtemp(prefix="wingbeat-load-"))
     server = EmbeddedPostgres(folder / "postgres")
     server.initialise()
@@ -30,7 +47,7 @@ async def temporary_database() -> AsyncGenerator[tuple[str, Path]]:
     try:
         server.wait_ready(process)
         await migrate(server.dsn())
-        yield server.dsn(), folder
+        yield TemporaryDatabase(server.dsn(), folder, process.pid)
     finally:
         process.send_signal(signal.SIGQUIT)
         process.wait(30)
