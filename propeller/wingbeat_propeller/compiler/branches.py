@@ -2,7 +2,7 @@
 
 from flyteidl.core import condition_pb2, literals_pb2, types_pb2, workflow_pb2
 
-from wingbeat_propeller.compiler.bindings import Place, Scope, binding_type
+from wingbeat_propeller.compiler.binding_types import Place, Scope, binding_type
 from wingbeat_propeller.compiler.errors import ErrorCode, ErrorCollector
 from wingbeat_propeller.compiler.literal_types import UnknownLiteralError, scalar_type_of
 from wingbeat_propeller.compiler.type_text import type_text

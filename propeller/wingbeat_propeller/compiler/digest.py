@@ -80,7 +80,7 @@ def _plain(message: Message) -> dict[str, _Plain]:
 
 
 def _plain_field(field: FieldDescriptor, value: object) -> _Plain:
-    if isinstance(value, Mapping) and field.message_type is not None:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
         entries = cast("Mapping[object, object]", value)
         value_field = field.message_type.fields_by_name["value"]
         return {str(key): _plain_value(value_field, entries[key]) for key in sorted(entries, key=str)}

@@ -1,4 +1,4 @@
-"""What a compiler run reports: every mistake it found, not only the first.
+"""What a compiler run reports: all mistakes it found, not only the first.
 
 Codes are Flyte v1's. Checks report into an `ErrorCollector` and go on; the entry points raise one
 `CompilationFailedError` with everything that was collected.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 ERRORS_MAX = 100
-"""Errors kept of one run; a template of thousands of nodes can be wrong thousands of times."""
+"""Errors kept of one run, the others are counted; thousands of nodes can be wrong thousands of times."""
 
 _QUOTE_CHARACTERS_MAX = 2000
 
@@ -28,7 +28,6 @@ class ErrorCode(StrEnum):
     FIELD_NOT_FOUND = "FieldNotFound"
     ILLEGAL_ENUM_VALUE = "IllegalEnumValue"
     INCOMPATIBLE_BINDING_UNION_VALUE = "IncompatibleBindingUnionValue"
-    INVALID_LITERAL_TYPE = "InvalidLiteralType"
     INVALID_VALUE = "InvalidValue"
     MISMATCHING_BINDINGS = "MismatchingBindings"
     MISMATCHING_TYPES = "MismatchingTypes"
@@ -61,29 +60,38 @@ class CompileError:
 
 
 class CompilationFailedError(Exception):
-    """The template cannot be compiled. `errors` holds every mistake found; the text lists them, one a line."""
+    """The template cannot be compiled. `errors` holds the mistakes found; the text lists them, one a line.
 
-    def __init__(self, errors: Sequence[CompileError]) -> None:
+    `omitted` counts mistakes beyond ERRORS_MAX.
+    """
+
+    def __init__(self, errors: Sequence[CompileError], *, omitted: int = 0) -> None:
         self.errors = tuple(errors)
-        lines = [f"Collected Errors: {len(self.errors)}"]
+        self.omitted = omitted
+        lines = [f"Collected Errors: {len(self.errors) + omitted}"]
         lines += [f"\tError {position}: {error}" for position, error in enumerate(self.errors)]
+        lines += [f"\t... and {omitted} more"] if omitted else []
         super().__init__("\n".join(lines))
 
 
 class ErrorCollector:
-    """Gathers the mistakes of one run, the same one once, at most ERRORS_MAX of them."""
+    """Gathers the mistakes of one run: the first ERRORS_MAX of them, each once, and how many more there are."""
 
     def __init__(self) -> None:
         self._errors: dict[CompileError, None] = {}
+        self._omitted = 0
         self._place = ""
 
     def __len__(self) -> int:
-        return len(self._errors)
+        return len(self._errors) + self._omitted
 
     def report(self, code: ErrorCode, node_id: str, description: str) -> None:
         """Keep a mistake; `description` is a sentence without its full stop."""
+        error = CompileError(code, node_id, description + self._place)
         if len(self._errors) < ERRORS_MAX:
-            self._errors[CompileError(code, node_id, description + self._place)] = None
+            self._errors[error] = None
+        elif error not in self._errors:
+            self._omitted += 1
 
     @contextmanager
     def within(self, place: str) -> Generator[None]:
@@ -97,7 +105,7 @@ class ErrorCollector:
     def raise_if_any(self) -> None:
         """Raises CompilationFailedError when something was reported."""
         if self._errors:
-            raise CompilationFailedError(tuple(self._errors))
+            raise CompilationFailedError(tuple(self._errors), omitted=self._omitted)
 
 
 def shorten(text: str) -> str:

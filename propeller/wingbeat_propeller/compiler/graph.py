@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from flyteidl.core import compiler_pb2
 
-from wingbeat_propeller.compiler.bindings import END_ID, START_ID
+from wingbeat_propeller.compiler.binding_types import END_ID, START_ID
 from wingbeat_propeller.compiler.errors import ErrorCode, ErrorCollector
 
 _NAMES_MAX = 20
@@ -92,7 +92,7 @@ def _reachable(targets: Mapping[str, set[str]]) -> set[str]:
 
 
 def _find_cycle(targets: Mapping[str, set[str]], reached: set[str]) -> list[str]:
-    """Node ids of a cycle among `reached`, in order, empty when there is none."""
+    """Node ids of a cycle among `reached`, in order from the smallest, empty when there is none."""
     sources: dict[str, set[str]] = {node_id: set() for node_id in reached}
     for node_id in reached:
         for target in targets[node_id]:
@@ -115,7 +115,9 @@ def _find_cycle(targets: Mapping[str, set[str]], reached: set[str]) -> list[str]
         position[current] = len(path)
         path.append(current)
         current = min(sources[current] & stuck)
-    return path[position[current] :][::-1]
+    cycle = path[position[current] :][::-1]
+    first = cycle.index(min(cycle))
+    return cycle[first:] + cycle[:first]
 
 
 def _listed(node_ids: Sequence[str], separator: str) -> str:

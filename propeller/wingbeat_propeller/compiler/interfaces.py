@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from flyteidl.core import identifier_pb2, interface_pb2, types_pb2, workflow_pb2
 
-from wingbeat_propeller.compiler.bindings import START_ID, Place, Scope, Types, binding_type, promises
+from wingbeat_propeller.compiler.binding_types import START_ID, Place, Scope, Types, binding_type, promises
 from wingbeat_propeller.compiler.errors import ErrorCode, ErrorCollector
 from wingbeat_propeller.compiler.references import EntityKey, References, arms, entity_key, id_text, walk_inner
 from wingbeat_propeller.compiler.type_text import type_text

@@ -183,5 +183,6 @@ def _limit_problems(
         if amount is not None and allowed is not None and amount[1] > allowed[1]:
             yield (
                 f"Requested {name} {kind} [{amount[0]}] is greater than current limit set in the platform "
-                f"configuration [{allowed[0]}]. Please contact Flyte Admins to change these limits or consult the configuration"
+                f"configuration [{allowed[0]}]. Please contact Flyte Admins to change these limits or consult the "
+                "configuration"
             )

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from flyteidl.core import compiler_pb2, literals_pb2, workflow_pb2
 
-from wingbeat_propeller.compiler.bindings import END_ID, START_ID, Scope, check_bindings, promises
+from wingbeat_propeller.compiler.binding_types import END_ID, START_ID, Scope, promises
+from wingbeat_propeller.compiler.bindings import check_bindings
 from wingbeat_propeller.compiler.branches import check_branch
 from wingbeat_propeller.compiler.errors import ErrorCode, ErrorCollector
 from wingbeat_propeller.compiler.graph import WorkflowGraph
