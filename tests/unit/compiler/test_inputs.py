@@ -1,0 +1,87 @@
+"""Inputs of a launch against what the launch plan expects."""
+
+import pytest
+from flyteidl.core import interface_pb2, literals_pb2, types_pb2
+from google.protobuf import timestamp_pb2
+from tests.unit.compiler.builders import DATETIME, INT, NONE, STR, enum, list_of, literal, tagged, union
+
+from wingbeat_propeller.compiler.inputs import InvalidInputError, missing_inputs, resolve_inputs
+
+Literal = literals_pb2.Literal
+Parameter = interface_pb2.Parameter
+
+
+def literal_map(**values: object) -> literals_pb2.LiteralMap:
+    """A literal map of Python values."""
+    return literal(values).map
+
+
+def required(literal_type: types_pb2.LiteralType) -> Parameter:
+    """A parameter that must be given."""
+    return Parameter(var={"type": literal_type}, required=True)
+
+
+EXPECTED = interface_pb2.ParameterMap(
+    parameters={
+        "a": required(INT),
+        "b": Parameter(var={"type": STR}, default=literal("spare")),
+        "color": Parameter(var={"type": enum("red")}, default=literal("red")),
+        "maybe": Parameter(var={"type": union(tagged(INT, "int"), tagged(NONE, "none"))}),
+        "many": Parameter(var={"type": list_of(INT)}, default=literal([])),
+        "at": Parameter(var={"type": DATETIME}, default=literal(Literal())),
+    }
+)
+FIXED = literal_map(f=7)
+
+
+def test_result_is_given_and_defaults_and_fixed() -> None:
+    """Given inputs win over defaults; fixed ones are added; an optional one without default stays away."""
+    given = literal_map(a=1, b="own", color="blue", many=[1, 2])
+    resolved = resolve_inputs(EXPECTED, FIXED, given)
+    assert dict(resolved.literals) == {
+        **given.literals,
+        "at": Literal(),
+        "f": literal(7),
+    }
+    assert "f" not in given.literals
+
+
+def test_nothing_missing_returns_what_was_given() -> None:
+    """Large inputs are not copied when there is nothing to add."""
+    expected = interface_pb2.ParameterMap(parameters={"a": required(INT)})
+    given = literal_map(a=1)
+    assert resolve_inputs(expected, literals_pb2.LiteralMap(), given) is given
+
+
+def test_missing_inputs_can_be_appended_to_the_bytes() -> None:
+    """The bytes of what was given, followed by those of what is missing, are the resolved inputs."""
+    given = literal_map(a=1, many=list(range(1000)))
+    missing = missing_inputs(EXPECTED, FIXED, given)
+    joined = literals_pb2.LiteralMap.FromString(given.SerializeToString() + missing.SerializeToString())
+    assert joined == resolve_inputs(EXPECTED, FIXED, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (literal_map(a=1, z=1), "invalid input z"),
+        (literal_map(b="x"), "expected_inputs a missing"),
+        (literal_map(a="x"), "invalid a input wrong type. Expected Integer, but got String"),
+        (literal_map(a=1, many=[1, "x"]), "invalid many input wrong type. Expected List[Integer], but got List[Union["),
+        (literal_map(a=1, f=2), "fixed_inputs f cannot be overridden"),
+        (literal_map(a=Literal(scalar={})), "Failed to validate literal type for [a] with err: "),
+        (literal_map(a=Literal()), "missing valid literal in inputs a"),
+        (literals_pb2.LiteralMap(literals={"": literal(1)}), "missing key in inputs"),
+        (
+            literal_map(
+                a=1, at=Literal(scalar={"primitive": {"datetime": timestamp_pb2.Timestamp(seconds=253_402_300_800)}})
+            ),
+            "invalid datetime for at",
+        ),
+    ],
+)
+def test_what_does_not_fit(given: literals_pb2.LiteralMap, text: str) -> None:
+    """Each mistake has its sentence."""
+    with pytest.raises(InvalidInputError) as caught:
+        resolve_inputs(EXPECTED, FIXED, given)
+    assert str(caught.value).startswith(text)
