@@ -133,7 +133,7 @@ def test_wrong_inputs(client: Client) -> None:
     text = literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(string_value="x")))
     number = literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(integer=1)))
     for inputs, words in (
-        ({"folder": number}, ("folder", "wrong type", "STRING", "INTEGER")),
+        ({"folder": number}, ("folder", "wrong type", "String", "Integer")),
         ({"folder": text, "other": text}, ("invalid input other",)),
         ({}, ("folder", "missing")),
         ({"folder": literals_pb2.Literal()}, ("folder",)),

@@ -40,6 +40,8 @@ def test_stop_and_start_again() -> None:
             assert installation.state["ready"]
             installation.down()
             until(lambda: not installation.leftovers(), timeout_s=10, what=f"an end of {installation.leftovers()}")
-        assert "not running" in installation.wingbeat("status", "--data-dir", str(folder), check=False).stdout.lower()
+        for command in ("status", "down"):
+            done = installation.wingbeat(command, "--data-dir", str(folder), check=False)
+            assert "does not run" in done.stdout, done.stderr
     finally:
         shutil.rmtree(folder)

@@ -106,7 +106,7 @@ def test_projects_by_rest(client: Client, installation: Installation) -> None:
     projects = project_pb2.Projects.FromString(answer.content).projects
     seeded = next(project for project in projects if project.id == PROJECT)
     assert [domain.id for domain in seeded.domains] == ["development", "staging", "production"]
-    assert {project.id for project in client.remote.list_projects()[0]} == {project.id for project in projects}
+    assert {project.id for project in client.remote.list_projects()} == {project.id for project in projects}
 
 
 def test_health_and_metrics(installation: Installation) -> None:

@@ -5,6 +5,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 from flytekit import Resources, WorkflowFailurePolicy, task, workflow
 from flytekit.exceptions.user import FlyteRecoverableException
@@ -14,14 +15,14 @@ from flytekit.exceptions.user import FlyteRecoverableException
 def fail_recoverably(path: str) -> int:
     """Worth another attempt, each time."""
     _count(path)
-    raise FlyteRecoverableException("the moon is not in place")
+    return _fail(FlyteRecoverableException("the moon is not in place"))
 
 
 @task(retries=2)
 def fail_for_good(path: str) -> int:
     """A mistake of the user."""
     _count(path)
-    raise ValueError("seven is not a colour")
+    return _fail(ValueError("seven is not a colour"))
 
 
 @task
@@ -30,7 +31,7 @@ def exit_at_once(path: str, code: int) -> int:
     _count(path)
     sys.stderr.write("last words on the error stream\n")
     sys.stderr.flush()
-    os._exit(code)
+    return os._exit(code)
 
 
 @task(limits=Resources(mem="400Mi"))
@@ -38,9 +39,10 @@ def eat_memory(path: str) -> int:
     """Grow past the limit."""
     _count(path)
     hoard = []
-    while True:
+    while len(hoard) < 256:
         hoard.append(b"x" * (16 << 20))
         time.sleep(0.01)
+    return len(hoard)
 
 
 @task(timeout=timedelta(seconds=1))
@@ -132,6 +134,11 @@ def hasty_wf(failing: str, path: str, path_after: str) -> int:
     first = finish_later(path=path, number=1)
     second = finish_later(path=path_after, number=first)
     return add(a=broken, b=second)
+
+
+def _fail(error: Exception) -> NoReturn:
+    """flytekit wants a `return` in each task."""
+    raise error
 
 
 def _count(path: str) -> None:

@@ -33,7 +33,7 @@ def text_input_wf(text: str) -> str:
 @task
 def make_numbers(count: int) -> list[int]:
     """Large numbers, so that each takes many bytes."""
-    return [(1 << 62) + number for number in range(count)]
+    return [(1 << 40) + number for number in range(count)]
 
 
 @task
