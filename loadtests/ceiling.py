@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.ids import ExecutionKey
-from wingbeat_propeller.core.rows import Transition
+from wingbeat_propeller.core.rows import ExecutionRow, Transition
 from wingbeat_propeller.postgres.journal_batch import BatchRecords, batch_records
 from wingbeat_propeller.postgres.journal_lane import JournalOptions
 from wingbeat_propeller.postgres.leases import PostgresLeases
@@ -135,9 +135,12 @@ def _batches(
             Transition(keys[i % executions], f"n{i // executions % nodes}", 0, 3, execution_row.updated_at)
             for i in part(rows.transitions, number)
         ]
-        ends = [
-            Effects(keys[i % executions], execution_row=replace(execution_row, execution=keys[i % executions]))
-            for i in part(rows.executions, number)
-        ]
+        ends = [_end(replace(execution_row, execution=keys[i % executions])) for i in part(rows.executions, number)]
         batches.append(batch_records([effects, *ends], base=""))
     return batches
+
+
+def _end(row: ExecutionRow) -> Effects:
+    effects = Effects(row.execution)
+    effects.execution_row = row
+    return effects

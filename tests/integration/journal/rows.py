@@ -76,9 +76,8 @@ def task_row(execution: ExecutionKey, node_id: str, phase: int, *, failure: Fail
 
 def effects_of(*nodes: NodeRow, tasks: Sequence[TaskRow] = ()) -> Effects:
     """Effects with these rows, and a transition for each node."""
-    return Effects(
-        nodes[0].execution,
-        nodes=list(nodes),
-        tasks=list(tasks),
-        transitions=[Transition(node.execution, node.node_id, node.attempt, node.phase, NOW) for node in nodes],
-    )
+    effects = Effects(nodes[0].execution)
+    effects.nodes += nodes
+    effects.tasks += tasks
+    effects.transitions += [Transition(node.execution, node.node_id, node.attempt, node.phase, NOW) for node in nodes]
+    return effects
