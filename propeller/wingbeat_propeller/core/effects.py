@@ -3,7 +3,6 @@
 Made for every node, so commands are NamedTuples: a frozen dataclass costs five times as much to make.
 """
 
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from wingbeat_propeller.core.bindings import BindingProgram
@@ -69,22 +68,35 @@ class SetTimer(NamedTuple):
 Command: TypeAlias = Launch | Abort
 
 
-@dataclass(slots=True)
 class Effects:
     """The outcome of one step. `reads` and `timers` may start at once, `commands` only after the rows are durable."""
 
-    execution: ExecutionKey
-    execution_row: ExecutionRow | None = None
-    nodes: list[NodeRow] = field(default_factory=list[NodeRow])
-    tasks: list[TaskRow] = field(default_factory=list[TaskRow])
-    transitions: list[Transition] = field(default_factory=list[Transition])
-    commands: list[Command] = field(default_factory=list[Command])
-    adopt: list[Launch] = field(default_factory=list[Launch])
-    """Attempts that were under way before a restart: launch them unless the runtime knows them. Already durable."""
-    reads: list[Prepare] = field(default_factory=list[Prepare])
-    timers: list[SetTimer] = field(default_factory=list[SetTimer])
-    ended: list[str] = field(default_factory=list[str])
-    """Names of attempts whose end these rows record; the runtime may forget them after the commit."""
+    __slots__ = (
+        "adopt",
+        "commands",
+        "ended",
+        "execution",
+        "execution_row",
+        "nodes",
+        "reads",
+        "tasks",
+        "timers",
+        "transitions",
+    )
+
+    def __init__(self, execution: ExecutionKey, *, execution_row: ExecutionRow | None = None) -> None:
+        self.execution = execution
+        self.execution_row = execution_row
+        self.nodes: list[NodeRow] = []
+        self.tasks: list[TaskRow] = []
+        self.transitions: list[Transition] = []
+        self.commands: list[Command] = []
+        self.adopt: list[Launch] = []
+        """Attempts that were under way before a restart: launch them unless the runtime knows them. Already durable."""
+        self.reads: list[Prepare] = []
+        self.timers: list[SetTimer] = []
+        self.ended: list[str] = []
+        """Names of attempts whose end these rows record; the runtime may forget them after the commit."""
 
     @property
     def writes(self) -> bool:

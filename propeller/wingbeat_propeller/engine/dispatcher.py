@@ -7,7 +7,7 @@ queue, while it starts, or in the runtime. Called on one event loop; nothing her
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 from flyteidl.admin import task_execution_pb2
@@ -47,8 +47,7 @@ STARTING_MAX = 64
 """Attempts whose files are written at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(NamedTuple):
     live: LiveExecution
     launch: Launch
 

@@ -223,6 +223,7 @@ class Intake:
             state,
             record.shard,
             plan.name,
+            (record.project, record.domain),
             envs={pair.key: pair.value for pair in config.envs.values},
             labels=dict(config.labels.values),
             annotations=dict(config.annotations.values),

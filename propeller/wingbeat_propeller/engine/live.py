@@ -26,6 +26,8 @@ class LiveExecution:
     state: ExecutionState
     shard: int
     workflow_name: str
+    tenant: Tenant
+    """Whom its work counts for."""
     envs: Mapping[str, str]
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
@@ -35,11 +37,6 @@ class LiveExecution:
     """Attempts that are queued, starting or running."""
     timers: set[tuple[AttemptKey, int]] = field(default_factory=set[tuple[AttemptKey, int]])
     """Deadlines set for its nodes, some of which may have passed."""
-
-    @property
-    def tenant(self) -> Tenant:
-        """Whom its work counts for."""
-        return (self.state.project, self.state.domain)
 
 
 class LiveExecutions:
