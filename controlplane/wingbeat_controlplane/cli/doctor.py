@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from wingbeat_controlplane.cli.output import console, escape, flags_of, settings_or_fail
+from wingbeat_controlplane.cli.output import escape, flags_of, say, settings_or_fail
 from wingbeat_controlplane.settings import Settings
 from wingbeat_controlplane.supervisor.data_folder import DataFolder, State
 from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres, PostgresStartError
@@ -51,8 +51,10 @@ class Patient:
 
 
 def doctor(
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the installation. [~/.wingbeat]")] = None,
-    config: Annotated[str | None, typer.Option(help="Settings file. [wingbeat.toml in the data folder]")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Folder of the installation; by default ~/.wingbeat.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Settings file; by default wingbeat.toml in the data folder.")
+    ] = None,
 ) -> None:
     """Check this machine and the installation. Exit status 1 when a check fails."""
     settings = settings_or_fail(flags_of(data_dir=data_dir), config).settings
@@ -63,9 +65,9 @@ def doctor(
         finding = check(patient)
         failed = failed or finding.verdict == "fail"
         colour = _COLOURS[finding.verdict]
-        console.print(f"[{colour}]{finding.verdict:4}[/] {name}: {escape(finding.fact)}")
+        say(f"[{colour}]{finding.verdict:4}[/] {name}: {escape(finding.fact)}")
         if finding.advice:
-            console.print(f"     {escape(finding.advice)}")
+            say(f"     {escape(finding.advice)}")
     if failed:
         raise typer.Exit(1)
 

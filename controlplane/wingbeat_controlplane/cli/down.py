@@ -6,22 +6,24 @@ from typing import Annotated
 
 import typer
 
-from wingbeat_controlplane.cli.output import console, fail, flags_of, settings_or_fail
+from wingbeat_controlplane.cli.output import fail, flags_of, say, settings_or_fail
 from wingbeat_controlplane.supervisor.data_folder import DataFolder
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 
 
 def down(
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the installation. [~/.wingbeat]")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Folder of the installation; by default ~/.wingbeat.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the end.")] = 90.0,
-    config: Annotated[str | None, typer.Option(help="Settings file. [wingbeat.toml in the data folder]")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Settings file; by default wingbeat.toml in the data folder.")
+    ] = None,
 ) -> None:
     """Stop Wingbeat: calls under way finish, transitions are written, nothing stays running."""
     folder = DataFolder(settings_or_fail(flags_of(data_dir=data_dir), config).settings.data_dir)
     holder = folder.holder()
     process = ProcessIdentity.of(holder.pid) if holder is not None else None
     if process is None:
-        console.print(f"Wingbeat does not run on {folder.path}; nothing to stop.")
+        say(f"Wingbeat does not run on {folder.path}; nothing to stop.")
         return
     began = time.monotonic()
     try:
@@ -30,4 +32,4 @@ def down(
         fail(f"the supervisor (pid {process.pid}) belongs to another user")
     if not process.wait(timeout):
         fail(f"the supervisor (pid {process.pid}) still runs after {timeout:.0f} s; its log is in {folder.logs}")
-    console.print(f"Stopped Wingbeat on {folder.path} (pid {process.pid}) in {time.monotonic() - began:.1f} s.")
+    say(f"Stopped Wingbeat on {folder.path} (pid {process.pid}) in {time.monotonic() - began:.1f} s.")

@@ -1,19 +1,27 @@
 """How commands speak: facts on the standard output, one sentence on the error output when something is wrong."""
 
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
-from rich.console import Console
 
 from wingbeat_controlplane.settings import LoadedSettings, SettingsError, Tree, load_settings
 
-console = Console(highlight=False, soft_wrap=True)
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def say(what: "str | Table") -> None:
+    """Print a fact: text in Rich's markup, or a table. Colours only on a terminal, lines never broken."""
+    from rich.console import Console  # slow to load, and `up` has better things to do first
+
+    Console(highlight=False, soft_wrap=True).print(what)
 
 
 def fail(sentence: str, status: int = 1) -> NoReturn:
     """Say what is wrong and end the command."""
-    _errors.print(f"[bold red]Error:[/] {escape(sentence)}")
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]Error:[/] {escape(sentence)}")
     raise typer.Exit(status)
 
 

@@ -7,7 +7,7 @@ import grpc
 import typer
 
 from wingbeat_controlplane.cli.description import describe
-from wingbeat_controlplane.cli.output import console, fail, flags_of, settings_or_fail
+from wingbeat_controlplane.cli.output import fail, flags_of, say, settings_or_fail
 from wingbeat_controlplane.supervisor.data_folder import DataFolder
 from wingbeatidl.operations.v1 import operations_pb2
 
@@ -15,18 +15,20 @@ _NOT_RUNNING = 3
 
 
 def status(
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the installation. [~/.wingbeat]")] = None,
-    config: Annotated[str | None, typer.Option(help="Settings file. [wingbeat.toml in the data folder]")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Folder of the installation; by default ~/.wingbeat.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Settings file; by default wingbeat.toml in the data folder.")
+    ] = None,
 ) -> None:
     """Show what runs and where. Exit status: 0 ready, 1 running but not answering, 3 not running."""
     folder = DataFolder(settings_or_fail(flags_of(data_dir=data_dir), config).settings.data_dir)
     state = folder.read_state()
     if folder.holder() is None or state is None:
-        console.print(f"Wingbeat does not run on {folder.path}; start it with `wingbeat up`.")
+        say(f"Wingbeat does not run on {folder.path}; start it with `wingbeat up`.")
         raise typer.Exit(_NOT_RUNNING)
-    console.print(describe(state, folder))
+    say(describe(state, folder))
     for role, process in sorted(state.processes.items()):
-        console.print(f"  [dim]{role:14}[/] pid {process.pid}{'' if process.is_alive() else ' [red](ended)[/]'}")
+        say(f"  [dim]{role:14}[/] pid {process.pid}{'' if process.is_alive() else ' [red](ended)[/]'}")
     if not state.ready:
         raise typer.Exit(1)
     _print_installation(state.grpc_endpoint)
@@ -34,12 +36,12 @@ def status(
 
 def _print_installation(endpoint: str) -> None:
     answer = _ask(endpoint)
-    console.print(f"  [dim]{'executions':14}[/] {answer.live_executions} under way")
-    console.print(f"  [dim]{'schema':14}[/] migration {answer.schema_version}")
+    say(f"  [dim]{'executions':14}[/] {answer.live_executions} under way")
+    say(f"  [dim]{'schema':14}[/] migration {answer.schema_version}")
     now = datetime.now(UTC)
     for engine in answer.propellers:
         left_s = (engine.lease_expires_at.ToDatetime(tzinfo=UTC) - now).total_seconds()
-        console.print(f"  [dim]{'engine':14}[/] {engine.name}: {engine.shards} shards, lease for {left_s:.0f} s more")
+        say(f"  [dim]{'engine':14}[/] {engine.name}: {engine.shards} shards, lease for {left_s:.0f} s more")
 
 
 def _ask(endpoint: str) -> operations_pb2.GetStatusResponse:

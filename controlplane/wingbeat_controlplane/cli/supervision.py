@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from wingbeat_controlplane.cli.description import describe
-from wingbeat_controlplane.cli.output import console
+from wingbeat_controlplane.cli.output import say
 from wingbeat_controlplane.logging import LoggingOptions, choose_format, configure_logging
 from wingbeat_controlplane.settings import LoggingSettings
 from wingbeat_controlplane.supervisor.child_keeper import ChildFailedError
@@ -31,7 +31,7 @@ def supervise(
 
     def tell(state: State) -> None:
         if log_format == "console":
-            console.print(describe(state, folder))
+            say(describe(state, folder))
         on_ready()
 
     async def run() -> None:

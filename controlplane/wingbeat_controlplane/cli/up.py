@@ -10,7 +10,7 @@ import typer
 
 from wingbeat import __version__
 from wingbeat_controlplane.cli.description import describe
-from wingbeat_controlplane.cli.output import console, fail, flags_of, settings_or_fail
+from wingbeat_controlplane.cli.output import fail, flags_of, say, settings_or_fail
 from wingbeat_controlplane.settings import LoadedSettings, environment_of
 from wingbeat_controlplane.supervisor.data_folder import DataFolder, DataFolderError
 from wingbeat_controlplane.supervisor.head_start import SupervisorOptions, begin
@@ -20,15 +20,19 @@ _READY = b"\0"
 
 
 def up(
-    data_dir: Annotated[str | None, typer.Option(help="Folder of everything Wingbeat keeps. [~/.wingbeat]")] = None,
-    grpc_port: Annotated[int | None, typer.Option(help="gRPC port; 0: any free one. [8089]")] = None,
-    http_port: Annotated[int | None, typer.Option(help="HTTP port; 0: any free one. [8088]")] = None,
+    data_dir: Annotated[
+        str | None, typer.Option(help="Folder of everything Wingbeat keeps; by default ~/.wingbeat.")
+    ] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC port, 8089 by default; 0: any free one.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="HTTP port, 8088 by default; 0: any free one.")] = None,
     database_url: Annotated[
         str | None, typer.Option(help="A PostgreSQL server of yours instead of the private one.")
     ] = None,
-    propellers: Annotated[int | None, typer.Option(help="Engine processes. [1]")] = None,
+    propellers: Annotated[int | None, typer.Option(help="Engine processes, 1 by default.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background once ready.")] = False,
-    config: Annotated[str | None, typer.Option(help="Settings file. [wingbeat.toml in the data folder]")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Settings file; by default wingbeat.toml in the data folder.")
+    ] = None,
 ) -> None:
     """Start Wingbeat on this machine: database, server and engine. Ctrl-C stops it, work goes on at the next start."""
     flags = flags_of(
@@ -100,7 +104,7 @@ def _detach(loaded: LoadedSettings, environment: dict[str, str]) -> None:
     state = folder.read_state()
     if state is None:
         fail("Wingbeat was ready, but has been stopped since")
-    console.print(describe(state, folder))
+    say(describe(state, folder))
 
 
 def _redirect(errors: int) -> None:
