@@ -12,7 +12,7 @@ from wingbeat_controlplane.settings import LoggingSettings
 from wingbeat_controlplane.supervisor.child_keeper import ChildFailedError
 from wingbeat_controlplane.supervisor.data_folder import DataFolder, State
 from wingbeat_controlplane.supervisor.embedded_postgres import PostgresStartError
-from wingbeat_controlplane.supervisor.head_start import SUPERVISOR, HeadStart, SupervisorOptions
+from wingbeat_controlplane.supervisor.head_start import POSTGRES, SUPERVISOR, HeadStart, SupervisorOptions
 from wingbeat_controlplane.supervisor.log_sink import LogSink
 from wingbeat_controlplane.supervisor.supervisor import DatabaseError, Supervisor
 
@@ -26,7 +26,7 @@ def supervise(
 ) -> str | None:
     """Run until SIGTERM or SIGINT; returns why the installation could not start, None after an orderly end."""
     log_format = choose_format(logging.format, sys.stdout)
-    sink = LogSink(folder.logs, log_format, sys.stdout)
+    sink = LogSink(folder.logs, log_format, sys.stdout, quiet=[POSTGRES])
     configure_logging(LoggingOptions(SUPERVISOR, logging.level), lambda line: sink.write(SUPERVISOR, line))
 
     def tell(state: State) -> None:

@@ -1,10 +1,11 @@
 """Where all lines of an installation go: a file a role in the log folder, and the supervisor's own standard output.
 
 Children write JSON lines. The files keep them as they are; a terminal gets them rendered for people, any other output
-gets JSON. A file is moved to `<role>.log.1` at start and when it passes its limit, so two generations stay.
+gets JSON. Roles named quiet are for their file only. A file is moved to `<role>.log.1` at start and when it passes its limit, so two generations stay.
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TextIO
 
@@ -16,11 +17,12 @@ _FILE_BYTES_MAX = 64 << 20
 
 
 class LogSink:
-    """`out` None writes files only."""
+    """Files in `folder`, and `out`."""
 
-    def __init__(self, folder: Path, log_format: LogFormat, out: TextIO | None) -> None:
+    def __init__(self, folder: Path, log_format: LogFormat, out: TextIO, quiet: Collection[str] = ()) -> None:
         self._folder = folder
         self._out = out
+        self._quiet = frozenset(quiet)
         self._render = console_renderer() if log_format == "console" else None
         self._files: dict[str, _BoundedFile] = {}
 
@@ -31,7 +33,7 @@ class LogSink:
             if file is None:
                 file = self._files[role] = _BoundedFile(self._folder / f"{role}.log")
             file.write(line)
-            if self._out is not None:
+            if role not in self._quiet:
                 self._out.write(self._shown(role, line) + "\n")
                 self._out.flush()
         except (OSError, ValueError):
