@@ -1,7 +1,8 @@
 """Where all lines of an installation go: a file a role in the log folder, and the supervisor's own standard output.
 
 Children write JSON lines. The files keep them as they are; a terminal gets them rendered for people, any other output
-gets JSON. Roles named quiet are for their file only. A file is moved to `<role>.log.1` at start and when it passes its limit, so two generations stay.
+gets JSON. Roles named quiet are for their file only. A file is moved to `<role>.log.1` at start and when it passes its
+limit, so two generations stay.
 """
 
 import os
