@@ -32,8 +32,8 @@ from wingbeat_propeller.core.ids import generated_name
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import END, START, FailurePolicy, NodeKind
+from wingbeat_propeller.core.recording import Recording
 from wingbeat_propeller.core.retry import GiveUp, decide_retry
-from wingbeat_propeller.core.rows import FLAG_PARENT, ExecutionRow, NodeRow, TaskRow, Transition
 from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun, Stage
 from wingbeat_propeller.core.values import INLINE_BYTES_MAX, Value, build_literal_map, inline_size
 
@@ -50,15 +50,13 @@ def step(state: ExecutionState, event: Event) -> Effects:
     return run.effects
 
 
-class Step:
+class Step(Recording):
     """One application of an event; `recovery` uses it too, to go on from rebuilt state."""
 
-    __slots__ = ("effects", "now", "state", "work")
+    __slots__ = ("work",)
 
     def __init__(self, state: ExecutionState, now: float) -> None:
-        self.state = state
-        self.now = now
-        self.effects = Effects(state.key)
+        super().__init__(state, now)
         self.work: deque[tuple[Frame, int]] = deque()
         """Nodes whose upstreams are all final and that have not been looked at."""
 
@@ -92,7 +90,7 @@ class Step:
         state = self.state
         state.phase = ExecutionPhase.RUNNING
         state.started_at = self.now
-        self._execution_row()
+        self.execution_row()
         self._open(state.open_frame(state.plan, parent=None), event.inputs)
 
     def prepared(self, event: Prepared) -> None:
@@ -121,11 +119,11 @@ class Step:
             if run.started_at is None:
                 run.started_at = event.at
             run.phase = NodePhase.RUNNING
-            self._node_row(frame, run, node)
+            self.node_row(frame, run, node)
             self._timers(frame, run, node)
         else:
             run.task_version += 1
-        self._task_row(frame, run, node, TaskPhase.RUNNING, details=event.details)
+        self.task_row(frame, run, node, TaskPhase.RUNNING, details=event.details)
 
     def task_succeeded(self, event: TaskSucceeded) -> None:
         """An attempt is done and its outputs are known."""
@@ -134,7 +132,7 @@ class Step:
             return
         frame, run = found
         node = event.ref.node
-        self._task_over(frame, run, node, TaskPhase.SUCCEEDED, event.at, details=event.details)
+        self.task_over(frame, run, node, TaskPhase.SUCCEEDED, event.at, details=event.details)
         self._free_slot()
         self._succeed(
             frame,
@@ -227,7 +225,7 @@ class Step:
         input_uri = f"{run.data_dir}/inputs.pb"
         if kind is NodeKind.TASK:
             run.phase = NodePhase.QUEUED
-            self._node_row(frame, run, node, inputs=inputs, input_uri=input_uri)
+            self.node_row(frame, run, node, inputs=inputs, input_uri=input_uri)
             self.effects.commands.append(self._launch(frame, run, node, inputs))
             self._timers(frame, run, node)
         elif kind is NodeKind.WORKFLOW:
@@ -235,7 +233,7 @@ class Step:
             assert sub_plan is not None, "the plan of a sub-workflow node has its plan"
             run.phase = NodePhase.RUNNING
             run.started_at = run.attempt_started_at = self.now
-            self._node_row(frame, run, node, inputs=inputs, input_uri=input_uri if stored else None)
+            self.node_row(frame, run, node, inputs=inputs, input_uri=input_uri if stored else None)
             self._timers(frame, run, node)
             self._open(self.state.open_frame(sub_plan, parent=frame, parent_node=node), values)
         else:
@@ -272,7 +270,7 @@ class Step:
     def _attempt_failed(
         self, frame: Frame, run: NodeRun, node: int, failure: Failure, at: float, *, details: bytes | None = None
     ) -> None:
-        self._task_over(frame, run, node, TaskPhase.FAILED, at, failure=failure, details=details)
+        self.task_over(frame, run, node, TaskPhase.FAILED, at, failure=failure, details=details)
         if failure.kind is ErrorKind.SYSTEM:
             run.system_failures += 1
         decision = decide_retry(
@@ -291,7 +289,7 @@ class Step:
         run.task_created_at = None
         run.task_started_at = None
         run.task_version = 0
-        self._node_row(frame, run, node)
+        self.node_row(frame, run, node)
         self.effects.commands.append(self._launch(frame, run, node, None))
 
     def _succeed(
@@ -306,7 +304,7 @@ class Step:
         deck_uri: str | None = None,
     ) -> None:
         run.phase = NodePhase.SUCCEEDED
-        row = self._node_row(frame, run, node, ended=True)
+        row = self.node_row(frame, run, node, ended=True)
         row.outputs = outputs
         row.output_uri = output_uri
         row.deck_uri = deck_uri
@@ -336,7 +334,7 @@ class Step:
         if run.stage is Stage.PREPARING and frame.plan.kinds[node] is NodeKind.TASK:
             self._free_slot()
         run.phase = phase
-        self._node_row(frame, run, node, ended=True, failure=failure)
+        self.node_row(frame, run, node, ended=True, failure=failure)
         del frame.runs[node]
         frame.phases[node] = phase
         if self.state.policy is FailurePolicy.FAIL_IMMEDIATELY:
@@ -359,7 +357,7 @@ class Step:
     def _skip(self, frame: Frame, node: int) -> None:
         run = NodeRun(frame.node_id(node), self.state.take_seq(), frame.data_dir(node), self.now)
         run.phase = NodePhase.SKIPPED
-        self._node_row(frame, run, node, ended=True)
+        self.node_row(frame, run, node, ended=True)
         frame.phases[node] = NodePhase.SKIPPED
         self._drop_sources(frame, node)
         if node != END:
@@ -400,14 +398,14 @@ class Step:
             for node, run in list(frame.runs.items()):
                 if (number, node) in parents:
                     run.phase = NodePhase.FAILED
-                    self._node_row(frame, run, node, ended=True, failure=failure)
+                    self.node_row(frame, run, node, ended=True, failure=failure)
                 else:
                     self._abort_node(frame, run, node, reason)
         self.state.frames.clear()
         self.state.held.clear()
         self.state.ended = True
         self.state.phase = phase
-        row = self._execution_row()
+        row = self.execution_row()
         row.ended_at = self.now
         row.outputs = outputs
         row.outputs_uri = outputs_uri
@@ -436,10 +434,10 @@ class Step:
         if frame.plan.kinds[node] is NodeKind.TASK:
             if run.task_created_at is not None:
                 failure = Failure(ErrorKind.UNKNOWN, "Task Aborted", reason)
-                self._task_row(frame, run, node, TaskPhase.ABORTED, ended_at=self.now, failure=failure)
+                self.task_row(frame, run, node, TaskPhase.ABORTED, ended_at=self.now, failure=failure)
             self.effects.commands.append(Abort(_ref(frame, run, node), run.name))
         run.phase = NodePhase.ABORTED
-        self._node_row(frame, run, node, ended=True, failure=Failure(ErrorKind.UNKNOWN, "NodeAborted", reason))
+        self.node_row(frame, run, node, ended=True, failure=Failure(ErrorKind.UNKNOWN, "NodeAborted", reason))
 
     def _close_attempt(self, frame: Frame, run: NodeRun, node: int) -> None:
         """Abort the attempt of a task node that ends by its deadline."""
@@ -448,7 +446,7 @@ class Step:
         self._free_slot()
         if run.task_created_at is not None:
             failure = Failure(ErrorKind.USER, "Timeout", "Timeout in node")
-            self._task_row(frame, run, node, TaskPhase.ABORTED, ended_at=self.now, failure=failure)
+            self.task_row(frame, run, node, TaskPhase.ABORTED, ended_at=self.now, failure=failure)
         self.effects.commands.append(Abort(_ref(frame, run, node), run.name))
 
     # ---- small parts ----
@@ -486,113 +484,6 @@ class Step:
         if run.attempt_started_at is not None:
             self.effects.timers.append(SetTimer(ref, run.attempt_started_at + timeout_s, TimerKind.ATTEMPT))
         self.effects.timers.append(SetTimer(ref, run.created_at + 2 * timeout_s, TimerKind.NODE))
-
-    # ---- rows ----
-
-    def _execution_row(self) -> ExecutionRow:
-        state = self.state
-        row = ExecutionRow(state.key, state.phase, self.now, state.started_at)
-        self.effects.execution_row = row
-        self.effects.transitions.append(Transition(state.key, None, 0, state.phase, self.now))
-        return row
-
-    def _node_row(
-        self,
-        frame: Frame,
-        run: NodeRun,
-        node: int,
-        *,
-        inputs: bytes | None = None,
-        input_uri: str | None = None,
-        ended: bool = False,
-        failure: Failure | None = None,
-    ) -> NodeRow:
-        plan = frame.plan
-        kind = plan.kinds[node]
-        row = NodeRow(
-            execution=self.state.key,
-            node_id=run.node_id,
-            seq=run.seq,
-            spec_node_id=plan.ids[node],
-            parent_id=frame.parent_id,
-            parent_attempt=frame.parent_attempt if frame.parent is not None else None,
-            node_name=plan.names[node],
-            kind=kind,
-            flags=FLAG_PARENT if kind is NodeKind.WORKFLOW else 0,
-            phase=run.phase,
-            attempt=run.attempt,
-            system_failures=run.system_failures,
-            created_at=run.created_at,
-            updated_at=self.now,
-            started_at=run.started_at,
-            attempt_started_at=run.attempt_started_at,
-            ended_at=self.now if ended else None,
-            inputs=inputs,
-            input_uri=input_uri,
-            failure=failure,
-        )
-        self.effects.nodes.append(row)
-        self.effects.transitions.append(Transition(self.state.key, run.node_id, run.attempt, run.phase, self.now))
-        return row
-
-    def _task_over(
-        self,
-        frame: Frame,
-        run: NodeRun,
-        node: int,
-        phase: TaskPhase,
-        at: float,
-        *,
-        failure: Failure | None = None,
-        details: bytes | None = None,
-    ) -> None:
-        if run.task_started_at is None:
-            run.task_started_at = at
-        if run.started_at is None:
-            run.started_at = at
-        if run.attempt_started_at is None:
-            run.attempt_started_at = at
-        self._task_row(frame, run, node, phase, ended_at=at, failure=failure, details=details)
-        self.effects.ended.append(run.name)
-
-    def _task_row(
-        self,
-        frame: Frame,
-        run: NodeRun,
-        node: int,
-        phase: TaskPhase,
-        *,
-        ended_at: float | None = None,
-        failure: Failure | None = None,
-        details: bytes | None = None,
-    ) -> None:
-        task = frame.plan.tasks[node]
-        assert task is not None, "only task nodes have task executions"
-        if run.task_created_at is None:
-            run.task_created_at = self.now
-        self.effects.tasks.append(
-            TaskRow(
-                execution=self.state.key,
-                node_id=run.node_id,
-                attempt=run.attempt,
-                task_project=task.project,
-                task_domain=task.domain,
-                task_name=task.name,
-                task_version=task.version,
-                task_type=task.type,
-                name=run.name,
-                phase=phase,
-                phase_version=run.task_version,
-                created_at=run.task_created_at,
-                updated_at=self.now,
-                started_at=run.task_started_at,
-                ended_at=ended_at,
-                input_uri=f"{run.data_dir}/inputs.pb",
-                output_uri=f"{run.output_dir}/outputs.pb" if phase is TaskPhase.SUCCEEDED else None,
-                failure=failure,
-                details=details,
-            )
-        )
 
 
 def _ref(frame: Frame, run: NodeRun, node: int) -> NodeRef:

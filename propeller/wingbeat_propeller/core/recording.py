@@ -1,0 +1,128 @@
+"""Rows of what a step changed, taken from the state as it stands at that moment."""
+
+from wingbeat_propeller.core.effects import Effects
+from wingbeat_propeller.core.outcome import Failure
+from wingbeat_propeller.core.phases import TaskPhase
+from wingbeat_propeller.core.plan import NodeKind
+from wingbeat_propeller.core.rows import FLAG_PARENT, ExecutionRow, NodeRow, TaskRow, Transition
+from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun
+
+
+class Recording:
+    """Gathers the effects of one step at time `now` (seconds since the epoch)."""
+
+    __slots__ = ("effects", "now", "state")
+
+    def __init__(self, state: ExecutionState, now: float) -> None:
+        self.state = state
+        self.now = now
+        self.effects = Effects(state.key)
+
+    def execution_row(self) -> ExecutionRow:
+        """The execution as it stands now."""
+        state = self.state
+        row = ExecutionRow(state.key, state.phase, self.now, state.started_at)
+        self.effects.execution_row = row
+        self.effects.transitions.append(Transition(state.key, None, 0, state.phase, self.now))
+        return row
+
+    def node_row(
+        self,
+        frame: Frame,
+        run: NodeRun,
+        node: int,
+        *,
+        inputs: bytes | None = None,
+        input_uri: str | None = None,
+        ended: bool = False,
+        failure: Failure | None = None,
+    ) -> NodeRow:
+        """A node as it stands now; what is not given stays as it is stored."""
+        plan = frame.plan
+        kind = plan.kinds[node]
+        row = NodeRow(
+            execution=self.state.key,
+            node_id=run.node_id,
+            seq=run.seq,
+            spec_node_id=plan.ids[node],
+            parent_id=frame.parent_id,
+            parent_attempt=frame.parent_attempt if frame.parent is not None else None,
+            node_name=plan.names[node],
+            kind=kind,
+            flags=FLAG_PARENT if kind is NodeKind.WORKFLOW else 0,
+            phase=run.phase,
+            attempt=run.attempt,
+            system_failures=run.system_failures,
+            created_at=run.created_at,
+            updated_at=self.now,
+            started_at=run.started_at,
+            attempt_started_at=run.attempt_started_at,
+            ended_at=self.now if ended else None,
+            inputs=inputs,
+            input_uri=input_uri,
+            failure=failure,
+        )
+        self.effects.nodes.append(row)
+        self.effects.transitions.append(Transition(self.state.key, run.node_id, run.attempt, run.phase, self.now))
+        return row
+
+    def task_over(
+        self,
+        frame: Frame,
+        run: NodeRun,
+        node: int,
+        phase: TaskPhase,
+        at: float,
+        *,
+        failure: Failure | None = None,
+        details: bytes | None = None,
+    ) -> None:
+        """The end of the current attempt: its row, and its name for the runtime to forget."""
+        if run.task_started_at is None:
+            run.task_started_at = at
+        if run.started_at is None:
+            run.started_at = at
+        if run.attempt_started_at is None:
+            run.attempt_started_at = at
+        self.task_row(frame, run, node, phase, ended_at=at, failure=failure, details=details)
+        self.effects.ended.append(run.name)
+
+    def task_row(
+        self,
+        frame: Frame,
+        run: NodeRun,
+        node: int,
+        phase: TaskPhase,
+        *,
+        ended_at: float | None = None,
+        failure: Failure | None = None,
+        details: bytes | None = None,
+    ) -> None:
+        """The current attempt as it stands now."""
+        task = frame.plan.tasks[node]
+        assert task is not None, "only task nodes have task executions"
+        if run.task_created_at is None:
+            run.task_created_at = self.now
+        self.effects.tasks.append(
+            TaskRow(
+                execution=self.state.key,
+                node_id=run.node_id,
+                attempt=run.attempt,
+                task_project=task.project,
+                task_domain=task.domain,
+                task_name=task.name,
+                task_version=task.version,
+                task_type=task.type,
+                name=run.name,
+                phase=phase,
+                phase_version=run.task_version,
+                created_at=run.task_created_at,
+                updated_at=self.now,
+                started_at=run.task_started_at,
+                ended_at=ended_at,
+                input_uri=f"{run.data_dir}/inputs.pb",
+                output_uri=f"{run.output_dir}/outputs.pb" if phase is TaskPhase.SUCCEEDED else None,
+                failure=failure,
+                details=details,
+            )
+        )
