@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import httpx
 import psutil
 
 BIN = Path(sys.executable).parent
@@ -72,13 +74,22 @@ class Installation:
         return sorted(self.state["processes"])
 
     def pid(self, role: str) -> int:
-        """Process id of a role."""
-        return self.state["processes"][role]["pid"]
+        """Process id of a role, 0 while it is not running."""
+        return self.state["processes"].get(role, {"pid": 0})["pid"]
+
+    def answers(self) -> bool:
+        """Whether gRPC can be reached and the server calls itself ready, its database included."""
+        host, port = self.endpoint.rsplit(":", 1)
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return httpx.get(f"{self.http_url}/readyz", timeout=5).status_code == 200
+        except (OSError, httpx.TransportError):
+            return False
 
     def kill(self, roles: Iterable[str]) -> None:
         """End processes without warning, all at the same moment, as far as a list of signals allows."""
         pids = [self.pid(role) for role in roles]
-        for pid in pids:
+        for pid in filter(None, pids):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

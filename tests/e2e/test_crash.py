@@ -96,9 +96,10 @@ def _kill(victim: Installation, role: str) -> None:
     former = {name: victim.pid(name) for name in roles}
     victim.kill(roles)
     until(
-        lambda: victim.state["ready"] and all(victim.pid(name) != former[name] for name in roles),
+        lambda: victim.state["ready"] and all(victim.pid(name) not in (0, former[name]) for name in roles),
         what=f"the restart of {role}",
     )
+    until(victim.answers, what=f"an answer after the restart of {role}")
 
 
 def _lines(folder: Path) -> int:

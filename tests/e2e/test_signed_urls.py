@@ -120,6 +120,14 @@ def test_names_that_climb(client: Client, name: str) -> None:
         assert refused.value.details()
 
 
+def test_name_with_a_leading_slash(client: Client) -> None:
+    """Such a name stays below the folder of its project and domain."""
+    place = upload(client, filename_root="/etc/escape", filename="/hosts")
+    assert f"/{PROJECT}/{DOMAIN}/" in place.native_url
+    assert httpx.put(place.signed_url, content=BODY).status_code == 200
+    assert httpx.get(download(client, place.native_url)).content == BODY
+
+
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "/etc/passwd", "s3://elsewhere/x", "{base}/../../etc/passwd", ""]
 )
