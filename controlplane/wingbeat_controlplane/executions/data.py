@@ -6,7 +6,6 @@ nowhere to be found is an empty map: it was never written, or its blob was remov
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import grpc
 import structlog
@@ -15,6 +14,7 @@ from flyteidl.core import literals_pb2
 from google.protobuf.message import DecodeError
 
 from wingbeat_controlplane.errors import ApiError
+from wingbeat_propeller.blobs.signing import UrlSigner
 from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError, Blobs
 
 _log = structlog.get_logger(__name__)
@@ -44,24 +44,16 @@ class Data:
     outputs: Handed
 
 
-class Links(Protocol):
-    """Makes URLs for downloads."""
-
-    async def link(self, uri: str, *, life_s: float) -> str:
-        """A URL that serves the blob without credentials for `life_s` seconds.
-
-        It holds none of `?*[`, since fsspec, with which flytekit downloads it, takes these for patterns. Raises
-        BlobAccessError for a URI outside of the store.
-        """
-        ...
-
-
 class DataReader:
-    """Reads LiteralMaps out of rows and blobs."""
+    """Reads LiteralMaps out of rows and blobs.
 
-    def __init__(self, blobs: Blobs, links: Links, *, inline_bytes_max: int, link_life_s: float) -> None:
+    flytekit downloads links with fsspec, which takes `?` for a pattern and then puts the file elsewhere: `signer` is to
+    be one whose URLs have no query, as those that our own server serves.
+    """
+
+    def __init__(self, blobs: Blobs, signer: UrlSigner, *, inline_bytes_max: int, link_life_s: float) -> None:
         self._blobs = blobs
-        self._links = links
+        self._signer = signer
         self._inline_bytes_max = inline_bytes_max
         self._link_life_s = link_life_s
 
@@ -94,8 +86,8 @@ class DataReader:
                 if stat is None:
                     return Handed(), room
                 if stat.size > room:
-                    url = await self._links.link(value.uri, life_s=self._link_life_s)
-                    return Handed(link=common_pb2.UrlBlob(url=url, bytes=stat.size)), room
+                    signed = await self._signer.sign_get(value.uri, expires_in_s=self._link_life_s)
+                    return Handed(link=common_pb2.UrlBlob(url=signed.url, bytes=stat.size)), room
                 data = await self._blobs.get(value.uri)
             except BlobNotFoundError:
                 return Handed(), room

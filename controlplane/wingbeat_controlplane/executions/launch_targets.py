@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from flyteidl.admin import execution_pb2, launch_plan_pb2
 from flyteidl.core import identifier_pb2, interface_pb2
 
-from wingbeat_controlplane.registry.generated import LaunchIdentity, ensure_single_task_entities
-from wingbeat_controlplane.registry.launch_plans import LaunchPlanStore
+from wingbeat_controlplane.registry.generated import generated_id
 from wingbeat_controlplane.registry.recent import Recent
-from wingbeat_controlplane.registry.tasks import TaskStore
-from wingbeat_controlplane.registry.workflows import WorkflowStore
+from wingbeat_controlplane.registry.registry import Registry
 from wingbeat_propeller.compiler.references import EntityKey, entity_key
 
 KEPT_BYTES_MAX = 32 << 20
@@ -46,10 +44,8 @@ class LaunchTarget:
 class LaunchTargets:
     """Finds what requests refer to."""
 
-    def __init__(self, launch_plans: LaunchPlanStore, workflows: WorkflowStore, tasks: TaskStore) -> None:
-        self._launch_plans = launch_plans
-        self._workflows = workflows
-        self._tasks = tasks
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
         self._kept: Recent[tuple[int, EntityKey], LaunchTarget] = Recent(KEPT_BYTES_MAX)
 
     async def find(self, spec: execution_pb2.ExecutionSpec) -> LaunchTarget:
@@ -64,12 +60,12 @@ class LaunchTargets:
 
     async def _load(self, spec: execution_pb2.ExecutionSpec) -> LaunchTarget:
         task_id = None
-        if spec.launch_plan.resource_type == identifier_pb2.TASK:
-            task = await self._tasks.get(spec.launch_plan)
-            task_id = task.id
-            record = await ensure_single_task_entities(self._launch_plans, self._workflows, task, _identity(spec))
-        else:
-            record = await self._launch_plans.get(spec.launch_plan)
+        launch_plan = spec.launch_plan
+        if launch_plan.resource_type == identifier_pb2.TASK:
+            task_id = (await self._registry.tasks.get(launch_plan)).id
+            await self._registry.generated.ensure(launch_plan, spec)
+            launch_plan = generated_id(launch_plan, identifier_pb2.LAUNCH_PLAN)
+        record = await self._registry.launch_plans.get(launch_plan)
         return LaunchTarget(
             launch_plan_id=record.id,
             workflow_id=record.workflow_id,
@@ -78,10 +74,3 @@ class LaunchTargets:
             spec=record.launch_plan.spec,
             expected=record.launch_plan.closure.expected_inputs,
         )
-
-
-def _identity(spec: execution_pb2.ExecutionSpec) -> LaunchIdentity:
-    return LaunchIdentity(
-        auth_role=spec.auth_role if spec.HasField("auth_role") else None,
-        security_context=spec.security_context if spec.HasField("security_context") else None,
-    )

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from wingbeat_controlplane.executions.data import DataReader, Links
+from wingbeat_controlplane.executions.artifacts import Artifacts
+from wingbeat_controlplane.executions.data import DataReader
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.execution_reads import ExecutionReads
 from wingbeat_controlplane.executions.launch import Launcher
@@ -15,7 +16,8 @@ from wingbeat_controlplane.executions.relaunch import Relauncher
 from wingbeat_controlplane.executions.task_reads import TaskReads
 from wingbeat_controlplane.executions.terminate import Terminator
 from wingbeat_controlplane.executions.update import Archiver
-from wingbeat_controlplane.registry.projects import ProjectStore
+from wingbeat_controlplane.registry.registry import Registry
+from wingbeat_propeller.blobs.signing import UrlSigner
 from wingbeat_propeller.ports import Blobs
 
 
@@ -30,20 +32,20 @@ class Executions:
     reads: ExecutionReads
     nodes: NodeReads
     tasks: TaskReads
+    artifacts: Artifacts
 
 
 def build_executions(
     pool: asyncpg.Pool,
     blobs: Blobs,
-    links: Links,
-    projects: ProjectStore,
-    targets: LaunchTargets,
+    signer: UrlSigner,
+    registry: Registry,
     options: ExecutionOptions,
 ) -> Executions:
-    """Wire the parts over one pool and one blob store."""
+    """Wire the parts over one pool and one blob store. URLs of `signer` are to have no query (see `DataReader`)."""
     keys = ExecutionKeys(pool)
-    data = DataReader(blobs, links, inline_bytes_max=options.data_inline_bytes_max, link_life_s=options.link_life_s)
-    launcher = Launcher(pool, blobs, projects, targets, options)
+    data = DataReader(blobs, signer, inline_bytes_max=options.data_inline_bytes_max, link_life_s=options.link_life_s)
+    launcher = Launcher(pool, blobs, registry.projects, LaunchTargets(registry), options)
     return Executions(
         launcher=launcher,
         relauncher=Relauncher(pool, blobs, launcher),
@@ -52,4 +54,5 @@ def build_executions(
         reads=ExecutionReads(pool, blobs, data, options),
         nodes=NodeReads(pool, keys, blobs, data, options),
         tasks=TaskReads(pool, keys, blobs, data, options),
+        artifacts=Artifacts(pool, keys, data),
     )

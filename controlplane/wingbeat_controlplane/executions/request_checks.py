@@ -1,7 +1,5 @@
 """What a request to create an execution must look like before anything is looked up. Wording is Flyte v1's."""
 
-from collections.abc import Mapping
-
 from flyteidl.admin import execution_pb2
 from flyteidl.core import identifier_pb2, literals_pb2
 
@@ -17,12 +15,10 @@ TAGS_MAX = 64
 TAG_LENGTH_MAX = 256
 
 _Mode = execution_pb2.ExecutionMetadata.ExecutionMode
-_SECONDS_MIN = -62_135_596_800  # 0001-01-01, the first moment a protobuf timestamp may hold
-_SECONDS_MAX = 253_402_300_799  # 9999-12-31
 
 
 def check_create(request: execution_pb2.ExecutionCreateRequest) -> None:
-    """Everything that can be judged from the request alone. Raises ApiError INVALID_ARGUMENT."""
+    """Everything that can be judged from the request alone but for inputs. Raises ApiError INVALID_ARGUMENT."""
     check_text("project", request.project)
     check_text("domain", request.domain)
     if request.name:
@@ -31,7 +27,6 @@ def check_create(request: execution_pb2.ExecutionCreateRequest) -> None:
         raise missing("spec")
     spec = request.spec
     _check_launch_plan(spec)
-    check_literals(given_inputs(request).literals, "inputs")
     check_labels(spec.labels.values)
     check_notifications(spec.notifications.notifications)
     _check_tags(spec)
@@ -44,19 +39,6 @@ def check_create(request: execution_pb2.ExecutionCreateRequest) -> None:
 def given_inputs(request: execution_pb2.ExecutionCreateRequest) -> literals_pb2.LiteralMap:
     """What the caller gives; older clients say it inside the spec."""
     return request.inputs if request.HasField("inputs") else request.spec.inputs
-
-
-def check_literals(literals: Mapping[str, literals_pb2.Literal], field: str) -> None:
-    """Every literal has a key and a value, and every datetime among them lies between the years 1 and 9999."""
-    for name, literal in literals.items():
-        if not name:
-            raise invalid_argument(f"missing key in {field}")
-        if literal.WhichOneof("value") is None:
-            raise invalid_argument(f"missing valid literal in {field} {name}")
-        if literal.scalar.primitive.WhichOneof("value") == "datetime":
-            moment = literal.scalar.primitive.datetime
-            if not _SECONDS_MIN <= moment.seconds <= _SECONDS_MAX or not 0 <= moment.nanos < 1_000_000_000:
-                raise invalid_argument(f"invalid datetime in {field} {name}: out of range")
 
 
 def _check_launch_plan(spec: execution_pb2.ExecutionSpec) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from flyteidl.admin import common_pb2, execution_pb2
-from flyteidl.core import identifier_pb2, literals_pb2
+from flyteidl.core import identifier_pb2
 
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.executions.names import check_name, generated_name
@@ -56,23 +56,6 @@ def test_only_launch_plans_and_tasks_run(resource_type: int) -> None:
     assert _refusal(request).startswith("Invalid reference entity resource type")
 
 
-def test_literals_need_key_and_value() -> None:
-    """An input without a name or without a value never reaches a task."""
-    request = _request()
-    request.inputs.literals["x"].SetInParent()
-    assert _refusal(request) == "missing valid literal in inputs x"
-    request = _request()
-    request.spec.inputs.literals[""].scalar.primitive.integer = 1
-    assert _refusal(request) == "missing key in inputs"
-
-
-def test_datetimes_out_of_range() -> None:
-    """A timestamp that protobuf cannot mean is refused before it is stored."""
-    request = _request()
-    request.inputs.literals["t"].scalar.primitive.datetime.seconds = 1 << 60
-    assert "datetime" in _refusal(request)
-
-
 def test_labels_tags_modes_and_parallelism() -> None:
     """Malformed extras are named."""
     request = _request()
@@ -112,12 +95,3 @@ def test_generated_names() -> None:
     for name in names:
         assert len(name) == 20
         check_name(name)
-
-
-def test_large_but_legal_inputs_pass() -> None:
-    """Size is no matter of form."""
-    request = _request()
-    request.inputs.literals["x"].CopyFrom(
-        literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(string_value="s" * 3_000_000)))
-    )
-    check_create(request)

@@ -1,0 +1,54 @@
+"""What nodes leave behind, by node: decks and values, for the data proxy."""
+
+from typing import Literal
+
+import asyncpg
+from flyteidl.core import identifier_pb2, literals_pb2
+
+from wingbeat_controlplane.errors import not_found
+from wingbeat_controlplane.executions.data import DataReader, StoredValue
+from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
+from wingbeat_controlplane.executions.identifiers import check_node_id
+from wingbeat_controlplane.executions.task_reads import ATTEMPT_MAX
+from wingbeat_propeller.postgres.queries import load_queries
+
+_SQL = load_queries("wingbeat_controlplane.executions", "artifacts.sql")
+
+
+class Artifacts:
+    """Satisfies `services.dataproxy.ArtifactReader`."""
+
+    def __init__(self, pool: asyncpg.Pool, keys: ExecutionKeys, data: DataReader) -> None:
+        self._pool = pool
+        self._keys = keys
+        self._data = data
+
+    async def deck_uri(self, node: identifier_pb2.NodeExecutionIdentifier) -> str | None:
+        """URI of the node's deck, None when it has none. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
+        row = await self._row("node_artifacts", node)
+        return row["deck_uri"]
+
+    async def node_literals(
+        self, node: identifier_pb2.NodeExecutionIdentifier, attempt: int | None, io: Literal["i", "o"]
+    ) -> literals_pb2.LiteralMap:
+        """Inputs or outputs of a node, or of one of its attempts; empty when there are none (yet).
+
+        Raises ApiError INVALID_ARGUMENT, NOT_FOUND (node or attempt), RESOURCE_EXHAUSTED beyond the size of an answer.
+        """
+        if attempt is None:
+            row = await self._row("node_artifacts", node)
+        elif attempt > ATTEMPT_MAX:
+            raise not_found("node execution", node)
+        else:
+            row = await self._row("attempt_artifacts", node, attempt)
+        if io == "i":
+            return await self._data.literals(StoredValue(row["inputs"], row["input_uri"]))
+        return await self._data.literals(StoredValue(row["outputs"], row["output_uri"]))
+
+    async def _row(self, query: str, node: identifier_pb2.NodeExecutionIdentifier, *more: object) -> asyncpg.Record:
+        check_node_id(node)
+        key = await self._keys.find(node.execution_id)
+        row = None if key is None else await self._pool.fetchrow(_SQL[query], key, node.node_id, *more)
+        if row is None:
+            raise not_found("node execution", node)
+        return row

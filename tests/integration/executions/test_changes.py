@@ -1,0 +1,140 @@
+"""Terminate, archive and relaunch."""
+
+import asyncio
+
+import asyncpg
+import grpc
+import pytest
+from flyteidl.admin import common_pb2, event_pb2, execution_pb2
+from flyteidl.core import execution_pb2 as core_execution_pb2
+from flyteidl.core import identifier_pb2
+from flyteidl.service import admin_pb2_grpc
+from google.rpc import status_pb2
+from tests.integration.executions import entities
+from tests.integration.executions.entities import DOMAIN, NOON, PROJECT, EngineRows, execution_id, launch, literals
+
+from wingbeat_propeller.core.ids import shard_of
+
+Admin = admin_pb2_grpc.AdminServiceStub
+Phase = core_execution_pb2.WorkflowExecution
+
+
+async def _get(admin: Admin, name: str) -> execution_pb2.Execution:
+    return await admin.GetExecution(execution_pb2.WorkflowExecutionGetRequest(id=execution_id(name)))
+
+
+def _terminate(name: str, cause: str = "enough") -> execution_pb2.ExecutionTerminateRequest:
+    return execution_pb2.ExecutionTerminateRequest(id=execution_id(name), cause=cause)
+
+
+async def test_terminate(admin: Admin, pool: asyncpg.Pool, engine: EngineRows) -> None:
+    """An execution shows ABORTING with its cause at once and its engine is woken; again replaces the cause; the
+    engine's ABORTED keeps it."""
+    await admin.CreateExecution(launch("e1"))
+    woken: asyncio.Queue[str] = asyncio.Queue()
+    async with pool.acquire() as connection:
+        await connection.add_listener("wingbeat_abort", lambda *event: woken.put_nowait(event[3]))
+        await admin.TerminateExecution(_terminate("e1", "first"))
+        assert await woken.get() == str(shard_of(PROJECT, DOMAIN, "e1"))
+        await connection.reset()
+    await admin.TerminateExecution(_terminate("e1", "second"))
+    found = await _get(admin, "e1")
+    assert found.closure.phase == Phase.ABORTING
+    assert found.closure.abort_metadata.cause == "second"
+    await engine.execution("e1", phase=int(Phase.ABORTED), ended_at=NOON)
+    found = await _get(admin, "e1")
+    assert found.closure.phase == Phase.ABORTED
+    assert found.closure.abort_metadata.cause == "second"
+
+
+@pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED, Phase.ABORTED, Phase.TIMED_OUT])
+async def test_terminating_what_has_ended(admin: Admin, engine: EngineRows, phase: int) -> None:
+    """It is FAILED_PRECONDITION, with the phase among the details, and changes nothing."""
+    await admin.CreateExecution(launch("e1"))
+    await engine.execution("e1", phase=int(phase), ended_at=NOON)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await admin.TerminateExecution(_terminate("e1"))
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    trailers = dict(caught.value.trailing_metadata() or ())
+    status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
+    reason = event_pb2.EventFailureReason()
+    assert status.details[0].Unpack(reason)
+    assert reason.already_in_terminal_state.current_phase == Phase.Phase.Name(phase)
+    assert (await _get(admin, "e1")).closure.phase == phase
+
+
+async def test_terminating_what_does_not_exist(admin: Admin) -> None:
+    """NOT_FOUND for an unknown execution, INVALID_ARGUMENT for half an id and for a cause beyond bounds."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await admin.TerminateExecution(_terminate("nothing"))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    for request in (execution_pb2.ExecutionTerminateRequest(), _terminate(""), _terminate("e1", "c" * 100_000)):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await admin.TerminateExecution(request)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_archive(admin: Admin) -> None:
+    """An archived execution leaves lists unless they ask for states, can still be read, and can come back."""
+    await admin.CreateExecution(launch("e1"))
+    await admin.CreateExecution(launch("e2"))
+
+    async def names(filters: str = "") -> list[str]:
+        scope = common_pb2.NamedEntityIdentifier(project=PROJECT, domain=DOMAIN)
+        found = await admin.ListExecutions(common_pb2.ResourceListRequest(id=scope, limit=10, filters=filters))
+        return [each.id.name for each in found.executions]
+
+    async def update(state: int) -> None:
+        await admin.UpdateExecution(execution_pb2.ExecutionUpdateRequest(id=execution_id("e1"), state=state))
+
+    await update(execution_pb2.EXECUTION_ARCHIVED)
+    assert await names() == ["e2"]
+    assert await names("value_in(state,0;1)") == ["e1", "e2"]
+    assert await names("eq(execution.state,1)") == ["e1"]
+    details = (await _get(admin, "e1")).closure.state_change_details
+    assert details.state == execution_pb2.EXECUTION_ARCHIVED
+    await update(execution_pb2.EXECUTION_ACTIVE)
+    assert await names() == ["e1", "e2"]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await update(7)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await admin.UpdateExecution(execution_pb2.ExecutionUpdateRequest(id=execution_id("nothing")))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("size", [5, 3_000_000])
+async def test_relaunch(admin: Admin, pool: asyncpg.Pool, engine: EngineRows, size: int) -> None:
+    """The same spec and inputs again, small or large, marked as a relaunch of the source; the cache as asked now."""
+    request = launch("source", text="x" * size)
+    request.spec.overwrite_cache = True
+    request.spec.tags.append("nightly")
+    request.spec.max_parallelism = 3
+    await admin.CreateExecution(request)
+    relaunch = execution_pb2.ExecutionRelaunchRequest(id=execution_id("source"), name="again")
+    created = await admin.RelaunchExecution(relaunch)
+    found = await _get(admin, created.id.name)
+    assert found.id.name == "again"
+    assert found.spec.metadata.mode == execution_pb2.ExecutionMetadata.RELAUNCH
+    assert found.spec.metadata.reference_execution == execution_id("source")
+    assert list(found.spec.tags) == ["nightly"]
+    assert found.spec.max_parallelism == 3
+    assert not found.spec.overwrite_cache
+    data = await admin.GetExecutionData(execution_pb2.WorkflowExecutionGetDataRequest(id=created.id))
+    assert data.full_inputs == literals(text="x" * size, count=3)
+    source = await pool.fetchval("SELECT source_execution_id FROM executions WHERE name = 'again'")
+    assert source == await engine.key("source")
+
+
+async def test_relaunching_at_once_and_in_vain(admin: Admin, pool: asyncpg.Pool) -> None:
+    """Repeated unnamed relaunches are one; an unknown source is NOT_FOUND; a task's relaunch runs the task."""
+    request = launch("source", text="x", count=1)
+    request.spec.launch_plan.CopyFrom(entities.identifier(identifier_pb2.TASK, "t"))
+    await admin.CreateExecution(request)
+    relaunch = execution_pb2.ExecutionRelaunchRequest(id=execution_id("source"))
+    answers = await asyncio.gather(*(admin.RelaunchExecution(relaunch) for _ in range(4)))
+    assert len({answer.id.name for answer in answers}) == 1
+    assert await pool.fetchval("SELECT count(*) FROM executions WHERE launch_entity = 'task'") == 2
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await admin.RelaunchExecution(execution_pb2.ExecutionRelaunchRequest(id=execution_id("nothing")))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
