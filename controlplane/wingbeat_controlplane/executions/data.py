@@ -51,10 +51,13 @@ class DataReader:
     be one whose URLs have no query, as those that our own server serves.
     """
 
-    def __init__(self, blobs: Blobs, signer: UrlSigner, *, inline_bytes_max: int, link_life_s: float) -> None:
+    def __init__(
+        self, blobs: Blobs, signer: UrlSigner, *, inline_bytes_max: int, single_bytes_max: int, link_life_s: float
+    ) -> None:
         self._blobs = blobs
         self._signer = signer
         self._inline_bytes_max = inline_bytes_max
+        self._single_bytes_max = single_bytes_max
         self._link_life_s = link_life_s
 
     async def read(self, *, inputs: StoredValue, outputs: StoredValue) -> Data:
@@ -67,12 +70,15 @@ class DataReader:
         return Data(handed_inputs, handed_outputs)
 
     async def literals(self, value: StoredValue) -> literals_pb2.LiteralMap:
-        """One value, whole. Raises ApiError RESOURCE_EXHAUSTED when it is larger than an answer may be."""
-        handed, _ = await self._hand_out(value, self._inline_bytes_max)
+        """One value, whole: its answer has no place for a link, so a caller may raise its own limit to receive it.
+
+        Raises ApiError RESOURCE_EXHAUSTED when it is larger than any answer may be.
+        """
+        handed, _ = await self._hand_out(value, self._single_bytes_max)
         if handed.link.bytes:
             raise ApiError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"the literals have {handed.link.bytes} bytes, one answer holds {self._inline_bytes_max};"
+                f"the literals have {handed.link.bytes} bytes, one answer holds {self._single_bytes_max};"
                 " read the whole node or execution, which gives a link",
             )
         return handed.literals

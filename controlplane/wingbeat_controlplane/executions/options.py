@@ -13,5 +13,7 @@ class ExecutionOptions:
     """Identical unnamed creations of one connection within this time make one execution; 0 turns it off."""
     data_inline_bytes_max: int = 18 << 20
     """Most data in one answer; what does not fit is handed out as a link. Clients take messages of 20 MiB."""
+    single_bytes_max: int = 128 << 20
+    """Most data in an answer that can hold no link; clients that want so much raise their own limit."""
     link_life_s: float = 3600.0
     """How long a link to data is good."""

@@ -44,7 +44,13 @@ def build_executions(
 ) -> Executions:
     """Wire the parts over one pool and one blob store. URLs of `signer` are to have no query (see `DataReader`)."""
     keys = ExecutionKeys(pool)
-    data = DataReader(blobs, signer, inline_bytes_max=options.data_inline_bytes_max, link_life_s=options.link_life_s)
+    data = DataReader(
+        blobs,
+        signer,
+        inline_bytes_max=options.data_inline_bytes_max,
+        single_bytes_max=options.single_bytes_max,
+        link_life_s=options.link_life_s,
+    )
     launcher = Launcher(pool, blobs, registry.projects, LaunchTargets(registry), options)
     return Executions(
         launcher=launcher,

@@ -29,9 +29,9 @@ def blobs(tmp_path: Path) -> FolderBlobs:
 
 @pytest.fixture
 def reader(blobs: FolderBlobs) -> DataReader:
-    """Answers hold ten thousand bytes."""
+    """Answers hold ten thousand bytes, those without a place for a link fifteen thousand."""
     signer = ServedUrlSigner(base=blobs.base, http_base_url="http://h", key=b"k" * 32)
-    return DataReader(blobs, signer, inline_bytes_max=10_000, link_life_s=60)
+    return DataReader(blobs, signer, inline_bytes_max=10_000, single_bytes_max=15_000, link_life_s=60)
 
 
 async def test_rows_are_preferred(reader: DataReader, blobs: FolderBlobs) -> None:
@@ -78,7 +78,9 @@ async def test_what_is_no_literal_map_is_said(reader: DataReader, blobs: FolderB
 
 
 async def test_single_values_are_bounded(reader: DataReader, blobs: FolderBlobs) -> None:
-    """A reader of one value cannot take a link, so it is told the size."""
+    """A reader of one value cannot take a link: it gets more, and beyond that is told the size."""
+    await blobs.put(f"{blobs.base}/fits", _literals(12_000))
+    assert (await reader.literals(StoredValue(None, f"{blobs.base}/fits"))).literals
     await blobs.put(f"{blobs.base}/large", _literals(20_000))
     with pytest.raises(ApiError, match="bytes"):
         await reader.literals(StoredValue(None, f"{blobs.base}/large"))
