@@ -19,6 +19,7 @@ $(SETUP): $(SETUP_INPUTS)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --build-constraint constraints.txt --editable '.[server,s3]' --group dev
+	$(BIN)/python -m compileall -q clients controlplane propeller catalog proto/gen
 	@mkdir -p $(@D) && touch $@
 
 demo: $(SETUP) ## start Wingbeat, run the example workflows with the real flytekit, stop
