@@ -109,7 +109,7 @@ def test_too_long(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../../escape", "a/../../../../escape", "/etc/escape", "a\x00b", "..", "a//../..//b", "."]
+    "name", ["../../../escape", "a/../../../../escape", "a\x00b", "..", "a//../..//b", ".", "%2e%2e/x"]
 )
 def test_names_that_climb(client: Client, name: str) -> None:
     """A name of a file that is no plain path below its folder is refused."""

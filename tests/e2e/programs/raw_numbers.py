@@ -1,6 +1,6 @@
 """A program that knows the container contract but not flytekit: makes or sums a list of integers.
 
-    raw_numbers.py make OUTPUT_PREFIX COUNT   writes {"numbers": [...]} with COUNT elements
+    raw_numbers.py make OUTPUT_PREFIX COUNT   writes {"numbers": [...]} with COUNT elements, a multiple of CYCLE
     raw_numbers.py sum INPUTS OUTPUT_PREFIX   reads {"numbers": [...]}, writes {"total": their sum modulo 2^31}
 
 Millions of elements take flytekit minutes to convert; this takes seconds.
@@ -12,17 +12,17 @@ from pathlib import Path
 from flyteidl.core import literals_pb2
 
 FIRST = 1 << 62
+CYCLE = 1000
+"""The numbers FIRST, FIRST + 1, ... repeat after so many."""
 MODULUS = 1 << 31
 
 
 def make(output_prefix: str, count: int) -> None:
-    """Write a collection; its elements are joined as bytes, which is what repeated fields of a message are."""
-    literal = literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(integer=0)))
-    parts = []
-    for number in range(FIRST, FIRST + count):
-        literal.scalar.primitive.integer = number
-        parts.append(literals_pb2.LiteralCollection(literals=[literal]).SerializeToString())
-    collection = literals_pb2.LiteralCollection.FromString(b"".join(parts))
+    """Write a collection. Messages that are joined as bytes join their repeated fields, so one cycle is enough."""
+    cycle = literals_pb2.LiteralCollection()
+    for number in range(FIRST, FIRST + CYCLE):
+        cycle.literals.add().scalar.primitive.integer = number
+    collection = literals_pb2.LiteralCollection.FromString(cycle.SerializeToString() * (count // CYCLE))
     _write(output_prefix, {"numbers": literals_pb2.Literal(collection=collection)})
 
 
