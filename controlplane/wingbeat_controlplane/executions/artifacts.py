@@ -3,7 +3,7 @@
 from typing import Literal
 
 import asyncpg
-from flyteidl.core import identifier_pb2, literals_pb2
+from flyteidl.core import identifier_pb2
 
 from wingbeat_controlplane.errors import not_found
 from wingbeat_controlplane.executions.data import DataReader, StoredValue
@@ -30,10 +30,10 @@ class Artifacts:
 
     async def node_literals(
         self, node: identifier_pb2.NodeExecutionIdentifier, attempt: int | None, io: Literal["i", "o"]
-    ) -> literals_pb2.LiteralMap:
-        """Inputs or outputs of a node, or of one of its attempts; empty when there are none (yet).
+    ) -> bytes:
+        """Inputs or outputs of a node, or of one of its attempts: a serialized LiteralMap, empty when there are none.
 
-        Raises ApiError INVALID_ARGUMENT, NOT_FOUND (node or attempt), RESOURCE_EXHAUSTED beyond the size of an answer.
+        Raises ApiError INVALID_ARGUMENT, NOT_FOUND (node or attempt), and as `DataReader.literals`.
         """
         if attempt is None:
             row = await self._row("node_artifacts", node)

@@ -61,21 +61,18 @@ class ExecutionReads:
             token=page.next_token(len(rows)),
         )
 
-    async def data(
-        self, request: execution_pb2.WorkflowExecutionGetDataRequest
-    ) -> execution_pb2.WorkflowExecutionGetDataResponse:
-        """Inputs and outputs. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
+    async def data(self, request: execution_pb2.WorkflowExecutionGetDataRequest) -> bytes:
+        """Inputs and outputs, as the serialized answer. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
         row = await self._row("get_execution_data", request.id, present=request.HasField("id"))
         data = await self._data.read(
             inputs=StoredValue(row["inputs"], row["inputs_uri"]),
             outputs=StoredValue(row["outputs"], row["outputs_uri"]),
         )
-        return execution_pb2.WorkflowExecutionGetDataResponse(
-            full_inputs=data.inputs.literals,
-            full_outputs=data.outputs.literals,
+        answer = execution_pb2.WorkflowExecutionGetDataResponse(
             inputs=data.inputs.link,
             outputs=data.outputs.link,
         )
+        return answer.SerializeToString() + data.encode()
 
     async def _row(
         self, query: str, identifier: identifier_pb2.WorkflowExecutionIdentifier, *, present: bool

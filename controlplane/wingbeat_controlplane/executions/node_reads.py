@@ -68,21 +68,18 @@ class NodeReads:
             token=page.next_token(len(rows)),
         )
 
-    async def data(
-        self, request: node_execution_pb2.NodeExecutionGetDataRequest
-    ) -> node_execution_pb2.NodeExecutionGetDataResponse:
-        """Inputs, outputs and their addresses. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
+    async def data(self, request: node_execution_pb2.NodeExecutionGetDataRequest) -> bytes:
+        """Inputs, outputs and their addresses: the serialized answer. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
         row = await self._row("get_node_data", request.id, present=request.HasField("id"))
         data = await self._data.read(
             inputs=StoredValue(row["inputs"], row["input_uri"]), outputs=StoredValue(row["outputs"], row["output_uri"])
         )
-        return node_execution_pb2.NodeExecutionGetDataResponse(
-            full_inputs=data.inputs.literals,
-            full_outputs=data.outputs.literals,
+        answer = node_execution_pb2.NodeExecutionGetDataResponse(
             inputs=data.inputs.link,
             outputs=data.outputs.link,
             flyte_urls=node_urls(request.id, deck=bool(row["deck_uri"])),
         )
+        return answer.SerializeToString() + data.encode()
 
     async def _row(
         self, query: str, identifier: identifier_pb2.NodeExecutionIdentifier, *, present: bool

@@ -68,21 +68,18 @@ class TaskReads:
             token=page.next_token(len(rows)),
         )
 
-    async def data(
-        self, request: task_execution_pb2.TaskExecutionGetDataRequest
-    ) -> task_execution_pb2.TaskExecutionGetDataResponse:
-        """Inputs, outputs and their addresses. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
+    async def data(self, request: task_execution_pb2.TaskExecutionGetDataRequest) -> bytes:
+        """Inputs, outputs and their addresses: the serialized answer. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
         row = await self._row("get_task_data", request.id, present=request.HasField("id"))
         data = await self._data.read(
             inputs=StoredValue(row["inputs"], row["input_uri"]), outputs=StoredValue(row["outputs"], row["output_uri"])
         )
-        return task_execution_pb2.TaskExecutionGetDataResponse(
-            full_inputs=data.inputs.literals,
-            full_outputs=data.outputs.literals,
+        answer = task_execution_pb2.TaskExecutionGetDataResponse(
             inputs=data.inputs.link,
             outputs=data.outputs.link,
             flyte_urls=task_urls(request.id),
         )
+        return answer.SerializeToString() + data.encode()
 
     async def list_children(
         self, request: node_execution_pb2.NodeExecutionForTaskListRequest

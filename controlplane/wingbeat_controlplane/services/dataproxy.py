@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import grpc
-from flyteidl.core import identifier_pb2, literals_pb2
+from flyteidl.core import identifier_pb2
 from flyteidl.service import dataproxy_pb2
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from wingbeat_controlplane.errors import ApiError, already_exists, invalid_argument, invalid_value, missing
 from wingbeat_controlplane.services.flyte_references import parse_reference
-from wingbeat_controlplane.services.rpcs import CallContext
+from wingbeat_controlplane.services.rpcs import CallContext, Encoded
 from wingbeat_propeller.blobs.signing import SignedUrl, UrlSigner
+from wingbeat_propeller.core.values import split_literal_map, wire_field
 from wingbeat_propeller.ports import BlobAccessError, Blobs, BlobStat
 
 MD5_BYTES = 16
@@ -52,8 +53,8 @@ class ArtifactReader(Protocol):
 
     async def node_literals(
         self, node: identifier_pb2.NodeExecutionIdentifier, attempt: int | None, io: Literal["i", "o"]
-    ) -> literals_pb2.LiteralMap:
-        """Inputs or outputs of a node, or of one of its attempts."""
+    ) -> bytes:
+        """Inputs or outputs of a node, or of one of its attempts: a serialized LiteralMap."""
         ...
 
 
@@ -134,7 +135,7 @@ class DataProxyServicer:
 
     async def GetData(
         self, request: dataproxy_pb2.GetDataRequest, context: CallContext
-    ) -> dataproxy_pb2.GetDataResponse:
+    ) -> dataproxy_pb2.GetDataResponse | Encoded:
         """The value or deck that a `flyte://` reference names."""
         if not request.flyte_url:
             raise missing("flyte_url")
@@ -147,11 +148,12 @@ class DataProxyServicer:
             return dataproxy_pb2.GetDataResponse(pre_signed_urls=urls)
         literals = await self._artifacts.node_literals(reference.node_id, reference.attempt, reference.part)
         if not reference.literal:
-            return dataproxy_pb2.GetDataResponse(literal_map=literals)
-        if reference.literal not in literals.literals:
-            names = ", ".join(sorted(literals.literals)[:50]) or "none"
+            return Encoded(wire_field(dataproxy_pb2.GetDataResponse.LITERAL_MAP_FIELD_NUMBER, literals))
+        by_name = split_literal_map(literals)
+        if reference.literal not in by_name:
+            names = ", ".join(sorted(by_name)[:50]) or "none"
             raise invalid_argument(f"no literal {reference.literal!r} there; known are: {names}")
-        return dataproxy_pb2.GetDataResponse(literal=literals.literals[reference.literal])
+        return Encoded(wire_field(dataproxy_pb2.GetDataResponse.LITERAL_FIELD_NUMBER, by_name[reference.literal]))
 
     def _upload_uri(self, request: dataproxy_pb2.CreateUploadLocationRequest) -> str:
         folder = request.filename_root or base64.b32encode(request.content_md5).decode()

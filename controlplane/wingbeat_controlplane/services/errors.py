@@ -1,4 +1,4 @@
-"""What leaves a handler: a message or an `ApiError`, nothing else.
+"""What leaves a handler: an answer or an `ApiError`, nothing else.
 
 `guard` wraps each call of a handler, for gRPC and REST alike. A client that sees UNKNOWN starts a login, so every fault
 of ours becomes INTERNAL with an id that stands in the log beside the exception, and a database or blob store that does
@@ -12,12 +12,11 @@ from typing import TypeVar
 import asyncpg
 import grpc
 import structlog
-from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from wingbeat_controlplane.errors import ApiError, invalid_argument
 
-M = TypeVar("M", bound=Message)
+A = TypeVar("A")
 
 STATUS_BYTES_MAX = 32_000
 """Message and details as they stand in trailers; flytekit accepts 32 KiB of metadata in all."""
@@ -36,7 +35,7 @@ _UNREACHABLE = (
 _UNSTORABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 
 
-async def guard(method: str, call: Callable[[], Awaitable[M]]) -> M:
+async def guard(method: str, call: Callable[[], Awaitable[A]]) -> A:
     """Run one handler. Raises nothing but ApiError (and CancelledError, which belongs to the caller).
 
     `method` is the rpc's full name, for the log.

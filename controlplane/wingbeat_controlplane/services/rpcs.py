@@ -1,12 +1,14 @@
 """Rpcs of a service, taken from its descriptor, bound to the methods of a servicer and guarded.
 
-Both ways in use the same table: the gRPC server hands in bytes, the REST gateway hands in messages. So bytes that are
+Both ways in use the same table: the gRPC server hands in and gets bytes, the REST gateway messages. So bytes that are
 no message of the request's type give INVALID_ARGUMENT, an rpc that the servicer does not have gives UNIMPLEMENTED with
-its name, and nothing but `ApiError` comes out.
+its name, and nothing but `ApiError` comes out. A handler that passes on values of many megabytes answers with bytes
+(`Encoded`): to parse and serialize them would hold up everybody else for seconds.
 """
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import NoReturn, Protocol, TypeAlias, cast
 
 import grpc
@@ -30,7 +32,14 @@ class CallContext(Protocol):
         ...
 
 
-Handler: TypeAlias = Callable[[Message, CallContext], Awaitable[Message]]
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An answer as the serialized message."""
+
+    data: bytes
+
+
+Handler: TypeAlias = Callable[[Message, CallContext], Awaitable[Message | Encoded]]
 
 
 class Rpc:
@@ -41,24 +50,34 @@ class Rpc:
         self.name = f"/{self.service}/{method.name}"
         self.descriptor = method
         self.request_type: type[Message] = message_factory.GetMessageClass(method.input_type)
+        self.response_type: type[Message] = message_factory.GetMessageClass(method.output_type)
         self._handler = handler
 
     async def answer(self, request: Message, context: CallContext) -> Message:
         """Call the handler. Raises ApiError only."""
         handler = self._handler or self._refuse()
-        return await guard(self.name, lambda: handler(request, context))
 
-    async def answer_bytes(self, data: bytes, context: CallContext) -> Message:
-        """As `answer`, for a serialized request."""
-        if self._handler is None:
-            self._refuse()
+        async def call() -> Message:
+            answer = await handler(request, context)
+            return self.response_type.FromString(answer.data) if isinstance(answer, Encoded) else answer
+
+        return await guard(self.name, call)
+
+    async def answer_bytes(self, data: bytes, context: CallContext) -> bytes:
+        """As `answer`, from a serialized request to a serialized answer."""
+        handler = self._handler or self._refuse()
         try:
             request = self.request_type.FromString(data)
         except DecodeError as error:
             raise invalid_argument(
                 f"malformed request: the bytes are no {self.request_type.DESCRIPTOR.full_name}"
             ) from error
-        return await self.answer(request, context)
+
+        async def call() -> bytes:
+            answer = await handler(request, context)
+            return answer.data if isinstance(answer, Encoded) else answer.SerializeToString()
+
+        return await guard(self.name, call)
 
     def _refuse(self) -> NoReturn:
         raise unimplemented(self.name)
@@ -87,13 +106,13 @@ class RpcHandler(grpc.GenericRpcHandler):
     def __init__(self, rpcs: Mapping[str, Rpc]) -> None:
         self._handlers = {name: _method_handler(rpc) for name, rpc in rpcs.items()}
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, Message] | None":
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         """The handler of a method, None when it is not of these services."""
         return self._handlers.get(handler_call_details.method)
 
 
-def _method_handler(rpc: Rpc) -> "grpc.RpcMethodHandler[bytes, Message]":
-    async def serve(data: bytes, context: "grpc.aio.ServicerContext[bytes, Message]") -> Message:
+def _method_handler(rpc: Rpc) -> "grpc.RpcMethodHandler[bytes, bytes]":
+    async def serve(data: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         try:
             return await rpc.answer_bytes(data, context)
         except ApiError as error:
@@ -101,8 +120,4 @@ def _method_handler(rpc: Rpc) -> "grpc.RpcMethodHandler[bytes, Message]":
             trailers = (("grpc-status-details-bin", status.SerializeToString()),) if status.details else ()
             await context.abort(error.code, status.message, trailers)
 
-    return grpc.unary_unary_rpc_method_handler(serve, request_deserializer=None, response_serializer=_serialize)
-
-
-def _serialize(message: Message) -> bytes:
-    return message.SerializeToString()
+    return grpc.unary_unary_rpc_method_handler(serve, request_deserializer=None, response_serializer=None)

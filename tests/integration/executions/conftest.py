@@ -78,6 +78,16 @@ async def admin(address: str) -> AsyncIterator[admin_pb2_grpc.AdminServiceStub]:
 
 
 @pytest.fixture
+async def listener(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection for notifications, which the pool's are not for."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
 def engine(pool: asyncpg.Pool) -> EngineRows:
     """Writes rows in the engine's place."""
     return EngineRows(pool)

@@ -27,16 +27,14 @@ def _terminate(name: str, cause: str = "enough") -> execution_pb2.ExecutionTermi
     return execution_pb2.ExecutionTerminateRequest(id=execution_id(name), cause=cause)
 
 
-async def test_terminate(admin: Admin, pool: asyncpg.Pool, engine: EngineRows) -> None:
+async def test_terminate(admin: Admin, listener: asyncpg.Connection, engine: EngineRows) -> None:
     """An execution shows ABORTING with its cause at once and its engine is woken; again replaces the cause; the
     engine's ABORTED keeps it."""
     await admin.CreateExecution(launch("e1"))
     woken: asyncio.Queue[str] = asyncio.Queue()
-    async with pool.acquire() as connection:
-        await connection.add_listener("wingbeat_abort", lambda *event: woken.put_nowait(event[3]))
-        await admin.TerminateExecution(_terminate("e1", "first"))
-        assert await woken.get() == str(shard_of(PROJECT, DOMAIN, "e1"))
-        await connection.reset()
+    await listener.add_listener("wingbeat_abort", lambda *event: woken.put_nowait(event[3]))
+    await admin.TerminateExecution(_terminate("e1", "first"))
+    assert await woken.get() == str(shard_of(PROJECT, DOMAIN, "e1"))
     await admin.TerminateExecution(_terminate("e1", "second"))
     found = await _get(admin, "e1")
     assert found.closure.phase == Phase.ABORTING

@@ -54,16 +54,13 @@ async def test_what_was_asked_for_is_shown(admin: Admin) -> None:
     assert found.closure.created_at == found.closure.updated_at
 
 
-async def test_row_for_the_engine(admin: Admin, pool: asyncpg.Pool) -> None:
+async def test_row_for_the_engine(admin: Admin, pool: asyncpg.Pool, listener: asyncpg.Connection) -> None:
     """The row holds the shard, effective settings, all inputs and what the caller gave; the shard's engine is woken."""
     woken: asyncio.Queue[str] = asyncio.Queue()
-    async with pool.acquire() as connection:
-        await connection.add_listener("wingbeat_new", lambda *event: woken.put_nowait(event[3]))
-        await admin.CreateExecution(launch("e1"))
-        shard = shard_of(PROJECT, DOMAIN, "e1")
-        assert await woken.get() == str(shard)
-        await connection.remove_listener("wingbeat_new", lambda *_: None)
-        await connection.reset()
+    await listener.add_listener("wingbeat_new", lambda *event: woken.put_nowait(event[3]))
+    await admin.CreateExecution(launch("e1"))
+    shard = shard_of(PROJECT, DOMAIN, "e1")
+    assert await woken.get() == str(shard)
     row = await pool.fetchrow("SELECT * FROM executions")
     assert row is not None
     assert (row["shard"], row["phase"], row["launch_entity"]) == (shard, 0, "launch_plan")

@@ -15,6 +15,7 @@ from google.protobuf import duration_pb2
 
 from wingbeat_controlplane.errors import ApiError, invalid_argument, not_found
 from wingbeat_controlplane.services.dataproxy import DataProxyOptions, DataProxyServicer
+from wingbeat_controlplane.services.rpcs import Encoded
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.blobs.signing import ServedUrlSigner
 
@@ -46,12 +47,12 @@ class Artifacts:
 
     async def node_literals(
         self, node: identifier_pb2.NodeExecutionIdentifier, attempt: int | None, io: Literal["i", "o"]
-    ) -> literals_pb2.LiteralMap:
+    ) -> bytes:
         """See `ArtifactReader`; the value says what was asked for."""
         self._check(node)
         primitive = literals_pb2.Primitive(string_value=f"{io} {attempt}")
         literal = literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=primitive))
-        return literals_pb2.LiteralMap(literals={"x": literal})
+        return literals_pb2.LiteralMap(literals={"x": literal}).SerializeToString()
 
     def _check(self, node: identifier_pb2.NodeExecutionIdentifier) -> None:
         if node.node_id != "n0":
@@ -203,6 +204,7 @@ async def test_deck_link(proxy: DataProxyServicer, blobs: FolderBlobs, artifacts
     assert answer.signed_url[0].endswith("/deck.html")
     assert answer.pre_signed_urls.expires_at.seconds == answer.expires_at.seconds == NOW + 3600
     by_reference = await proxy.GetData(dataproxy_pb2.GetDataRequest(flyte_url="flyte://v1/p/d/e/n0/d"), Context())
+    assert isinstance(by_reference, dataproxy_pb2.GetDataResponse)
     assert list(by_reference.pre_signed_urls.signed_url) == list(answer.signed_url)
 
 
@@ -227,7 +229,9 @@ async def test_values(proxy: DataProxyServicer) -> None:
 
     async def get(tail: str) -> dataproxy_pb2.GetDataResponse:
         request = dataproxy_pb2.GetDataRequest(flyte_url=f"flyte://v1/p/d/e/{tail}")
-        return await proxy.GetData(request, Context())
+        answer = await proxy.GetData(request, Context())
+        assert isinstance(answer, Encoded)
+        return dataproxy_pb2.GetDataResponse.FromString(answer.data)
 
     whole = await get("n0/i")
     assert whole.literal_map.literals["x"].scalar.primitive.string_value == "i None"

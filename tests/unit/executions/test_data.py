@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from flyteidl.admin import execution_pb2, node_execution_pb2, task_execution_pb2
 from flyteidl.core import execution_pb2 as core_execution_pb2
 from flyteidl.core import literals_pb2
 
 from wingbeat_controlplane.errors import ApiError
+from wingbeat_controlplane.executions import data as data_module
 from wingbeat_controlplane.executions.data import DataReader, StoredValue
 from wingbeat_controlplane.executions.failures import whole_error
 from wingbeat_propeller.blobs.folder import FolderBlobs
@@ -37,8 +39,8 @@ def reader(blobs: FolderBlobs) -> DataReader:
 async def test_rows_are_preferred(reader: DataReader, blobs: FolderBlobs) -> None:
     """A value in the row is used though a blob is named beside it, which need not exist."""
     data = await reader.read(inputs=StoredValue(_literals(5), f"{blobs.base}/none"), outputs=NOTHING)
-    assert data.inputs.literals.literals["x"].scalar.primitive.string_value == "sssss"
-    assert not data.outputs.literals.literals
+    assert data.inputs.literals == _literals(5)
+    assert data.outputs.literals == b""
     assert data.outputs.link.bytes == 0
 
 
@@ -46,7 +48,7 @@ async def test_blobs_within_the_bound_are_inline(reader: DataReader, blobs: Fold
     """A blob that fits is read."""
     await blobs.put(f"{blobs.base}/o", _literals(6_000))
     data = await reader.read(inputs=NOTHING, outputs=StoredValue(None, f"{blobs.base}/o"))
-    assert len(data.outputs.literals.literals["x"].scalar.primitive.string_value) == 6_000
+    assert data.outputs.literals == _literals(6_000)
 
 
 async def test_bound_is_for_the_whole_answer(reader: DataReader, blobs: FolderBlobs) -> None:
@@ -55,8 +57,8 @@ async def test_bound_is_for_the_whole_answer(reader: DataReader, blobs: FolderBl
     await blobs.put(f"{blobs.base}/both", large)
     value = StoredValue(None, f"{blobs.base}/both")
     data = await reader.read(inputs=value, outputs=value)
-    assert data.outputs.literals.literals
-    assert not data.inputs.literals.literals
+    assert data.outputs.literals == large
+    assert data.inputs.literals == b""
     assert data.inputs.link.bytes == len(large)
     assert data.inputs.link.url.startswith("http://h/blobs/")
     assert not set("?*[") & set(data.inputs.link.url)
@@ -65,9 +67,9 @@ async def test_bound_is_for_the_whole_answer(reader: DataReader, blobs: FolderBl
 async def test_missing_and_foreign_blobs_are_empty(reader: DataReader) -> None:
     """A blob that was never written, or lies in another store, is an empty map and no error."""
     for uri in ("s3://other/x", "file:///etc/passwd"):
-        assert not (await reader.literals(StoredValue(None, uri))).literals
+        assert await reader.literals(StoredValue(None, uri)) == b""
     data = await reader.read(inputs=NOTHING, outputs=StoredValue(b"", None))
-    assert not data.outputs.literals.literals
+    assert data.outputs.literals == b""
 
 
 async def test_what_is_no_literal_map_is_said(reader: DataReader, blobs: FolderBlobs) -> None:
@@ -77,13 +79,28 @@ async def test_what_is_no_literal_map_is_said(reader: DataReader, blobs: FolderB
         await reader.literals(StoredValue(None, f"{blobs.base}/bad"))
 
 
-async def test_single_values_are_bounded(reader: DataReader, blobs: FolderBlobs) -> None:
-    """A reader of one value cannot take a link: it gets more, and beyond that is told the size."""
-    await blobs.put(f"{blobs.base}/fits", _literals(12_000))
-    assert (await reader.literals(StoredValue(None, f"{blobs.base}/fits"))).literals
-    await blobs.put(f"{blobs.base}/large", _literals(20_000))
-    with pytest.raises(ApiError, match="bytes"):
-        await reader.literals(StoredValue(None, f"{blobs.base}/large"))
+async def test_single_values_are_whole(reader: DataReader, blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader of one value cannot take a link: it gets more than an answer for everybody holds, up to a bound."""
+    large = _literals(20_000)
+    value = StoredValue(None, f"{blobs.base}/large")
+    await blobs.put(f"{blobs.base}/large", large)
+    assert await reader.literals(value) == large
+    monkeypatch.setattr(data_module, "WHOLE_BYTES_MAX", 10_000)
+    with pytest.raises(ApiError, match="more than"):
+        await reader.literals(value)
+
+
+async def test_encoding(reader: DataReader) -> None:
+    """Both maps stand in the answer of each of the three rpcs, also when they are empty."""
+    data = await reader.read(inputs=StoredValue(_literals(5), None), outputs=NOTHING)
+    for response in (
+        execution_pb2.WorkflowExecutionGetDataResponse,
+        node_execution_pb2.NodeExecutionGetDataResponse,
+        task_execution_pb2.TaskExecutionGetDataResponse,
+    ):
+        answer = response.FromString(data.encode())
+        assert answer.full_inputs.SerializeToString() == _literals(5)
+        assert answer.HasField("full_outputs")
 
 
 async def test_whole_errors(blobs: FolderBlobs) -> None:

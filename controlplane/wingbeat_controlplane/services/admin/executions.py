@@ -6,7 +6,7 @@ from flyteidl.admin import common_pb2, execution_pb2
 
 from wingbeat_controlplane.executions.launch import Caller
 from wingbeat_controlplane.executions.parts import Executions
-from wingbeat_controlplane.services.rpcs import CallContext
+from wingbeat_controlplane.services.rpcs import CallContext, Encoded
 
 
 class ExecutionRpcs:
@@ -44,9 +44,9 @@ class ExecutionRpcs:
 
     async def GetExecutionData(
         self, request: execution_pb2.WorkflowExecutionGetDataRequest, context: CallContext
-    ) -> execution_pb2.WorkflowExecutionGetDataResponse:
+    ) -> Encoded:
         """Inputs and outputs."""
-        return await self.executions.reads.data(request)
+        return Encoded(await self.executions.reads.data(request))
 
     async def UpdateExecution(
         self, request: execution_pb2.ExecutionUpdateRequest, context: CallContext

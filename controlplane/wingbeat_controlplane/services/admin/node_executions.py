@@ -3,7 +3,7 @@
 from flyteidl.admin import node_execution_pb2
 
 from wingbeat_controlplane.executions.parts import Executions
-from wingbeat_controlplane.services.rpcs import CallContext
+from wingbeat_controlplane.services.rpcs import CallContext, Encoded
 
 
 class NodeExecutionRpcs:
@@ -31,6 +31,6 @@ class NodeExecutionRpcs:
 
     async def GetNodeExecutionData(
         self, request: node_execution_pb2.NodeExecutionGetDataRequest, context: CallContext
-    ) -> node_execution_pb2.NodeExecutionGetDataResponse:
+    ) -> Encoded:
         """Inputs and outputs."""
-        return await self.executions.nodes.data(request)
+        return Encoded(await self.executions.nodes.data(request))

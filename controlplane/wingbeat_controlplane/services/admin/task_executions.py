@@ -3,7 +3,7 @@
 from flyteidl.admin import task_execution_pb2
 
 from wingbeat_controlplane.executions.parts import Executions
-from wingbeat_controlplane.services.rpcs import CallContext
+from wingbeat_controlplane.services.rpcs import CallContext, Encoded
 
 
 class TaskExecutionRpcs:
@@ -25,6 +25,6 @@ class TaskExecutionRpcs:
 
     async def GetTaskExecutionData(
         self, request: task_execution_pb2.TaskExecutionGetDataRequest, context: CallContext
-    ) -> task_execution_pb2.TaskExecutionGetDataResponse:
+    ) -> Encoded:
         """Inputs and outputs."""
-        return await self.executions.tasks.data(request)
+        return Encoded(await self.executions.tasks.data(request))
