@@ -105,6 +105,12 @@ class PropellerSettings(Section):
     """Engine processes that `wingbeat up` runs."""
     name: str = ""
     """Name of an engine process, for people; empty: host and process id."""
+    number: int = Field(default=0, ge=0)
+    """Place among the engine processes of one `wingbeat up`, which sets it."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Where the first engine process serves its metrics, the others on the ports after it; 0: nowhere."""
+    transitions_days: int = Field(default=30, ge=1)
+    """How long the log of transitions is kept."""
     lease_s: float = Field(default=6.0, gt=0)
     """How long a silent engine keeps its executions before others take them."""
     poll_s: float = Field(default=5.0, gt=0)

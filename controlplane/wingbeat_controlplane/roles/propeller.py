@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
+from prometheus_client import start_http_server
 
 from wingbeat_controlplane.roles.options import (
     database_url,
@@ -27,6 +28,7 @@ from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.pool import create_pool
+from wingbeat_propeller.postgres.transitions import TransitionPartitions, TransitionsOptions
 from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions
 from wingbeat_propeller.runtimes.local.runtime import LocalRuntime
 from wingbeat_propeller.runtimes.local.shutdown import stop_hosts
@@ -66,11 +68,21 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             runtime=LocalRuntime(_local_runtime_options(settings)),
             plugins=TaskPlugins.installed(),
         )
+        partitions = TransitionPartitions(pool, TransitionsOptions(retention_days=propeller.transitions_days))
+        if propeller.metrics_port:
+            metrics, _ = start_http_server(propeller.metrics_port + propeller.number, addr=settings.server.host)
+            stack.callback(metrics.shutdown)
         relax_collector()
         _log.info("running", blobs=store.blobs.base)
         notify_ready()
-        await unless_stopped(stop, engine.run())
+        await unless_stopped(stop, _drive(engine, partitions))
         await stop_hosts(local_state(settings))
+
+
+async def _drive(engine: Engine, partitions: TransitionPartitions) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(engine.run(), name="engine")
+        tasks.create_task(partitions.run(), name="transition partitions")
 
 
 def _local_runtime_options(settings: Settings) -> LocalRuntimeOptions:

@@ -82,16 +82,20 @@ def begin(folder: DataFolder, options: SupervisorOptions) -> HeadStart:
 def _roles(propellers: int, environment: Mapping[str, str]) -> list[ChildSpec]:
     # -P: modules of the folder we were started in must not shadow ours.
     command = [sys.executable, "-P", "-m", "wingbeat_controlplane"]
-    names = [f"propeller-{number}" for number in range(propellers)]
-    return [
-        ChildSpec(name="server", argv=[*command, "server"], environment=environment),
-        *(
-            ChildSpec(
-                name=name, argv=[*command, "propeller"], environment={**environment, "WINGBEAT_PROPELLER__NAME": name}
-            )
-            for name in names
-        ),
+    server = ChildSpec(name="server", argv=[*command, "server"], environment=environment)
+    engines = [
+        ChildSpec(
+            name=f"propeller-{number}",
+            argv=[*command, "propeller"],
+            environment={
+                **environment,
+                "WINGBEAT_PROPELLER__NAME": f"propeller-{number}",
+                "WINGBEAT_PROPELLER__NUMBER": str(number),
+            },
+        )
+        for number in range(propellers)
     ]
+    return [server, *engines]
 
 
 def _end_leftovers(folder: DataFolder) -> list[str]:
