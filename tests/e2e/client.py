@@ -92,10 +92,12 @@ def execution_id(name: str) -> identifier_pb2.WorkflowExecutionIdentifier:
     return identifier_pb2.WorkflowExecutionIdentifier(project=PROJECT, domain=DOMAIN, name=name)
 
 
-def create_request(plan: FlyteLaunchPlan | FlyteWorkflow, name: str = "", **numbers: int) -> Any:
-    """A CreateExecution request with integer inputs for the launch plan named like `plan`."""
+def create_request(
+    plan: Any, name: str = "", *, resource_type: int = identifier_pb2.LAUNCH_PLAN, **numbers: int
+) -> execution_pb2.ExecutionCreateRequest:
+    """A request with integer inputs for the launch plan (or task) with the name and version of `plan`."""
     identifier = identifier_pb2.Identifier(
-        resource_type=identifier_pb2.LAUNCH_PLAN,
+        resource_type=resource_type,
         project=PROJECT,
         domain=DOMAIN,
         name=plan.id.name,

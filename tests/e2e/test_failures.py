@@ -2,12 +2,15 @@
 
 import os
 import signal
+import uuid
 from pathlib import Path
 
 import pytest
 from flyteidl.admin import execution_pb2, node_execution_pb2
 from flyteidl.core import execution_pb2 as core_execution_pb2
-from tests.e2e.client import Client, execution_id, phase
+from flyteidl.core import identifier_pb2
+from tests.e2e import specs
+from tests.e2e.client import Client, create_request, execution_id, phase
 from tests.e2e.installation import until
 
 USER = core_execution_pb2.ExecutionError.USER
@@ -48,6 +51,24 @@ def test_program_that_just_exits(client: Client, marks: Path) -> None:
     assert error.kind == USER
     assert "exit code 3" in error.message
     assert "last words on the error stream" in error.message
+
+
+def test_exit_code_of_a_shell(client: Client) -> None:
+    """Any program is a task; what its shell returns decides, and retries are counted for it like for any other."""
+    version = uuid.uuid4().hex
+    script = "echo went wrong >&2; exit 7"
+    task = specs.task_request("raw.exit", version, inputs={}, outputs={}, args=["sh", "-c", script])
+    task.spec.template.metadata.retries.retries = 1
+    client.admin.CreateTask(task)
+    name = client.admin.CreateExecution(create_request(task, resource_type=identifier_pb2.TASK)).id.name
+    execution = client.wait(client.remote.fetch_execution(name=name))
+    error = error_of(client, name)
+    assert (error.kind, error.code) == (USER, "RetriesExhausted|Error")
+    assert error.message.startswith("[2/2] currentAttempt done.")
+    assert "exit code 7" in error.message
+    assert "went wrong" in error.message
+    (node,) = (node for node in execution.node_executions.values() if node.task_executions)
+    assert len(node.task_executions) == 2
 
 
 def test_exit_zero_without_outputs(client: Client, marks: Path) -> None:

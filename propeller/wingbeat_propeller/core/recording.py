@@ -4,8 +4,11 @@ from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.phases import TaskPhase
 from wingbeat_propeller.core.plan import NodeKind
-from wingbeat_propeller.core.rows import FLAG_PARENT, ExecutionRow, NodeRow, TaskRow, Transition
+from wingbeat_propeller.core.rows import FLAG_ARRAY, FLAG_PARENT, ExecutionRow, NodeRow, TaskRow, Transition
 from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun
+
+_FLAGS = {NodeKind.WORKFLOW: FLAG_PARENT, NodeKind.ARRAY: FLAG_ARRAY}
+"""Clients read these before they look into a node: without its flag flytekit cannot show an array that failed."""
 
 
 class Recording:
@@ -49,7 +52,7 @@ class Recording:
             parent_attempt=frame.parent_attempt if frame.parent is not None else None,
             node_name=plan.names[node],
             kind=kind,
-            flags=FLAG_PARENT if kind is NodeKind.WORKFLOW else 0,
+            flags=_FLAGS.get(kind, 0),
             phase=run.phase,
             attempt=run.attempt,
             system_failures=run.system_failures,
