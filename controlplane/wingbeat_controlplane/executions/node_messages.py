@@ -7,9 +7,12 @@ from flyteidl.event import event_pb2
 from wingbeat_controlplane.executions.flyte_urls import node_urls
 from wingbeat_controlplane.executions.rows import Row, elapsed, optional_timestamp
 from wingbeat_controlplane.registry.times import timestamp
-from wingbeat_propeller.core.phases import NODE_SUCCESS
+from wingbeat_propeller.core.phases import NODE_SUCCESS, NodePhase
 from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.core.rows import FLAG_ARRAY, FLAG_DYNAMIC, FLAG_PARENT
+
+_FAILURES = frozenset({NodePhase.FAILING, NodePhase.FAILED, NodePhase.ABORTED, NodePhase.TIMED_OUT})
+"""Phases that show an error; a node that runs again after a failed attempt shows none."""
 
 
 def node_message(
@@ -49,7 +52,7 @@ def _closure(
         duration=elapsed(row["started_at"], row["ended_at"]),
         deck_uri=row["deck_uri"] or "",
     )
-    if error is not None:
+    if error is not None and row["phase"] in _FAILURES:
         closure.error.CopyFrom(error)
     elif row["phase"] in NODE_SUCCESS and (row["output_uri"] or row["has_outputs"]):
         closure.output_uri = row["output_uri"] or outputs_address

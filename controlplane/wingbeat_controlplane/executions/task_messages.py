@@ -8,6 +8,8 @@ from wingbeat_controlplane.executions.rows import Row, elapsed, optional_timesta
 from wingbeat_controlplane.registry.times import timestamp
 from wingbeat_propeller.core.phases import TaskPhase
 
+_FAILURES = frozenset({TaskPhase.FAILED, TaskPhase.RETRYABLE_FAILED, TaskPhase.ABORTED})
+
 
 def task_message(
     row: Row,
@@ -39,7 +41,7 @@ def task_message(
     )
     if not closure.metadata.generated_name:
         closure.metadata.generated_name = row["name"]
-    if error is not None:
+    if error is not None and row["phase"] in _FAILURES:
         closure.error.CopyFrom(error)
     elif row["phase"] == TaskPhase.SUCCEEDED:
         closure.output_uri = row["output_uri"] or task_urls(identifier).outputs

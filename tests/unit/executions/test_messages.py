@@ -200,6 +200,8 @@ def test_values_in_the_row_have_an_address() -> None:
     assert (message.input_uri, message.closure.output_uri, message.closure.deck_uri) == ("i.pb", "o.pb", "d")
     running = node_message(_node(output_uri="o.pb"), EXECUTION, None)
     assert running.closure.output_uri == ""
+    again = node_message(_node(), EXECUTION, ERROR)
+    assert again.closure.WhichOneof("output_result") is None
     failed = node_message(_node(phase=int(NodePhase.FAILED), output_uri="o.pb"), EXECUTION, ERROR)
     assert failed.closure.error == ERROR
 
