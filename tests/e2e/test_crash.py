@@ -7,8 +7,8 @@ The rule, for every task of every execution:
   recorded or not, as the processes of tasks do not die with the process that started them;
 - the execution ends SUCCEEDED with the right output.
 
-When the whole machine goes (tasks and their hosts, too), the second rule cannot hold: a task may have written its last
-line and died before anything recorded its end. The first and the third hold all the same.
+When the whole machine goes (tasks and their hosts, too), or a clean stop ends running tasks, the second rule cannot
+hold: a task may have written its last line and died before anything recorded its end. The others hold all the same.
 
 Moments and victims come from a seed, which pytest prints; WINGBEAT_TEST_SEED replays it.
 """
@@ -51,9 +51,9 @@ def victim() -> Iterator[Installation]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("role", ["propeller", "server", "postgres", "everything", "machine"])
+@pytest.mark.parametrize("role", ["propeller", "server", "postgres", "everything", "machine", "nothing"])
 def test_killed(victim: Installation, tmp_path: Path, role: str, record_property) -> None:
-    """One kind of process, or all at once, is killed several times while fifty tasks run."""
+    """One kind of process, or all at once, is killed several times while fifty tasks run; `nothing` is a clean stop."""
     dice = random.Random(f"{SEED} {role}")
     print(f"WINGBEAT_TEST_SEED={SEED}")
     record_property("seed", SEED)
@@ -76,13 +76,46 @@ def test_killed(victim: Installation, tmp_path: Path, role: str, record_property
     assert ended.outputs["o0"] == sum(index * index for index in range(WIDTH))
     for mark in sorted(tmp_path.iterdir()):
         ends = [line for line in mark.read_text().splitlines() if line.startswith("end")]
-        assert len(ends) >= 1 if role == "machine" else len(ends) == 1, (
+        assert len(ends) >= 1 if role in ("machine", "nothing") else len(ends) == 1, (
             f"seed {SEED}: task {mark.name}\n{mark.read_text()}"
         )
 
 
+@pytest.mark.timeout(300)
+def test_two_engines(tmp_path: Path) -> None:
+    """Executions of an engine that is killed again and again move on in the other; none is driven by both."""
+    dice = random.Random(SEED)
+    print(f"WINGBEAT_TEST_SEED={SEED}")
+    folder = Path(tempfile.mkdtemp(prefix="wb-two-"))
+    pair = Installation(folder, "--propellers", "2")
+    pair.up()
+    try:
+        client = Client(pair.endpoint)
+        marks = [tmp_path / str(number) for number in range(4)]
+        for mark in marks:
+            mark.mkdir()
+        launched = [client.launch("fanout", "fanout_wf", {"folder": str(mark)}) for mark in marks]
+        for least in sorted(dice.sample(range(1, 2 * WIDTH), KILLS)):
+            until(lambda least=least: sum(map(_lines, marks)) >= least, timeout_s=TIMEOUT_S, what=f"{least} lines")
+            _kill(pair, dice.choice(["propeller-0", "propeller-1"]))
+        for execution, mark in zip(launched, marks, strict=True):
+            ended = client.wait(execution, sync_nodes=False)
+            assert phase(ended) == "SUCCEEDED", f"seed {SEED}: {ended.error and ended.error.message}\n{pair.logs()}"
+            ends = [line for path in mark.iterdir() for line in path.read_text().splitlines() if line.startswith("end")]
+            assert len(ends) == WIDTH + 1, f"seed {SEED}"
+        client.close()
+    finally:
+        pair.down()
+        until(lambda: not pair.leftovers(), timeout_s=10, what=f"an end of {pair.leftovers()}")
+        shutil.rmtree(folder)
+
+
 def _kill(victim: Installation, role: str) -> None:
     """Kill, then wait until the installation is whole again."""
+    if role == "nothing":
+        victim.down()
+        victim.up()
+        return
     if role == "machine":
         victim.kill_everything()
         victim.up()
