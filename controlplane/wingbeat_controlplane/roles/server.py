@@ -12,13 +12,13 @@ from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import REGISTRY
 
 from wingbeat_controlplane.executions.options import ExecutionOptions
-from wingbeat_controlplane.executions.parts import build_executions
+from wingbeat_controlplane.executions.parts import Executions, build_executions
 from wingbeat_controlplane.executions.signals import SignalStore
 from wingbeat_controlplane.gateway.application import GatewayOptions, GatewayParts, create_gateway
 from wingbeat_controlplane.gateway.http_server import HttpServer
 from wingbeat_controlplane.identity.anonymous import anonymous_principal
 from wingbeat_controlplane.registry.options import RegistryOptions
-from wingbeat_controlplane.registry.registry import open_registry
+from wingbeat_controlplane.registry.registry import Registry, open_registry
 from wingbeat_controlplane.roles.options import (
     ConfigurationError,
     database_url,
@@ -60,7 +60,11 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             dsn, size_max=settings.database.server_connections_max, application_name="wingbeat server"
         )
         stack.push_async_callback(pool.close)
-        servicers = _servicers(settings, pool, store)
+        registry = _registry(settings, pool)
+        executions = _executions(settings, pool, store, registry)
+        # A creation whose caller has gone away still ends before its connections do.
+        stack.push_async_callback(executions.launcher.drained)
+        servicers = _servicers(settings, pool, store, registry, executions)
         rpcs = {name: rpc for service, servicer in servicers for name, rpc in rpcs_of(service, servicer).items()}
         application = create_gateway(
             GatewayOptions(version=_version(), body_bytes_max=settings.server.message_bytes_max),
@@ -95,11 +99,8 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             await grpc_server.stop(settings.server.grace_s)
 
 
-def _servicers(settings: Settings, pool: asyncpg.Pool, store: Store) -> list[tuple[ServiceDescriptor, object]]:
-    """Every service that is offered, with what answers its rpcs."""
-    assert store.signer is not None, "the server opens its store with a signing key"
-    assert store.served_signer is not None, "the server opens its store with a signing key"
-    registry = open_registry(
+def _registry(settings: Settings, pool: asyncpg.Pool) -> Registry:
+    return open_registry(
         pool,
         RegistryOptions(
             domains=settings.registry.domains,
@@ -107,7 +108,11 @@ def _servicers(settings: Settings, pool: asyncpg.Pool, store: Store) -> list[tup
             resource_limits=settings.registry.resource_limits,
         ),
     )
-    executions = build_executions(
+
+
+def _executions(settings: Settings, pool: asyncpg.Pool, store: Store, registry: Registry) -> Executions:
+    assert store.served_signer is not None, "the server opens its store with a signing key"
+    return build_executions(
         pool,
         store.blobs,
         store.served_signer,
@@ -116,6 +121,13 @@ def _servicers(settings: Settings, pool: asyncpg.Pool, store: Store) -> list[tup
             max_parallelism=settings.propeller.max_parallelism, dedupe_window_s=settings.launch.dedupe_window_s
         ),
     )
+
+
+def _servicers(
+    settings: Settings, pool: asyncpg.Pool, store: Store, registry: Registry, executions: Executions
+) -> list[tuple[ServiceDescriptor, object]]:
+    """Every service that is offered, with what answers its rpcs."""
+    assert store.signer is not None, "the server opens its store with a signing key"
     admin = AdminServicer(
         registry=registry,
         executions=executions,

@@ -139,6 +139,7 @@ CREATE TABLE executions (
 ) WITH (fillfactor = 70);
 CREATE INDEX executions_created_at ON executions (project, domain, created_at);
 CREATE INDEX executions_launch_plan ON executions (launch_plan_id, id);
+CREATE INDEX executions_launch_plan_live ON executions (launch_plan_id) WHERE ended_at IS NULL;
 CREATE INDEX executions_workflow ON executions (workflow_id, id);
 -- The engine's intake: executions not yet begun, begun and not ended, and those to be aborted, by shard.
 CREATE INDEX executions_new ON executions (shard, id) WHERE phase = 0;
