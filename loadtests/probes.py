@@ -3,11 +3,11 @@
 import asyncio
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.ids import ExecutionKey
-from wingbeat_propeller.ports import Ended, Journal, Runtime, RuntimeEvent, RuntimeRequest
+from wingbeat_propeller.ports import AttemptOrigin, Ended, Journal, Runtime, RuntimeEvent, RuntimeRequest
 
 
 class TimedRuntime:
@@ -71,6 +71,10 @@ class TimedRuntime:
     async def forget(self, names: Sequence[str]) -> None:
         """Pass it on."""
         await self._runtime.forget(names)
+
+    async def recorded(self) -> Mapping[str, AttemptOrigin]:
+        """Pass the question on."""
+        return await self._runtime.recorded()
 
 
 def _execution_of(attempt: str) -> str:

@@ -73,8 +73,22 @@ class Blobs(Protocol):
         """URIs of all objects below a prefix, sorted."""
         ...
 
+    async def delete(self, uri: str) -> None:
+        """Remove an object; one that is absent is no error."""
+        ...
+
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class AttemptOrigin(NamedTuple):
+    """Which attempt of which node asked for a request: enough to find out whether it is still wanted."""
+
+    project: str
+    domain: str
+    execution: str
+    node_id: str
+    attempt: int
 
 
 class TaskContext(NamedTuple):
@@ -103,6 +117,13 @@ class TaskContext(NamedTuple):
     interruptible: bool = False
     timeout_s: float | None = None
 
+    @property
+    def origin(self) -> AttemptOrigin:
+        """What a request says about where it belongs."""
+        return AttemptOrigin(
+            self.execution_project, self.execution_domain, self.execution_name, self.node_id, self.attempt
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerRequest:
@@ -115,6 +136,8 @@ class ContainerRequest:
     memory_limit_bytes: int | None = None
     cpu_limit: float | None = None
     timeout_s: float | None = None
+    origin: AttemptOrigin | None = None
+    """None: nobody but the caller can tell when this attempt is not wanted any more."""
 
 
 class InstantRequest(NamedTuple):
@@ -217,7 +240,14 @@ class Runtime(Protocol):
         ...
 
     async def forget(self, names: Sequence[str]) -> None:
-        """The end of these attempts is journaled; whatever is kept only for `adopt` may go. Logs stay."""
+        """The end of these attempts is journaled; whatever is kept only for `adopt` may go. Logs stay.
+
+        An attempt that is still ending (after `abort`) keeps its record; `recorded` goes on naming it.
+        """
+        ...
+
+    async def recorded(self) -> Mapping[str, AttemptOrigin]:
+        """Attempts by name that anything is kept of for `adopt`, running or ended, whichever process launched them."""
         ...
 
 
@@ -294,6 +324,11 @@ class ExecutionStore(Protocol):
 
     async def abort_requests(self, shards: Sequence[int]) -> Sequence[tuple[int, str]]:
         """(execution, cause) of executions of `shards` that somebody wants terminated and that have not ended."""
+        ...
+
+    async def unwanted(self, attempts: Mapping[str, AttemptOrigin]) -> Sequence[str]:
+        """Names of those attempts that nobody waits for: their execution or node has ended or does not exist, or the
+        node is at a later attempt."""
         ...
 
     async def workflow_closure(self, workflow_id: int) -> bytes:

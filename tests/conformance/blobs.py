@@ -110,6 +110,14 @@ class BlobsContract:
         assert await blobs.list(f"{blobs.base}/a/b/") == [f"{blobs.base}/{name}" for name in names[1:3]]
         assert await blobs.list(f"{blobs.base}/nothing") == []
 
+    async def test_delete(self, blobs: Blobs) -> None:
+        """A deleted object is gone, its neighbours stay; deleting what is absent, or a folder, does nothing."""
+        for name in ("a/x", "a/y", "a/b/x"):
+            await blobs.put(f"{blobs.base}/{name}", b"x")
+        for name in ("a/x", "a/x", "a/absent", "absent/x", "a/b", "a/y/below"):
+            await blobs.delete(f"{blobs.base}/{name}")
+        assert await blobs.list(blobs.base) == [f"{blobs.base}/a/b/x", f"{blobs.base}/a/y"]
+
     @pytest.mark.parametrize("name", ["with blank", "100%", "a%20b", "é/ü", "q?x=1&y", "#hash", "a+b", "day=1%2F2"])
     async def test_names_are_literal(self, blobs: Blobs, name: str) -> None:
         """Names are taken as they are, never decoded."""
@@ -126,6 +134,8 @@ class BlobsContract:
             await blobs.get(uri)
         with pytest.raises(BlobAccessError):
             await blobs.put(uri, b"")
+        with pytest.raises(BlobAccessError):
+            await blobs.delete(uri)
         with pytest.raises(BlobAccessError):
             await blobs.stat(uri)
         with pytest.raises(BlobAccessError):

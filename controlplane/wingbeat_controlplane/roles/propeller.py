@@ -31,16 +31,15 @@ from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.postgres.transitions import TransitionPartitions, TransitionsOptions
 from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions
 from wingbeat_propeller.runtimes.local.runtime import LocalRuntime
-from wingbeat_propeller.runtimes.local.shutdown import stop_hosts
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 _log = structlog.get_logger(__name__)
 
 
 async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
-    """Run executions until told to stop: no new launches, transitions flushed, then local tasks end too.
+    """Run executions until told to stop: no new launches, transitions flushed.
 
-    Only an orderly stop ends local tasks; when this process dies, they live on for its successor.
+    Local tasks live on for the next process, however this one ends; whoever stops the installation ends them.
 
     Raises LeaseLostError (in an ExceptionGroup) when another process may own the shards; a new process starts afresh.
     """
@@ -76,7 +75,6 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
         _log.info("running", blobs=store.blobs.base)
         notify_ready()
         await unless_stopped(stop, _drive(engine, partitions))
-        await stop_hosts(local_state(settings))
 
 
 async def _drive(engine: Engine, partitions: TransitionPartitions) -> None:

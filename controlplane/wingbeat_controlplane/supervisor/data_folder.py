@@ -57,6 +57,7 @@ class DataFolder:
         self.path = path
         self.logs = path / "logs"
         self.postgres = path / "postgres"
+        self.local = path / "local"
         self.client_config = path / "flyte-config.yaml"
         self._lock_file = path / "lock"
         self._state_file = path / "state.json"

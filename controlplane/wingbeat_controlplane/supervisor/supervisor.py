@@ -1,9 +1,9 @@
 """`wingbeat up`: one process that owns the data folder and keeps PostgreSQL, server and propellers running.
 
 Everything starts at once (see `head_start`): the roles load their code while the database cluster is made and migrated,
-and wait for its schema. On a stop the roles drain side by side, PostgreSQL ends last, and the state file goes. If this
-process is killed, the kernel kills the roles and shuts PostgreSQL down; what survives even so is ended by the next
-start.
+and wait for its schema. On a stop the roles drain side by side, then the local tasks are ended (the next start launches
+them anew), PostgreSQL ends last, and the state file goes. If this process is killed, the kernel kills the roles and
+shuts PostgreSQL down; local tasks run on for the next start, which ends what else survives even so.
 """
 
 import asyncio
@@ -145,10 +145,20 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for keeper in self._roles:
                 group.create_task(keeper.stop(), name=f"stop:{keeper.spec.name}")
+        await self._end_tasks()
         if self._postgres_keeper is not None:
             await self._postgres_keeper.stop()
         self._folder.remove_state()
         _log.info("stopped")
+
+    async def _end_tasks(self) -> None:
+        """End local tasks, now that no engine is there to take their ends for failures."""
+        from wingbeat_propeller.runtimes.local.shutdown import stop_hosts  # its imports must not delay the start
+
+        try:
+            await stop_hosts(self._folder.local)
+        except OSError as error:
+            _log.error("local tasks could not be ended", reason=str(error))
 
     def _write_state(self) -> None:
         keepers = [*self._roles, *([self._postgres_keeper] if self._postgres_keeper else [])]

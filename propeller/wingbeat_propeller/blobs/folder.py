@@ -114,6 +114,12 @@ class FolderBlobs:
         top = self._inside(key, prefix_uri) if key else self._root
         return await asyncio.to_thread(_walk, self._root, top)
 
+    async def delete(self, uri: str) -> None:
+        """Remove an object; one that is absent is no error. Folders that become empty stay."""
+        path = self._path(uri)
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            os.unlink(path)
+
     def remove_partials(self, *, age_min_s: float = PARTIAL_AGE_MAX_S) -> int:
         """Delete what killed writers left `age_min_s` seconds ago or earlier; returns how many files went."""
         removed = 0

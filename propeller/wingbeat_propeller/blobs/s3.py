@@ -170,6 +170,14 @@ class S3Blobs:
             raise _fault(prefix_uri, error) from error
         return sorted(found)
 
+    async def delete(self, uri: str) -> None:
+        """Remove an object; one that is absent is no error."""
+        key = self.key(uri)
+        try:
+            await self._client.delete_object(Bucket=self._bucket, Key=key)
+        except _FAULTS as error:
+            raise _fault(uri, error) from error
+
     @asynccontextmanager
     async def _body(self, uri: str) -> AsyncGenerator[tuple[int, "_Body"]]:
         key = self.key(uri)

@@ -22,7 +22,7 @@ from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.fair_queue import FairQueue
 from wingbeat_propeller.engine.live import LiveExecution, Tenant
 from wingbeat_propeller.engine.outcomes import collect
-from wingbeat_propeller.engine.requests import build_context, load_inputs, write_files
+from wingbeat_propeller.engine.requests import build_context, load_inputs, remove_results, write_files
 from wingbeat_propeller.ports import (
     BadTaskError,
     BlobNotFoundError,
@@ -50,6 +50,8 @@ STARTING_MAX = 64
 class _Attempt(NamedTuple):
     live: LiveExecution
     launch: Launch
+    is_repeat: bool = False
+    """It may have been launched before, and the runtime has lost it."""
 
 
 class Dispatcher:
@@ -115,8 +117,7 @@ class Dispatcher:
         known = set(await self._runtime.adopt([launch.name for _, launch in attempts]))
         for live, launch in attempts:
             if launch.name not in known and self._under_way.pop(launch.name, None) is not None:
-                live.names.discard(launch.name)
-                self.launch(live, launch)
+                self._queue.push(live.tenant, launch.name, _Attempt(live, launch, is_repeat=True))
         self._work.set()
 
     def drop(self, live: LiveExecution) -> None:
@@ -208,6 +209,10 @@ class Dispatcher:
                 request = self._build(attempt, plugin, await load_inputs(self._blobs, launch))
                 if request is None:
                     return
+            if attempt.is_repeat:
+                if await self._runtime.adopt([launch.name]):
+                    return  # a launch that was on its way when its engine ended has arrived after all
+                await remove_results(self._blobs, launch)
             await write_files(self._blobs, launch)
         except BlobStoreFailedError as error:
             self._failed(attempt, error.failure())

@@ -37,6 +37,7 @@ from wingbeat_propeller.engine.lease_keeper import LeaseKeeper
 from wingbeat_propeller.engine.live import AttemptKey, LiveExecution, LiveExecutions
 from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.engine.preparation import PreparationFailedError, prepare
+from wingbeat_propeller.engine.sweeper import Sweeper
 from wingbeat_propeller.engine.timer_wheel import TimerWheel
 from wingbeat_propeller.ports import Blobs, ExecutionStore, Journal, Leases, Runtime
 from wingbeat_propeller.tasks.registry import TaskPlugins
@@ -69,6 +70,8 @@ class EngineOptions:
     backlog_max: int = 5_000
     """Effects waiting for the journal above which no new execution is taken up."""
     system_retries_max: int = 3
+    sweep_s: float = 30.0
+    """How often the runtime is searched for attempts that nobody waits for."""
 
 
 class Engine:
@@ -128,6 +131,7 @@ class Engine:
             sink=self,
             clock=self._clock,
         )
+        sweeper = Sweeper(runtime=self._runtime, store=self._store, interval_s=options.sweep_s)
         term = await self._leases.join(options.name, options.lease_s)
         keeper = LeaseKeeper(
             self._leases, term=term, lease_s=options.lease_s, acquired=intake.acquired, release=intake.released
@@ -152,6 +156,7 @@ class Engine:
                 tasks.create_task(intake.run(), name="intake")
                 tasks.create_task(self._store.listen(wake), name="listen")
                 tasks.create_task(keeper.run(), name="lease keeper")
+                tasks.create_task(sweeper.run(), name="sweeper")
         finally:
             self._tasks = None
             writer.cancel()

@@ -21,6 +21,10 @@ OUTPUTS_BYTES_MAX = 2 << 30
 """Largest outputs.pb: protobuf readers end there."""
 
 
+RESULT_FILES = ("error.pb", "futures.pb", "outputs.pb", "deck.html")
+"""What a program may leave in its output folder and `collect` looks at, the deciding ones first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Produced:
     """Outputs by variable, the same as a serialized map when it fits a row, and the deck if there is one."""

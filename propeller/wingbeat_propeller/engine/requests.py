@@ -7,6 +7,7 @@ from wingbeat_propeller.core.ids import raw_output_shard
 from wingbeat_propeller.core.values import split_literal_map
 from wingbeat_propeller.engine.blob_retry import riding_out
 from wingbeat_propeller.engine.live import LiveExecution
+from wingbeat_propeller.engine.outcomes import RESULT_FILES
 from wingbeat_propeller.ports import Blobs, TaskContext
 from wingbeat_propeller.tasks.container import wants_task_template
 from wingbeat_propeller.tasks.templating import TASK_TEMPLATE_FILE
@@ -60,6 +61,16 @@ async def write_files(blobs: Blobs, launch: Launch) -> None:
         template_uri = f"{launch.data_dir}/{TASK_TEMPLATE_FILE}"
         template = launch.task.template.SerializeToString()
         await riding_out(lambda: blobs.put(template_uri, template), f"writing {template_uri}")
+
+
+async def remove_results(blobs: Blobs, launch: Launch) -> None:
+    """Take away what an earlier run of the same attempt may have left, lest it is taken for the result of the next one.
+
+    Raises BlobStoreFailedError.
+    """
+    for name in RESULT_FILES:
+        uri = f"{launch.output_dir}/{name}"
+        await riding_out(lambda uri=uri: blobs.delete(uri), f"removing {uri}")
 
 
 def _inputs_uri(launch: Launch) -> str:

@@ -5,7 +5,7 @@ Notifications only wake: they carry nothing, may be lost with a connection, and 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
 import structlog
@@ -14,6 +14,7 @@ from flyteidl.core import execution_pb2
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.rows import ExecutionRecord, NodeRow
+from wingbeat_propeller.ports import AttemptOrigin
 from wingbeat_propeller.postgres.outages import is_outage, outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 
@@ -60,6 +61,18 @@ class PostgresExecutionStore:
         with outages_as_oserror():
             rows = await self._pool.fetch(_SQL["abort_requests"], shards)
         return [(row["id"], row["cause"]) for row in rows]
+
+    async def unwanted(self, attempts: Mapping[str, AttemptOrigin]) -> Sequence[str]:
+        """Names of those attempts that nobody waits for; see `ports.ExecutionStore.unwanted`.
+
+        Attempts are launched after their node is written, so a node that is not there will not come.
+        """
+        if not attempts:
+            return ()
+        columns = zip(*((name, *origin) for name, origin in attempts.items()), strict=True)
+        with outages_as_oserror():
+            rows = await self._pool.fetch(_SQL["unwanted"], *(list(column) for column in columns))
+        return [row["name"] for row in rows]
 
     async def workflow_closure(self, workflow_id: int) -> bytes:
         """Serialized CompiledWorkflowClosure. Raises LookupError for an unknown workflow."""

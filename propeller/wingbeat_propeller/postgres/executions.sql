@@ -39,5 +39,15 @@ FROM executions
 WHERE shard = ANY($1::smallint[]) AND abort_requested_at IS NOT NULL AND ended_at IS NULL
 ORDER BY id;
 
+-- name: unwanted
+SELECT attempts.name
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[])
+    AS attempts (name, project, domain, execution, node_id, attempt)
+LEFT JOIN executions AS e
+    ON e.project = attempts.project AND e.domain = attempts.domain AND e.name = attempts.execution
+LEFT JOIN node_executions AS n ON n.execution_id = e.id AND n.node_id = attempts.node_id
+WHERE e.id IS NULL OR e.ended_at IS NOT NULL
+    OR n.node_id IS NULL OR n.ended_at IS NOT NULL OR n.attempt > attempts.attempt;
+
 -- name: workflow_closure
 SELECT closure FROM workflows WHERE id = $1;

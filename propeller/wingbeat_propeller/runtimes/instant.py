@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from wingbeat_propeller.core.outcome import Failure
-from wingbeat_propeller.ports import Ended, InstantRequest, RuntimeEvent, RuntimeRequest
+from wingbeat_propeller.ports import AttemptOrigin, Ended, InstantRequest, RuntimeEvent, RuntimeRequest
 
 CAPACITY = 1_000_000
 
@@ -55,6 +55,10 @@ class InstantRuntime:
 
     async def forget(self, names: Sequence[str]) -> None:
         """Nothing is kept."""
+
+    async def recorded(self) -> Mapping[str, AttemptOrigin]:
+        """No attempt is remembered."""
+        return {}
 
     def _ended(self, request: RuntimeRequest, at: float) -> Ended:
         failure = self._failures.get(request.name)

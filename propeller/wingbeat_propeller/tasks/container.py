@@ -60,6 +60,7 @@ class ContainerPlugin:
             memory_limit_bytes=None if memory is None else ceil(memory),
             cpu_limit=None if cpu is None else float(cpu),
             timeout_s=context.timeout_s,
+            origin=context.origin,
         )
 
 

@@ -3,14 +3,16 @@
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 from tests.integration.local_runtime.conftest import FollowRuntime, shell_request
 
 from wingbeat_propeller.core.outcome import ErrorKind
+from wingbeat_propeller.ports import AttemptOrigin
 from wingbeat_propeller.runtimes.local import LocalRuntimeOptions, stop_hosts
-from wingbeat_propeller.runtimes.local.paths import host_folder, task_folder
-from wingbeat_propeller.runtimes.local.wingbeat_task_host.record import Claim, read_claim, write_claim
+from wingbeat_propeller.runtimes.local.paths import host_folder, log_file, task_folder
+from wingbeat_propeller.runtimes.local.wingbeat_task_host.record import CLAIMS_FOLDER, Claim, read_claim, write_claim
 
 
 def _claim(options: LocalRuntimeOptions, name: str) -> Claim:
@@ -151,6 +153,7 @@ async def test_claim_of_an_earlier_boot_is_not_believed(follow: FollowRuntime, o
     """After a restart of the machine the recorded pid is somebody else's, who is left alone."""
     folder = task_folder(options.state_dir, "a")
     folder.mkdir(parents=True)
+    (options.state_dir / CLAIMS_FOLDER).mkdir()
     write_claim(str(folder), Claim(os.getpid(), 0, "another boot", "plain", None, None))
     async with follow() as follower:
         assert await follower.runtime.adopt(["a"]) == ["a"]
@@ -178,7 +181,7 @@ async def test_abort_reaches_an_attempt_of_a_former_engine(
 async def test_stopping_ends_tasks_and_hosts(
     follow: FollowRuntime, options: LocalRuntimeOptions, tmp_path: Path
 ) -> None:
-    """After a stop nothing runs; the next engine learns that its attempts were interrupted."""
+    """After a stop nothing runs, and to the next engine the attempt looks as if it had never been started."""
     gate = Gate(tmp_path)
     async with follow() as first:
         await first.shell("a", gate.script("sleep 600"))
@@ -188,10 +191,67 @@ async def test_stopping_ends_tasks_and_hosts(
     await _readable(keeper)
     assert not (host_folder(options.state_dir, "plain") / "socket").exists()
     async with follow() as second:
+        assert await second.runtime.adopt(["a"]) == []
+        await second.shell("a", gate.script("true"))
+        await gate.entered()
+        await gate.open()
+        assert (await second.ended("a")).failure is None
+    assert gate.runs() == 2
+
+
+async def test_stopping_keeps_what_had_ended(follow: FollowRuntime, options: LocalRuntimeOptions) -> None:
+    """An attempt that ended before the stop is not run again: its end is there for the next engine."""
+    async with follow() as first:
+        await first.shell("a", "exit 3")
+        await first.ended("a")
+    await stop_hosts(options.state_dir)
+    async with follow() as second:
         assert await second.runtime.adopt(["a"]) == ["a"]
         failure = (await second.ended("a")).failure
     assert failure is not None
-    assert (failure.kind, failure.code) == (ErrorKind.SYSTEM, "Interrupted")
+    assert "exit code 3" in failure.message
+
+
+async def test_stopping_ends_tasks_whose_host_was_killed(
+    follow: FollowRuntime, options: LocalRuntimeOptions, tmp_path: Path
+) -> None:
+    """A stop ends attempts that no host watches, too."""
+    gate = Gate(tmp_path)
+    async with follow() as first:
+        await first.shell("a", gate.script("sleep 600"))
+        await gate.entered()
+    claim = _claim(options, "a")
+    keeper = os.pidfd_open(claim.pid)
+    os.kill(_parent(claim.pid), signal.SIGKILL)
+    await stop_hosts(options.state_dir)
+    await _readable(keeper)
+    async with follow() as second:
+        assert await second.runtime.adopt(["a"]) == []
+
+
+async def test_records_say_where_attempts_belong(
+    follow: FollowRuntime, options: LocalRuntimeOptions, tmp_path: Path
+) -> None:
+    """Any engine can list what is kept, running or ended; an attempt leaves the list when it is forgotten after its
+    end, and not while it still ends. Its logs stay."""
+    gate = Gate(tmp_path)
+    origin = AttemptOrigin("p", "d:1", "e", "n0", 2)
+    async with follow() as first:
+        requests = [shell_request("running", gate.script("sleep 600")), shell_request("ended", "echo done")]
+        await first.runtime.launch([replace(request, origin=origin) for request in requests])
+        await first.ended("ended")
+        await gate.entered()
+    async with follow() as second:
+        assert await second.runtime.recorded() == {"running": origin, "ended": origin}
+        await second.runtime.forget(["running", "ended"])
+        assert await second.runtime.recorded() == {"running": origin}
+        keeper = os.pidfd_open(_claim(options, "running").pid)
+        await second.runtime.abort(["running"])
+        await _readable(keeper)
+        async with asyncio.timeout(30):
+            while await second.runtime.recorded():
+                await second.runtime.forget(["running"])
+    assert log_file(options.state_dir, "ended", "stdout").read_text() == "done\n"
 
 
 async def test_a_deep_state_folder_works(follow: FollowRuntime, options: LocalRuntimeOptions, tmp_path: Path) -> None:

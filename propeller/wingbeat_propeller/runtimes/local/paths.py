@@ -1,12 +1,15 @@
 """Where the local runtime keeps things below its state folder; pure path rules that every process may use.
 
-tasks/<attempt>/    pid, exit.json, stdout.log, stderr.log, work/, tmp/, home/
+claims/<attempt>    who runs it; see wingbeat_task_host.record
+tasks/<attempt>/    exit.json, stdout.log, stderr.log, work/, tmp/, home/
 hosts/<key>/        socket, lock, interpreter, host.log, tmp/
 """
 
 import re
 from pathlib import Path
 from typing import Literal
+
+from wingbeat_propeller.runtimes.local.wingbeat_task_host.record import TASKS_FOLDER
 
 LogStream = Literal["stdout", "stderr"]
 
@@ -21,7 +24,7 @@ def task_folder(state_dir: Path, name: str) -> Path:
     """Folder of one attempt. Raises BadAttemptNameError."""
     if not _NAME.fullmatch(name):
         raise BadAttemptNameError(f"{name!r} is no name of an attempt: letters, digits, dots and dashes, at most 128")
-    return state_dir / "tasks" / name
+    return state_dir / TASKS_FOLDER / name
 
 
 def log_file(state_dir: Path, name: str, stream: LogStream) -> Path:

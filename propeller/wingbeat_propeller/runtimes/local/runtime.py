@@ -6,16 +6,18 @@ lies in its folder, so any host can tell it. Nothing here blocks but looking up 
 """
 
 import asyncio
-import shutil
+import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import structlog
 
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.ports import (
+    AttemptOrigin,
     ContainerRequest,
     Ended,
     InstantRequest,
@@ -32,14 +34,13 @@ from wingbeat_propeller.runtimes.local.paths import log_file, task_folder
 from wingbeat_propeller.runtimes.local.process_environment import command_line, process_environment
 from wingbeat_propeller.runtimes.local.programs import ProgramNotFoundError, find_interpreter, find_program
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.flytekit_entry import EXECUTE
-from wingbeat_propeller.runtimes.local.wingbeat_task_host.host import TASK_SUBFOLDERS
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.messages import Event, TaskSpec
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.record import (
-    CLAIM_FILE,
-    EXIT_FILE,
     Exit,
+    claimed_names,
     read_claim,
     read_exit,
+    remove_record,
 )
 
 STDERR_TAIL_BYTES = 4096
@@ -112,7 +113,7 @@ class LocalRuntime:
         for name in names:
             link = self._hosts_of.pop(name, None)
             if link is None:
-                key, interpreter = _recorded_host(self._options.state_dir, name)
+                key, interpreter = _host_of_running(self._options.state_dir, name)
                 link = self._link(key, interpreter) if key else None
             if link is not None:
                 batches.setdefault(link, []).append(name)
@@ -133,9 +134,13 @@ class LocalRuntime:
         return known
 
     async def forget(self, names: Sequence[str]) -> None:
-        """Remove the records and working folders of ended attempts. Logs stay."""
+        """Remove the records and working folders of ended attempts, and of those never started. Logs stay."""
         folders = [task_folder(self._options.state_dir, name) for name in names]
         await asyncio.to_thread(_remove_records, folders)
+
+    async def recorded(self) -> Mapping[str, AttemptOrigin]:
+        """Attempts with a claim, running or ended, that say where they belong."""
+        return await asyncio.to_thread(_recorded_origins, self._options.state_dir)
 
     def _prepare(self, request: ContainerRequest) -> tuple[HostLink, TaskSpec]:
         """Raises ProgramNotFoundError."""
@@ -157,6 +162,7 @@ class LocalRuntime:
             "entry": program.entry,
             "memory_limit_bytes": request.memory_limit_bytes,
             "timeout_s": request.timeout_s,
+            "origin": "" if request.origin is None else json.dumps(request.origin),
         }
         if program.interpreter is None:
             return self._link(host_address.PLAIN_HOST_KEY, sys.executable), spec
@@ -232,6 +238,22 @@ def _recorded_host(state_dir: Path, name: str) -> tuple[str, str]:
     return claim.host, interpreter
 
 
+def _host_of_running(state_dir: Path, name: str) -> tuple[str, str]:
+    """As `_recorded_host`, empty as well when the attempt has ended."""
+    if read_exit(str(task_folder(state_dir, name))) is not None:
+        return "", ""
+    return _recorded_host(state_dir, name)
+
+
+def _recorded_origins(state_dir: Path) -> dict[str, AttemptOrigin]:
+    found: dict[str, AttemptOrigin] = {}
+    for name in claimed_names(str(state_dir)):
+        claim = read_claim(str(task_folder(state_dir, name)))
+        if claim is not None and claim.origin:
+            found[name] = AttemptOrigin(*cast("tuple[str, str, str, str, int]", json.loads(claim.origin)))
+    return found
+
+
 def _stderr_tail(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -243,8 +265,6 @@ def _stderr_tail(path: Path) -> str:
 
 
 def _remove_records(folders: Sequence[Path]) -> None:
-    for folder in folders:
-        for part in TASK_SUBFOLDERS:
-            shutil.rmtree(folder / part, ignore_errors=True)
-        for record in (EXIT_FILE, CLAIM_FILE):
-            (folder / record).unlink(missing_ok=True)
+    for folder in map(str, folders):
+        if read_claim(folder) is None or read_exit(folder) is not None:
+            remove_record(folder)

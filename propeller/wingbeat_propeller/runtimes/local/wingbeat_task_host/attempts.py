@@ -2,7 +2,8 @@
 
 An attempt is a child of this host, whose end SIGCHLD tells, or a process that a former host started, whose end a pidfd
 tells. Either way its end is settled in one place: what the process recorded stands, unless this host killed it for a
-limit; what it could not record is written here. Ends are handed to `on_ended` once.
+limit; what it could not record is written here. An attempt that is cut because the installation stops leaves no record,
+as if it had never been started: whoever wants it launches it again. Ends are handed to `on_ended` once.
 """
 
 from __future__ import annotations
@@ -15,19 +16,31 @@ from collections.abc import Callable
 
 from .loop import Loop
 from .processes import is_alive, kill_session, session_rss_bytes, signal_group
-from .record import OUT_OF_MEMORY, TIMEOUT, VANISHED, Claim, Exit, read_exit, write_exit
+from .record import (
+    OUT_OF_MEMORY,
+    STOPPED,
+    TIMEOUT,
+    VANISHED,
+    Claim,
+    Exit,
+    read_exit,
+    remove_record,
+    write_exit,
+)
 
 PID_POLL_S = 0.2
 """How often a former host's process is looked at where the system has no pidfd."""
 
 
 class Attempt:
-    """One live attempt. `reason` and `detail` say why it was killed, if it was; `pidfd` is -1 for own children."""
+    """One live attempt. `reason`, `detail` and `killed_at` (seconds since the epoch) say why and when it was killed, if
+    it was; `pidfd` is -1 for own children."""
 
     __slots__ = (
         "deadline",
         "detail",
         "folder",
+        "killed_at",
         "memory_limit_bytes",
         "name",
         "pid",
@@ -47,6 +60,7 @@ class Attempt:
         self.pidfd = -1
         self.reason = ""
         self.detail = ""
+        self.killed_at = 0.0
 
 
 class Attempts:
@@ -102,7 +116,7 @@ class Attempts:
         attempt = self._live[name]
         if attempt.reason:
             return
-        attempt.reason, attempt.detail = reason, detail
+        attempt.reason, attempt.detail, attempt.killed_at = reason, detail, time.time()
         if at_once:
             self._kill_now(attempt)
             return
@@ -173,11 +187,16 @@ class Attempts:
     def _settle(self, attempt: Attempt, seen: Exit) -> None:
         """`seen` is what this host saw of the end; it counts when there is no record, or when the host killed."""
         del self._live[attempt.name]
-        if attempt.reason:
+        recorded = read_exit(attempt.folder)
+        if attempt.reason == STOPPED and recorded is not None and recorded.at <= attempt.killed_at:
+            end = recorded  # it had done its work when the stop came
+        elif attempt.reason:
             end = seen._replace(reason=attempt.reason, detail=attempt.detail)
-            write_exit(attempt.folder, end)
+            if attempt.reason == STOPPED:
+                remove_record(attempt.folder)
+            else:
+                write_exit(attempt.folder, end)
         else:
-            recorded = read_exit(attempt.folder)
             end = recorded or seen
             if recorded is None:
                 write_exit(attempt.folder, end)

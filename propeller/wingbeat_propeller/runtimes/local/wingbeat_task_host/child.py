@@ -58,7 +58,8 @@ def _claim(spec: TaskSpec, folder: str, host_pid: int, host_key: str, boot: str)
     timeout_s = spec["timeout_s"]
     deadline = None if timeout_s is None else time.time() + timeout_s
     start = process.start if process else 0
-    if not write_claim(folder, Claim(pid, start, boot, host_key, deadline, spec["memory_limit_bytes"])):
+    claim = Claim(pid, start, boot, host_key, deadline, spec["memory_limit_bytes"], spec["origin"])
+    if not write_claim(folder, claim):
         return False
     if os.getppid() != host_pid:
         remove_claim(folder)

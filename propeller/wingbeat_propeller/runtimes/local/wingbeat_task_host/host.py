@@ -20,10 +20,19 @@ from .connection import Connection, ConnectionClosedError
 from .loop import Loop
 from .messages import Event, HostConfig, Request, TaskSpec, event
 from .processes import boot_id, is_alive, kill_session
-from .record import ABORTED, SETUP_FAILED, STOPPED, VANISHED, Exit, read_claim, read_exit, write_exit
-
-TASK_SUBFOLDERS = ("work", "tmp", "home")
-"""Folders of an attempt that go when it is forgotten: working folder, TMPDIR, HOME."""
+from .record import (
+    ABORTED,
+    CLAIMS_FOLDER,
+    SETUP_FAILED,
+    STOPPED,
+    TASK_SUBFOLDERS,
+    TASKS_FOLDER,
+    VANISHED,
+    Exit,
+    read_claim,
+    read_exit,
+    write_exit,
+)
 
 
 class Host:
@@ -31,7 +40,8 @@ class Host:
 
     def __init__(self, config: HostConfig, listener: socket.socket) -> None:
         self._config = config
-        self._tasks_dir = os.path.join(config["state_dir"], "tasks")
+        self._tasks_dir = os.path.join(config["state_dir"], TASKS_FOLDER)
+        os.makedirs(os.path.join(config["state_dir"], CLAIMS_FOLDER), exist_ok=True)
         self._listener = listener
         self._boot = boot_id()
         self._loop = Loop()
@@ -170,7 +180,12 @@ class Host:
         if name not in self._attempts:
             folder = self._folder(name)
             claim = read_claim(folder)
-            if claim is None or claim.boot != self._boot or not is_alive(claim.pid, claim.start):
+            if claim is None or read_exit(folder) is not None:
+                return
+            if claim.boot != self._boot or not is_alive(claim.pid, claim.start):
+                if claim.boot == self._boot:
+                    kill_session(claim.pid, claim.start)
+                write_exit(folder, _now()._replace(reason=ABORTED))
                 return
             self._attempts.add_orphan(name, folder, claim)
         self._attempts.kill(name, ABORTED)

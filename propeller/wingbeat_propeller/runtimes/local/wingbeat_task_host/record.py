@@ -1,19 +1,25 @@
-"""What is kept on disk about an attempt, in its folder, so that its state survives every process but its own.
+"""What is kept on disk about an attempt, so that its state survives every process but its own.
 
-`pid` is the claim: a symbolic link whose target is text. Making a link is one atomic step that fails when the link
-exists, so of two processes that want to run the same attempt one gives way, and a reader never sees half a claim.
-`exit.json` tells how the attempt ended; it is renamed into place. An attempt with a claim, without an exit and without
-a live process has vanished.
+`claims/<attempt>` is the claim: a symbolic link whose target is text. Making a link is one atomic step that fails when
+the link exists, so of two processes that want to run the same attempt one gives way, and a reader never sees half a
+claim. Claims share one folder, apart from the logs that stay, so that listing them costs what is under way and no more.
+`exit.json` in the attempt's own folder tells how it ended; it is renamed into place. An attempt with a claim, without
+an exit and without a live process has vanished.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 from typing import NamedTuple
 
-CLAIM_FILE = "pid"
+CLAIMS_FOLDER = "claims"
+TASKS_FOLDER = "tasks"
 EXIT_FILE = "exit.json"
+TASK_SUBFOLDERS = ("work", "tmp", "home")
+"""Folders of an attempt that go when it is forgotten: working folder, TMPDIR, HOME."""
 
 TIMEOUT = "timeout"
 """Killed at its deadline; detail is the timeout in seconds where known."""
@@ -36,6 +42,8 @@ class Claim(NamedTuple):
     deadline: float | None
     """Seconds since the epoch."""
     memory_limit_bytes: int | None
+    origin: str = ""
+    """What the engine said about where the attempt belongs; only engines read it."""
 
 
 class Exit(NamedTuple):
@@ -52,27 +60,53 @@ def write_claim(folder: str, claim: Claim) -> bool:
     """Claim the attempt; False when somebody else has."""
     text = ":".join("" if field is None else str(field) for field in claim)
     try:
-        os.symlink(text, os.path.join(folder, CLAIM_FILE))
+        os.symlink(text, _claim_path(folder))
     except FileExistsError:
         return False
     return True
 
 
 def remove_claim(folder: str) -> None:
-    """Take the claim back, before anything has run."""
-    os.unlink(os.path.join(folder, CLAIM_FILE))
+    """Take the claim back, if there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_claim_path(folder))
 
 
 def read_claim(folder: str) -> Claim | None:
     """The claim on the attempt, None when nobody has started it."""
     try:
-        text = os.readlink(os.path.join(folder, CLAIM_FILE))
+        text = os.readlink(_claim_path(folder))
     except OSError:
         return None
-    pid, start, boot, host, deadline, memory = text.split(":")
+    pid, start, boot, host, deadline, memory, origin = text.split(":", 6)
     return Claim(
-        int(pid), int(start), boot, host, float(deadline) if deadline else None, int(memory) if memory else None
+        int(pid), int(start), boot, host, float(deadline) if deadline else None, int(memory) if memory else None, origin
     )
+
+
+def claimed_names(state_dir: str) -> list[str]:
+    """Names of all attempts with a claim, running or ended."""
+    try:
+        return os.listdir(os.path.join(state_dir, CLAIMS_FOLDER))
+    except FileNotFoundError:
+        return []
+
+
+def remove_record(folder: str) -> None:
+    """Take away everything that says the attempt was started, and its working folders; logs stay.
+
+    The claim goes last: a crash in between leaves an attempt that can still be found and removed.
+    """
+    for part in TASK_SUBFOLDERS:
+        shutil.rmtree(os.path.join(folder, part), ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, EXIT_FILE))
+    remove_claim(folder)
+
+
+def _claim_path(folder: str) -> str:
+    tasks, name = os.path.split(folder)
+    return os.path.join(os.path.dirname(tasks), CLAIMS_FOLDER, name)
 
 
 def write_exit(folder: str, end: Exit) -> None:
