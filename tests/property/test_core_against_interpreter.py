@@ -7,7 +7,8 @@ sequential interpreter, and every task makes exactly the attempts that its budge
 import dataclasses
 import random
 
-import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.property.workflows import (
     INPUT,
@@ -44,7 +45,8 @@ from wingbeat_propeller.core.step import step
 from wingbeat_propeller.core.values import Ref, Value, build_literal_map, split_literal_map
 
 KEY = ExecutionKey(1)
-SEEDS = range(300)
+SEEDS = st.integers(0, 2**48)
+"""One number makes a workflow and everything that happens to it, so a failing example replays exactly."""
 
 
 class Database:
@@ -266,7 +268,8 @@ def _for(event: Event, launch: Launch) -> Event:
     return event._replace(ref=launch.ref)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@settings(max_examples=300, deadline=None)
+@given(seed=SEEDS)
 def test_outcome_is_that_of_a_sequential_run(seed: int) -> None:
     """Whatever the order of events, outputs, failure and attempts are those of a straight run."""
     world = World(seed)
@@ -274,7 +277,8 @@ def test_outcome_is_that_of_a_sequential_run(seed: int) -> None:
     world.check()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@settings(max_examples=300, deadline=None)
+@given(seed=SEEDS)
 def test_crashes_lose_and_double_nothing(seed: int) -> None:
     """A process that dies between any two commits, and late and doubled events, change nothing of the outcome; no
     attempt is started a second time."""
@@ -284,7 +288,8 @@ def test_crashes_lose_and_double_nothing(seed: int) -> None:
     assert set(world.started.values()) <= {1}
 
 
-@pytest.mark.parametrize("seed", range(100))
+@settings(max_examples=100, deadline=None)
+@given(seed=SEEDS)
 def test_large_values_travel_by_reference(seed: int) -> None:
     """The same holds when every value stays in the blob store."""
     world = World(seed, large=True)
@@ -292,7 +297,8 @@ def test_large_values_travel_by_reference(seed: int) -> None:
     world.check()
 
 
-@pytest.mark.parametrize("seed", range(100))
+@settings(max_examples=100, deadline=None)
+@given(seed=SEEDS)
 def test_parallelism_is_bounded(seed: int) -> None:
     """Never more than max_parallelism tasks at once, and none is forgotten."""
     world = World(seed, max_parallelism=2)
@@ -301,7 +307,8 @@ def test_parallelism_is_bounded(seed: int) -> None:
     assert world.peak <= 2
 
 
-@pytest.mark.parametrize("seed", range(100))
+@settings(max_examples=100, deadline=None)
+@given(seed=SEEDS)
 def test_abort_ends_everything(seed: int) -> None:
     """After an abort every node is final, nothing runs, and later events change nothing."""
     world = World(seed)
