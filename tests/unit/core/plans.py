@@ -1,0 +1,55 @@
+"""Small plans made by hand."""
+
+import itertools
+
+from flyteidl.core import tasks_pb2
+
+from wingbeat_propeller.core.bindings import BindingProgram, Promise
+from wingbeat_propeller.core.plan import END, START, FailurePolicy, NodeKind, Plan, TaskSpec
+
+
+def task(name: str) -> TaskSpec:
+    """A task from `x` to `o0`."""
+    template = tasks_pb2.TaskTemplate(type="test")
+    return TaskSpec("p", "d", name, "v", "test", template, output_names=("o0",), wants_deck=False)
+
+
+def line(
+    *steps: TaskSpec | Plan,
+    timeout_s: float = 0.0,
+    attempts_max: int = 1,
+    policy: FailurePolicy = FailurePolicy.FAIL_IMMEDIATELY,
+) -> Plan:
+    """A chain n0, n1, ... of tasks and sub-workflows; timeout and attempts are those of every step."""
+    count = len(steps) + 2
+    order = [START, *range(2, count), END]
+    successors: list[tuple[int, ...]] = [()] * count
+    bindings = [BindingProgram()] * count
+    for before, after in itertools.pairwise(order):
+        successors[before] = (after,)
+        promise = Promise(before, "x" if before == START else "o0")
+        bindings[after] = BindingProgram((("o0" if after == END else "x", promise),), (before,))
+    ids = ("start-node", "end-node", *(f"n{i}" for i in range(len(steps))))
+    return Plan(
+        name="line",
+        policy=policy,
+        ids=ids,
+        names=ids,
+        kinds=(
+            NodeKind.START,
+            NodeKind.END,
+            *(NodeKind.TASK if isinstance(step, TaskSpec) else NodeKind.WORKFLOW for step in steps),
+        ),
+        indegree=(0, *(1 for _ in range(count - 1))),
+        successors=tuple(successors),
+        bindings=tuple(bindings),
+        uses=(1, 0, *(1 for _ in steps)),
+        tasks=(None, None, *(step if isinstance(step, TaskSpec) else None for step in steps)),
+        sub_plans=(None, None, *(step if isinstance(step, Plan) else None for step in steps)),
+        attempts_max=(1, 1, *(attempts_max for _ in steps)),
+        timeout_s=(0.0, 0.0, *(timeout_s for _ in steps)),
+        interruptible=(None,) * count,
+        interruptible_default=False,
+        input_names=("x",),
+        output_names=("o0",),
+    )
