@@ -21,7 +21,7 @@ from flyteidl.core import (
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
-from wingbeat_propeller.ports import InstantRequest, Runtime, TaskContext
+from wingbeat_propeller.ports import InstantRequest, Runtime, TaskContext, TaskPlugin
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases
@@ -127,9 +127,16 @@ async def launch(pool: asyncpg.Pool, workflow_id: int, names: Sequence[str], val
 
 @asynccontextmanager
 async def engine(
-    pool: asyncpg.Pool, dsn: str, folder: Path, runtime: Runtime, *, name: str = "test", lease_s: float = 6.0
+    pool: asyncpg.Pool,
+    dsn: str,
+    folder: Path,
+    runtime: Runtime,
+    *,
+    name: str = "test",
+    lease_s: float = 6.0,
+    plugin: TaskPlugin | None = None,
 ) -> AsyncIterator[Engine]:
-    """A running engine; leaving the block drains it."""
+    """A running engine; leaving the block drains it. `plugin` builds the requests of all tasks."""
     blobs = FolderBlobs(folder)
     made = Engine(
         EngineOptions(name=name, lease_s=lease_s),
@@ -138,7 +145,7 @@ async def engine(
         store=PostgresExecutionStore(pool, dsn),
         blobs=blobs,
         runtime=runtime,
-        plugins=TaskPlugins([InstantPlugin()], InstantPlugin()),
+        plugins=TaskPlugins([], plugin or InstantPlugin()),
     )
     running = asyncio.create_task(made.run())
     try:
