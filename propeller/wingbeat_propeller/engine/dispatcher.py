@@ -6,6 +6,7 @@ queue, while it starts, or in the runtime. Called on one event loop; nothing her
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -45,6 +46,8 @@ _LAUNCHED = Counter("wingbeat_launched_attempts", "Attempts handed to the runtim
 
 STARTING_MAX = 64
 """Attempts whose files are written at once."""
+TURN = 128
+"""Events or launches handled before other work gets its turn."""
 
 
 class _Attempt(NamedTuple):
@@ -77,9 +80,11 @@ class Dispatcher:
         self._under_way: dict[str, _Attempt] = {}
         self._to_abort: list[str] = []
         self._to_forget: list[str] = []
+        self._events: deque[RuntimeEvent] = deque()
+        self._told = asyncio.Event()
         self._work = asyncio.Event()
         self._starting = asyncio.Semaphore(STARTING_MAX)
-        self._tasks: asyncio.TaskGroup | None = None
+        self._running = False
         runtime.subscribe(self._on_events)
 
     @property
@@ -130,7 +135,8 @@ class Dispatcher:
     async def run(self) -> None:
         """Dispatch until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
+            self._running = True
+            tasks.create_task(self._follow_events(tasks), name="runtime events")
             try:
                 while True:
                     await self._work.wait()
@@ -140,7 +146,7 @@ class Dispatcher:
                     _QUEUED.set(len(self._queue))
                     _UNDER_WAY.set(len(self._under_way))
             finally:
-                self._tasks = None
+                self._running = False
 
     async def _pass_on_ends(self) -> None:
         aborts, self._to_abort = self._to_abort, []
@@ -159,6 +165,9 @@ class Dispatcher:
             if attempt is None:
                 break  # every waiting tenant is at its limit
             room -= 1
+            if len(batch) == TURN:
+                await self._launch_batch(batch)
+                batch = []
             self._under_way[attempt.launch.name] = attempt
             launch = attempt.launch
             plugin = self._plugins.for_type(launch.task.type)
@@ -176,8 +185,12 @@ class Dispatcher:
             else:
                 await self._spawn(tasks, attempt, plugin, request)
         if batch:
-            _LAUNCHED.inc(len(batch))
-            await self._runtime.launch(batch)
+            await self._launch_batch(batch)
+
+    async def _launch_batch(self, batch: Sequence[RuntimeRequest]) -> None:
+        _LAUNCHED.inc(len(batch))
+        await self._runtime.launch(batch)
+        await asyncio.sleep(0)
 
     async def _spawn(
         self, tasks: asyncio.TaskGroup, attempt: _Attempt, plugin: TaskPlugin, request: RuntimeRequest | None
@@ -231,16 +244,33 @@ class Dispatcher:
             self._starting.release()
 
     def _on_events(self, events: Sequence[RuntimeEvent]) -> None:
-        for event in events:
-            attempt = self._under_way.get(event.name)
-            if attempt is None:
-                continue  # aborted, moved away, or told before
-            if isinstance(event, Started):
-                self._send(attempt, self._started(attempt, event))
-            elif event.failure is not None or event.outputs is not None or self._tasks is None:
-                self._finish(attempt, self._judged(attempt, event))
-            else:
-                self._tasks.create_task(self._collect(attempt, event), name=f"collect {event.name}")
+        """Take events of the runtime; no more than two an attempt under way, and dropped while nothing runs here:
+        whoever adopts the attempts is told again."""
+        if self._running:
+            self._events.extend(events)
+            self._told.set()
+
+    async def _follow_events(self, tasks: asyncio.TaskGroup) -> None:
+        """Judge events a few at a time, so that the journal commits the first ones while the next are looked at."""
+        events = self._events
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            while events:
+                for _ in range(min(len(events), TURN)):
+                    self._on_event(tasks, events.popleft())
+                await asyncio.sleep(0)
+
+    def _on_event(self, tasks: asyncio.TaskGroup, event: RuntimeEvent) -> None:
+        attempt = self._under_way.get(event.name)
+        if attempt is None:
+            return  # aborted, moved away, or told before
+        if isinstance(event, Started):
+            self._send(attempt, self._started(attempt, event))
+        elif event.failure is not None or event.outputs is not None:
+            self._finish(attempt, self._judged(attempt, event))
+        else:
+            tasks.create_task(self._collect(attempt, event), name=f"collect {event.name}")
 
     def _started(self, attempt: _Attempt, event: Started) -> TaskStarted:
         details = _details(attempt.launch.name, event.logs, event.reason)

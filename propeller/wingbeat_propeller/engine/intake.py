@@ -31,6 +31,8 @@ _log = structlog.get_logger(__name__)
 
 PAGE = 500
 """Executions read at once."""
+TURN = 64
+"""Executions begun before other work gets its turn."""
 FULL_POLL_S = 0.05
 """How soon to look again after there was no room."""
 
@@ -150,10 +152,12 @@ class Intake:
         while self._shards and self._has_room():
             known = list(self._live.undurable)
             records = await self._store.new_executions(sorted(self._shards), known=known, limit=PAGE)
-            for record in records:
+            for number, record in enumerate(records):
                 if record.shard in self._shards and record.execution not in self._live:
                     self._live.undurable.add(record.execution)
                     await self._begin(record)
+                if number % TURN == TURN - 1:
+                    await asyncio.sleep(0)
             if len(records) < PAGE:
                 return
         if self._shards:
