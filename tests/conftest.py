@@ -2,8 +2,14 @@
 
 import asyncio
 
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no reason to fail: nothing here is judged by time.
+settings.register_profile("wingbeat", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 def pytest_configure() -> None:
     """Have no implicit event loop: looptime asks for the current loop in synchronous tests as well, and the one that
     asyncio then makes would never be closed."""
     asyncio.set_event_loop(None)
+    settings.load_profile("wingbeat")
