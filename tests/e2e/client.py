@@ -10,7 +10,7 @@ import grpc
 from flyteidl.admin import execution_pb2
 from flyteidl.core import identifier_pb2, literals_pb2
 from flyteidl.service import admin_pb2_grpc, dataproxy_pb2_grpc, signal_pb2_grpc
-from flytekit.configuration import Config, PlatformConfig
+from flytekit.configuration import Config, DataConfig, PlatformConfig
 from flytekit.models.core.execution import WorkflowExecutionPhase
 from flytekit.remote import FlyteRemote
 from flytekit.remote.entities import FlyteLaunchPlan, FlyteTask, FlyteWorkflow
@@ -26,11 +26,15 @@ MESSAGE_BYTES_MAX = 256 << 20
 
 
 class Client:
-    """Registers, runs and reads. `remote`, `admin`, `data` and `signals` are there for everything else."""
+    """Registers, runs and reads. `remote`, `admin`, `data` and `signals` are there for everything else.
 
-    def __init__(self, endpoint: str) -> None:
+    `storage` is what the client's machine knows about the store, if that is not a folder.
+    """
+
+    def __init__(self, endpoint: str, storage: DataConfig | None = None) -> None:
         self.endpoint = endpoint
-        config = Config(platform=PlatformConfig(endpoint=endpoint, insecure=True))
+        platform = PlatformConfig(endpoint=endpoint, insecure=True)
+        config = Config(platform=platform, data_config=storage or DataConfig())
         self.remote = FlyteRemote(config, default_project=PROJECT, default_domain=DOMAIN)
         self.channel = grpc.insecure_channel(
             endpoint,

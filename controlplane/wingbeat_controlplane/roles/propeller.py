@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from wingbeat_controlplane.roles.options import (
     store_options,
 )
 from wingbeat_controlplane.roles.stopping import unless_stopped
-from wingbeat_controlplane.settings import Settings
+from wingbeat_controlplane.settings import BlobSettings, Settings
 from wingbeat_controlplane.supervisor.ports import reachable_host
 from wingbeat_controlplane.supervisor.readiness import notify_ready
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
@@ -29,7 +30,7 @@ from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.postgres.transitions import TransitionPartitions, TransitionsOptions
-from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions
+from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions, basic_variables
 from wingbeat_propeller.runtimes.local.runtime import LocalRuntime
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
@@ -90,6 +91,7 @@ def _local_runtime_options(settings: Settings) -> LocalRuntimeOptions:
         path=_search_path(settings),
         logs_url_base=f"{public_url(settings)}/logs",
         environments={image: str(folder) for image, folder in local.environments.items()},
+        basic_env=basic_variables(os.environ) | aws_variables(settings.blobs, os.environ),
         extra_env={**_client_variables(settings), **local.variables},
         kill_grace_s=local.kill_grace_s,
         memory_poll_s=local.memory_poll_s,
@@ -99,18 +101,37 @@ def _local_runtime_options(settings: Settings) -> LocalRuntimeOptions:
 
 def _client_variables(settings: Settings) -> dict[str, str]:
     """What a task's own flytekit needs to reach this installation and its store."""
-    blobs = settings.blobs
-    variables = {
+    platform = {
         "FLYTE_PLATFORM_URL": f"{reachable_host(settings.server.host)}:{settings.server.grpc_port}",
         "FLYTE_PLATFORM_INSECURE": "true",
     }
     store = {
-        "FLYTE_AWS_ENDPOINT": blobs.endpoint,
-        "FLYTE_AWS_ACCESS_KEY_ID": blobs.access_key,
-        "FLYTE_AWS_SECRET_ACCESS_KEY": blobs.secret_key.get_secret_value(),
-        "AWS_REGION": blobs.region,
+        "FLYTE_AWS_ENDPOINT": settings.blobs.endpoint,
+        "FLYTE_AWS_ACCESS_KEY_ID": settings.blobs.access_key,
+        "FLYTE_AWS_SECRET_ACCESS_KEY": settings.blobs.secret_key.get_secret_value(),
     }
-    return variables | {name: value for name, value in store.items() if blobs.bucket and value}
+    # The addressing style is left to the libraries, which put the bucket into the path whenever an endpoint is named;
+    # flytekit's own variable for it could only forbid that.
+    return platform | {name: value for name, value in store.items() if settings.blobs.bucket and value}
+
+
+def aws_variables(blobs: BlobSettings, environment: Mapping[str, str]) -> dict[str, str]:
+    """What the AWS libraries of a task need beside flytekit's variables to reach the bucket as this process does.
+
+    Without credentials in the settings the usual AWS chain decides: tasks see its variables in `environment`, and its
+    files, although HOME is their own. A task that sets any of these variables itself has its way.
+    """
+    variables: dict[str, str] = {}
+    if not blobs.bucket:
+        return variables
+    if not blobs.access_key:
+        home = Path(environment.get("HOME", "/"))
+        files = {"AWS_CONFIG_FILE": home / ".aws/config", "AWS_SHARED_CREDENTIALS_FILE": home / ".aws/credentials"}
+        variables.update((name, str(file)) for name, file in files.items() if file.exists())
+        variables.update((name, value) for name, value in environment.items() if name.startswith("AWS_"))
+    if blobs.region:
+        variables |= {"AWS_REGION": blobs.region, "AWS_DEFAULT_REGION": blobs.region}
+    return variables
 
 
 def _search_path(settings: Settings) -> str:
