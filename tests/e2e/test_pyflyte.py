@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.e2e.client import Client, execution_id, succeeded
 from tests.e2e.installation import BIN, Installation
@@ -34,6 +35,9 @@ def test_run_remote(installation: Installation, client: Client) -> None:
     assert name, done.stdout + done.stderr
     execution = client.wait(client.remote.fetch_execution(name=name[1]))
     assert succeeded(execution).outputs["o0"] == "Hello, pyflyte!"
+    address = re.search(r"http://\S+", done.stdout + done.stderr)
+    assert address, "the printed address is one that answers"
+    assert httpx.get(address[0], follow_redirects=True).json()["id"]["name"] == name[1]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from wingbeat_controlplane.gateway.blob_bodies import blob_routes
+from wingbeat_controlplane.gateway.console_links import console_routes
 from wingbeat_controlplane.gateway.header_limit import HeaderLimit
 from wingbeat_controlplane.gateway.openapi import describe
 from wingbeat_controlplane.gateway.probes import Check, probe_routes
@@ -67,6 +68,7 @@ def create_gateway(options: GatewayOptions, parts: GatewayParts) -> Starlette:
         return Response(description, media_type="application/json")
 
     routes: list[BaseRoute] = [*probe_routes(parts.checks, parts.registry), Route("/api/v1/openapi", openapi)]
+    routes.extend(console_routes())
     if parts.signer is not None:
         routes.extend(blob_routes(parts.blobs, parts.signer))
     if parts.log_file is not None:

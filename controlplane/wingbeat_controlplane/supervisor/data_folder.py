@@ -133,10 +133,14 @@ class DataFolder:
         """Nothing runs any more."""
         self._state_file.unlink(missing_ok=True)
 
-    def write_client_config(self, grpc_endpoint: str) -> None:
-        """A configuration file that flytekit (`--config`, FLYTECTL_CONFIG) and flytectl understand."""
+    def write_client_config(self, *, grpc_endpoint: str, http_url: str) -> None:
+        """A configuration file that flytekit (`--config`, FLYTECTL_CONFIG) and flytectl understand.
+
+        The console is named because clients otherwise print links to the gRPC port.
+        """
         self.client_config.write_text(
             f"admin:\n  endpoint: dns:///{grpc_endpoint}\n  insecure: true\n  authType: Pkce\n"
+            f"console:\n  endpoint: {http_url}\n"
             "logger:\n  show-source: true\n  level: 0\n"
         )
 

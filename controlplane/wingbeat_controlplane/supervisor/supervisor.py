@@ -102,7 +102,7 @@ class Supervisor:
             self._fail(error)
             return
         self._state = replace(self._state, ready=True)
-        self._folder.write_client_config(self._state.grpc_endpoint)
+        self._folder.write_client_config(grpc_endpoint=self._state.grpc_endpoint, http_url=self._state.http_url)
         self._write_state()
         _log.info("ready", grpc=self._state.grpc_endpoint, http=self._state.http_url)
         on_ready(self._state)
