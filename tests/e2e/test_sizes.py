@@ -46,6 +46,13 @@ def test_three_megabytes_of_text(client: Client) -> None:
     assert list_bytes(client) < LIST_BYTES_MAX
 
 
+def test_text_larger_than_an_answer(client: Client) -> None:
+    """Beyond the size of a message flytekit follows a signed link to the outputs, of the execution and of its nodes."""
+    execution = succeeded(client.run("sizes", "text_wf", {"length": 21 * MIB // 10 * 10}))
+    assert len(execution.outputs["o0"]) == len(execution.node_executions["n0"].outputs["o0"]) == 21 * MIB // 10 * 10
+    assert list_bytes(client) < LIST_BYTES_MAX
+
+
 def test_large_input_of_an_execution(client: Client) -> None:
     """The same string as an input of the execution itself; the stored inputs are what was sent."""
     text = "é" * TEXT_LENGTH
