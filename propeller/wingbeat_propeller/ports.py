@@ -101,7 +101,9 @@ class TaskContext(NamedTuple):
     node_id: str
     attempt: int
     name: str
-    """Deterministic name of this attempt (core.ids.generated_name)."""
+    """Deterministic name of this attempt in the runtime (core.ids.attempt_name)."""
+    generated_name: str
+    """The name that containers know the attempt by (core.ids.generated_name)."""
     input_uri: str
     """inputs.pb; written before the request is launched."""
     input_prefix: str

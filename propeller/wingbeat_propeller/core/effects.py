@@ -38,10 +38,13 @@ class Launch(NamedTuple):
 
     ref: NodeRef
     name: str
+    """In the runtime (ids.attempt_name)."""
+    generated_name: str
+    """In paths and for containers (ids.generated_name)."""
     node_id: str
     task: TaskSpec
-    previous_name: str | None
-    """Name of the attempt before, whose checkpoint this one may read."""
+    previous_generated_name: str | None
+    """Of the attempt before, whose checkpoint this one may read."""
     inputs: bytes | None
     """Serialized LiteralMap to be stored as inputs.pb; None: that file is in place already."""
     data_dir: str

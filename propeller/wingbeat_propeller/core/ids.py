@@ -20,6 +20,7 @@ GENERATED_NAME_LENGTH_MAX = 50
 _FNV = {32: (0x811C9DC5, 0x01000193), 64: (0xCBF29CE484222325, 0x100000001B3)}
 _ALPHABET = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"abcdefghijklmnopqrstuvwxyz123456")
 _SHARD_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def fnv1a(data: bytes, bits: int) -> int:
@@ -54,8 +55,19 @@ def unique_node_id(parent_id: str | None, parent_attempt: int, node_id: str) -> 
 
 
 def generated_name(execution_name: str, node_id: str, attempt: int) -> str:
-    """Name of what runs one attempt of a node (process folder, pod); deterministic, so launching twice is harmless."""
+    """Flyte's name of one attempt of a node; unique among the executions of one project and domain, but for hashes."""
     return fixed_length(join((execution_name, node_id, str(attempt))), GENERATED_NAME_LENGTH_MAX)
+
+
+def attempt_name(execution: ExecutionKey, generated: str) -> str:
+    """Name of what runs one attempt (process folder), unique in the installation: executions of two domains may have
+    one name, and long names end in a short hash. Deterministic, so launching twice is harmless."""
+    digits = ""
+    number = int(execution)
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return f"{generated}-{digits or '0'}"
 
 
 def child_execution_name(execution_name: str, node_id: str, attempt: int) -> str:

@@ -116,7 +116,7 @@ class Recording:
                 task_name=task.name,
                 task_version=task.version,
                 task_type=task.type,
-                name=run.name,
+                name=run.generated_name,
                 phase=phase,
                 phase_version=run.task_version,
                 created_at=run.task_created_at,

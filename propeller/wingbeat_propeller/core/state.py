@@ -45,6 +45,7 @@ class NodeRun:
         "child",
         "created_at",
         "data_dir",
+        "generated_name",
         "name",
         "node_id",
         "phase",
@@ -62,7 +63,9 @@ class NodeRun:
         self.seq = seq
         self.data_dir = data_dir
         self.name = ""
-        """Generated name of the current attempt of a task node."""
+        """Name of the current attempt of a task node in the runtime (ids.attempt_name)."""
+        self.generated_name = ""
+        """What containers and clients know that attempt by (ids.generated_name)."""
         self.created_at = created_at
         self.stage = Stage.PREPARING
         self.phase = 0

@@ -28,7 +28,7 @@ from wingbeat_propeller.core.events import (
     TimerFired,
     TimerKind,
 )
-from wingbeat_propeller.core.ids import generated_name
+from wingbeat_propeller.core.ids import attempt_name, generated_name
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import END, START, FailurePolicy, NodeKind
@@ -253,13 +253,17 @@ class Step(Recording):
         interruptible = interruptible and run.system_failures < self.state.settings.system_retries_max
         task = frame.plan.tasks[node]
         assert task is not None, "the plan of a task node has its task"
-        run.name = generated_name(self.state.name, run.node_id, run.attempt)
+        run.generated_name = generated_name(self.state.name, run.node_id, run.attempt)
+        run.name = attempt_name(self.state.key, run.generated_name)
         return Launch(
             ref=_ref(frame, run, node),
             name=run.name,
+            generated_name=run.generated_name,
             node_id=run.node_id,
             task=task,
-            previous_name=generated_name(self.state.name, run.node_id, run.attempt - 1) if run.attempt else None,
+            previous_generated_name=(
+                generated_name(self.state.name, run.node_id, run.attempt - 1) if run.attempt else None
+            ),
             inputs=inputs,
             data_dir=run.data_dir,
             output_dir=run.output_dir,

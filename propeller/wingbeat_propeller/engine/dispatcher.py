@@ -273,13 +273,13 @@ class Dispatcher:
             tasks.create_task(self._collect(attempt, event), name=f"collect {event.name}")
 
     def _started(self, attempt: _Attempt, event: Started) -> TaskStarted:
-        details = _details(attempt.launch.name, event.logs, event.reason)
+        details = _details(attempt.launch.generated_name, event.logs, event.reason)
         return TaskStarted(self._clock(), attempt.launch.ref, event.at, details)
 
     def _judged(self, attempt: _Attempt, event: Ended) -> Event:
         now = self._clock()
         ref = attempt.launch.ref
-        details = _details(attempt.launch.name, event.logs)
+        details = _details(attempt.launch.generated_name, event.logs)
         failure = event.failure
         if failure is None:
             try:
@@ -294,7 +294,7 @@ class Dispatcher:
         outcome = await collect(self._blobs, launch.task, launch.output_dir)
         if self._under_way.get(launch.name) is not attempt:
             return
-        details = _details(launch.name, event.logs)
+        details = _details(launch.generated_name, event.logs)
         if isinstance(outcome, Failure):
             self._finish(attempt, TaskFailed(self._clock(), launch.ref, event.at, outcome, details))
         else:
@@ -323,7 +323,7 @@ class Dispatcher:
         self._apply(attempt.live, event)
 
 
-def _details(name: str, logs: Sequence[LogLink], reason: str = "") -> bytes | None:
+def _details(generated_name: str, logs: Sequence[LogLink], reason: str = "") -> bytes | None:
     """Serialized TaskExecutionClosure with what only the runtime knows; None when there is nothing to say."""
     if not logs and not reason:
         return None
@@ -331,5 +331,5 @@ def _details(name: str, logs: Sequence[LogLink], reason: str = "") -> bytes | No
     closure.logs.extend(
         execution_pb2.TaskLog(name=log.name, uri=log.uri, message_format=execution_pb2.TaskLog.UNKNOWN) for log in logs
     )
-    closure.metadata.generated_name = name
+    closure.metadata.generated_name = generated_name
     return closure.SerializeToString()

@@ -19,7 +19,7 @@ def build_context(live: LiveExecution, launch: Launch, raw_output_prefix: str) -
     """Everything a plugin needs; `raw_output_prefix` serves executions that name none."""
     state = live.state
     prefix = live.raw_output_prefix or raw_output_prefix
-    raw = _raw(prefix, launch.name)
+    raw = _raw(prefix, launch.generated_name)
     return TaskContext(
         execution_project=state.project,
         execution_domain=state.domain,
@@ -28,6 +28,7 @@ def build_context(live: LiveExecution, launch: Launch, raw_output_prefix: str) -
         node_id=launch.node_id,
         attempt=launch.ref.attempt,
         name=launch.name,
+        generated_name=launch.generated_name,
         input_uri=_inputs_uri(launch),
         input_prefix=launch.data_dir,
         output_prefix=launch.output_dir,
@@ -82,5 +83,5 @@ def _raw(prefix: str, name: str) -> str:
 
 
 def _previous_checkpoint(prefix: str, launch: Launch) -> str:
-    previous = launch.previous_name
+    previous = launch.previous_generated_name
     return f"{_raw(prefix, previous)}/{_CHECKPOINTS}" if previous is not None else ""

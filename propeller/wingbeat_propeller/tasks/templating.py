@@ -30,7 +30,7 @@ _VARIABLES: Mapping[str, Callable[[TaskContext], str]] = {
     "rawoutputdataprefix": lambda context: context.raw_output_prefix,
     "checkpointoutputprefix": lambda context: context.checkpoint_prefix,
     "prevcheckpointprefix": lambda context: context.previous_checkpoint_prefix or '""',
-    "perretryuniquekey": lambda context: per_retry_unique_key(context.name),
+    "perretryuniquekey": lambda context: per_retry_unique_key(context.generated_name),
     "tasktemplatepath": lambda context: f"{context.input_prefix}/{TASK_TEMPLATE_FILE}",
     "namespace": lambda context: f"{context.execution_project}-{context.execution_domain}",
 }

@@ -4,6 +4,8 @@ import pytest
 
 from wingbeat_propeller.core.ids import (
     SHARDS,
+    ExecutionKey,
+    attempt_name,
     child_execution_name,
     fixed_length,
     generated_name,
@@ -42,6 +44,13 @@ def test_long_ids_keep_their_limits() -> None:
     assert len(unique_node_id("a-rather-long-parent", 0, "n0")) <= 20
     assert len(generated_name("e" * 63, "n0", 0)) <= 50
     assert len(child_execution_name("e" * 63, "n0", 0)) <= 20
+
+
+def test_attempt_names_are_unique_in_the_installation() -> None:
+    """Executions of one name in two domains do not share the name of an attempt."""
+    generated = generated_name("nightly", "n0", 0)
+    assert attempt_name(ExecutionKey(36), generated) == "nightly-n0-0-10"
+    assert attempt_name(ExecutionKey(37), generated) == "nightly-n0-0-11"
 
 
 def test_raw_output_shard_agrees_with_flyte() -> None:

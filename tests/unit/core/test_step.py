@@ -121,7 +121,7 @@ def test_retries_keep_the_node_running() -> None:
     (row,) = effects.nodes
     assert (row.phase, row.attempt, row.ended_at) == (NodePhase.RUNNING, 1, None)
     assert effects.ended == [launch.name]
-    assert _launch(effects).previous_name == launch.name
+    assert _launch(effects).previous_generated_name == launch.generated_name
 
 
 def test_aborts_reach_what_runs_inside_first() -> None:

@@ -197,7 +197,7 @@ CREATE TABLE task_executions (
     task_name     text NOT NULL,
     task_version  text NOT NULL,
     task_type     text NOT NULL,
-    name          text NOT NULL,                          -- generated name: pod, process folder
+    name          text NOT NULL,                          -- generated name: what containers and clients know it by
     phase         smallint NOT NULL,                      -- flyteidl.core.TaskExecution.Phase
     phase_version integer NOT NULL DEFAULT 0,
     created_at    timestamptz NOT NULL,
