@@ -111,7 +111,9 @@ async def register(pool: asyncpg.Pool, closure: compiler_pb2.CompiledWorkflowClo
     )
 
 
-async def launch(pool: asyncpg.Pool, workflow_id: int, names: Sequence[str], value: int = 7) -> None:
+async def launch(
+    pool: asyncpg.Pool, workflow_id: int, names: Sequence[str], value: int = 7, domain: str = "development"
+) -> None:
     """Insert new executions and wake the engine, as the API does."""
     literal = literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(integer=value)))
     inputs = literals_pb2.LiteralMap(literals={"x": literal}).SerializeToString()
@@ -119,8 +121,8 @@ async def launch(pool: asyncpg.Pool, workflow_id: int, names: Sequence[str], val
     async with pool.acquire() as connection, connection.transaction():
         await connection.executemany(
             "INSERT INTO executions (project, domain, name, shard, launch_entity, workflow_id, spec, config, inputs)"
-            " VALUES ('flytesnacks', 'development', $1, $2, 'launch_plan', $3, '', $4, $5)",
-            [(name, shard_of("flytesnacks", "development", name), workflow_id, config, inputs) for name in names],
+            " VALUES ('flytesnacks', $1, $2, $3, 'launch_plan', $4, '', $5, $6)",
+            [(domain, name, shard_of("flytesnacks", domain, name), workflow_id, config, inputs) for name in names],
         )
         await connection.execute("SELECT pg_notify('wingbeat_new', '')")
 

@@ -118,3 +118,15 @@ async def test_work_moves_when_an_engine_joins_and_leaves(
         assert await wait_ended(pool, 60) == {ExecutionPhase.SUCCEEDED: 60}
     assert set(machine.starts.values()) == {1}
     assert len(machine.starts) == 180
+
+
+async def test_one_name_in_two_domains(pool: asyncpg.Pool, database_url: str, tmp_path: Path) -> None:
+    """Executions of two domains that share a name run side by side, each attempt for its own execution."""
+    machine = Machine()
+    workflow = await register(pool, chain("chain", 1))
+    async with engine(pool, database_url, tmp_path, SharedRuntime(machine)):
+        await launch(pool, workflow, ["nightly"], domain="development")
+        await launch(pool, workflow, ["nightly"], domain="staging")
+        await machine.wait_started(2)
+        machine.end_all()
+        assert await wait_ended(pool, 2) == {ExecutionPhase.SUCCEEDED: 2}
