@@ -127,7 +127,7 @@ async def test_forks_do_not_share_random_state(
     assert {Path(uri.removeprefix("file://")).read_text() for uri in uris} == {task.name for task in tasks}
 
 
-@pytest.mark.parametrize("destination", [".", "/root", "/somewhere/else"])
+@pytest.mark.parametrize("destination", [".", "/opt/flyte-code", "/somewhere/else"])
 async def test_fast_registered_code_is_unpacked_into_the_working_folder(
     follow: FollowRuntime, flytekit_options: LocalRuntimeOptions, tmp_path: Path, destination: str
 ) -> None:
@@ -149,7 +149,7 @@ async def test_fast_registered_code_is_unpacked_into_the_working_folder(
     assert temporary == str(folder / "tmp")
     assert Path(program).name == "pyflyte-execute"
     assert loaded == "False"
-    assert not Path("/root/program.py").exists()
+    assert not Path("/opt/flyte-code").exists()
     assert not Path("/somewhere").exists()
 
 
