@@ -1,6 +1,7 @@
 """The rest of `wingbeat up` once its head start is made: logging, signals, and the supervisor until it ends."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -40,6 +41,8 @@ def supervise(
             asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
         await supervisor.run(tell)
 
+    gc.freeze()
+    gc.enable()
     try:
         asyncio.run(run())
     except (PostgresStartError, DatabaseError, ChildFailedError) as error:

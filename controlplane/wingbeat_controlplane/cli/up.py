@@ -1,5 +1,6 @@
 """`wingbeat up`: start an installation on this machine and stay with it, or leave it in the background."""
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -94,6 +95,9 @@ def _detach(loaded: LoadedSettings, environment: dict[str, str]) -> None:
         _supervise(loaded, environment, _let_go)
         return
     os.close(theirs)
+    # What prints the outcome is slow to load: do it while we wait, behind those we wait for.
+    os.nice(10)
+    importlib.import_module("rich.console")
     with os.fdopen(ours, "rb") as pipe:
         said = pipe.read()
     if not said.endswith(_READY):

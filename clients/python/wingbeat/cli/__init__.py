@@ -4,6 +4,7 @@ The server's commands live in the server's package, so that a client installatio
 none of it. Whatever a user can mend is a sentence, never a traceback.
 """
 
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(name: str, command: Command, arguments: Sequence[str]) -> None:
+    gc.disable()  # loading makes no garbage; the one command that stays, `up`, turns it on again
+
     import typer
 
     module, _, attribute = command.target.partition(":")
