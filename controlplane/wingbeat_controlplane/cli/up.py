@@ -95,9 +95,7 @@ def _detach(loaded: LoadedSettings, environment: dict[str, str]) -> None:
         _supervise(loaded, environment, _let_go)
         return
     os.close(theirs)
-    # What prints the outcome is slow to load: do it while we wait, behind those we wait for.
-    os.nice(10)
-    importlib.import_module("rich.console")
+    importlib.import_module("rich.console")  # what prints the outcome is slow to load: do it while we wait
     with os.fdopen(ours, "rb") as pipe:
         said = pipe.read()
     if not said.endswith(_READY):

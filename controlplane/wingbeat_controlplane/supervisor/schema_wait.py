@@ -7,8 +7,9 @@ import structlog
 
 from wingbeat_propeller.postgres.migrate import MigrationError, migrations
 
-_POLL_S_MIN = 0.02
-_POLL_S_MAX = 1.0
+_EAGER_POLL_S = 0.03
+_EAGER_S = 10.0
+_POLL_S = 1.0
 _QUIET_S = 3.0
 
 _log = structlog.get_logger(__name__)
@@ -21,8 +22,7 @@ async def wait_for_schema(dsn: str) -> int:
     """
     wanted = migrations()[-1].number
     loop = asyncio.get_running_loop()
-    told_at = loop.time()
-    pause_s = _POLL_S_MIN
+    began_at = told_at = loop.time()
     while True:
         reason = "its schema is older than this release"
         try:
@@ -33,11 +33,11 @@ async def wait_for_schema(dsn: str) -> int:
             return found
         if found > wanted:
             raise MigrationError(f"the database has migration {found} of a newer release; this one knows {wanted}")
-        if loop.time() - told_at > _QUIET_S:
+        now = loop.time()
+        if now - told_at > _QUIET_S:
             _log.info("waiting for the database", reason=reason)
-            told_at = loop.time() + 10.0
-        await asyncio.sleep(pause_s)
-        pause_s = min(_POLL_S_MAX, pause_s * 1.2)
+            told_at = now + 10.0
+        await asyncio.sleep(_EAGER_POLL_S if now - began_at < _EAGER_S else _POLL_S)
 
 
 async def schema_version(dsn: str) -> int:

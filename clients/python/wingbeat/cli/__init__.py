@@ -6,6 +6,7 @@ none of it. Whatever a user can mend is a sentence, never a traceback.
 
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(name: str, command: Command, arguments: Sequence[str]) -> None:
     gc.disable()  # loading makes no garbage; the one command that stays, `up`, turns it on again
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for plugins takes longer than all of ours
 
     import typer
 
