@@ -99,6 +99,8 @@ class Intake:
         self._shards: set[int] = set()
         self._to_load: set[int] = set()
         self._wake = asyncio.Event()
+        self._passing = asyncio.Lock()
+        """Held while shards and executions change, so that none is let go of while it is taken up."""
         self._reasons: set[str] = {"new", "abort"}
 
     def wake(self, reason: str) -> None:
@@ -112,11 +114,15 @@ class Intake:
         self._wake.set()
 
     async def released(self, shards: frozenset[int]) -> None:
-        """Let go of shards: their executions are at rest once everything decided is durable."""
-        self._shards -= shards
-        self._to_load -= shards
-        for live in self._live.in_shards(shards):
-            self._sink.drop(live)
+        """Let go of shards: their executions are at rest once everything decided is durable.
+
+        Waits for a pass under way, which may be about to take up executions of these very shards.
+        """
+        async with self._passing:
+            self._shards -= shards
+            self._to_load -= shards
+            for live in self._live.in_shards(shards):
+                self._sink.drop(live)
         await self._sink.journal.drained()
 
     async def run(self) -> None:
@@ -130,7 +136,8 @@ class Intake:
                 reasons, self._reasons = self._reasons | {"new", "abort"}, set()
             self._wake.clear()
             try:
-                await self._work(reasons)
+                async with self._passing:
+                    await self._work(reasons)
             except OSError as error:
                 _log.warning("database does not answer, trying again", error=str(error))
                 self._reasons |= reasons
