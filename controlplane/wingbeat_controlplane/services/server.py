@@ -27,8 +27,6 @@ class GrpcOptions:
     max_metadata_bytes: int = 64 * 1024
     max_concurrent_rpcs: int = 10_000
     """Calls beyond these are refused with RESOURCE_EXHAUSTED."""
-    min_ping_interval_ms: int = 5_000
-    """Clients that ping more often than this are sent away."""
     reuse_port: bool = False
     """For a process whose supervisor holds the port open for it, bound with SO_REUSEPORT, between its restarts."""
 
@@ -50,7 +48,7 @@ class GrpcServer:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", options.max_metadata_bytes),
                 ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", options.min_ping_interval_ms),
+                ("grpc.http2.max_ping_strikes", 0),  # no client is sent away for its pings
                 ("grpc.so_reuseport", int(options.reuse_port)),
             ),
             maximum_concurrent_rpcs=options.max_concurrent_rpcs,

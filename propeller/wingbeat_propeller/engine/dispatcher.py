@@ -131,6 +131,7 @@ class Dispatcher:
             if not self._queue.cancel(name):
                 self._under_way.pop(name, None)
         live.names.clear()
+        self._work.set()  # there may be room now
 
     async def run(self) -> None:
         """Dispatch until cancelled."""
