@@ -1,8 +1,8 @@
 """Garbage collection for a process that holds hundreds of thousands of small, acyclic objects.
 
 The state of executions has no reference cycles: what a finished node leaves is freed by counting. With the default
-thresholds the collector would walk all of it again and again; measured with 3,000 live executions that took a third of
-the engine's time.
+thresholds the collector would walk all of it again and again; measured with 3,000 live executions, a node cost 211 µs
+of processor time with them and 179 µs without.
 """
 
 import gc
