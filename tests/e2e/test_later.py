@@ -9,7 +9,6 @@ from tests.e2e.client import Client, phase
 @pytest.mark.parametrize(
     ("workflow", "inputs", "words"),
     [
-        ("branch_wf", {"number": 5}, ("n0", "branch")),
         ("map_wf", {"numbers": [1, 2]}, ("n0", "array")),
         ("plan_wf", {"number": 1}, ("n0", "launch_plan")),
         ("gate_wf", {"number": 1}, ("n0", "gate")),

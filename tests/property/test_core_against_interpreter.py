@@ -37,7 +37,7 @@ from wingbeat_propeller.core.events import (
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import EXECUTION_FINAL, NODE_FINAL, ExecutionPhase, NodePhase
-from wingbeat_propeller.core.plan import FailurePolicy, Plan
+from wingbeat_propeller.core.plan import FailurePolicy, NodeKind, Plan
 from wingbeat_propeller.core.recovery import rebuild
 from wingbeat_propeller.core.rows import ExecutionRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Settings
@@ -248,14 +248,12 @@ class World:
         by_place = {(row.parent_id, row.spec_node_id): row for row in self.database.nodes.values()}
         for index in range(2, plan.size):
             row = by_place.get((parent, plan.ids[index]))
-            task = plan.tasks[index]
             if row is None or row.phase == NodePhase.SKIPPED:
                 continue
-            if task is None:
-                sub_plan = plan.sub_plans[index]
-                assert sub_plan is not None
-                self._check_attempts(sub_plan, row.node_id)
+            if plan.kinds[index] is NodeKind.WORKFLOW:
+                self._check_attempts(plan.sub_plan(index), row.node_id)
                 continue
+            task = plan.task(index)
             made, succeeded = attempts(self.behaviours[task.name], plan.attempts_max[index])
             assert (row.phase == NodePhase.SUCCEEDED) is succeeded
             assert row.attempt + 1 == made

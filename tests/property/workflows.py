@@ -52,15 +52,14 @@ def random_plan(rng: random.Random, *, depth: int = 0, name: str = "wf") -> Plan
     ids = ["start-node", "end-node", *(f"n{i}" for i in range(size))]
     kinds = [NodeKind.START, NodeKind.END]
     programs = [BindingProgram(), BindingProgram()]
-    sub_plans: list[Plan | None] = [None, None]
-    tasks: list[TaskSpec | None] = [None, None]
+    goals: list[Plan | TaskSpec | None] = [None, None]
     upstream: list[set[int]] = [set(), set()]
     for index in range(2, size + 2):
         before = [START, *range(2, index)]
         nested = depth < 2 and rng.random() < 0.2
         kinds.append(NodeKind.WORKFLOW if nested else NodeKind.TASK)
-        sub_plans.append(random_plan(rng, depth=depth + 1, name=f"{name}.{index}") if nested else None)
-        tasks.append(None if nested else _task(f"{name}.t{index}"))
+        inner = f"{name}.{index}"
+        goals.append(random_plan(rng, depth=depth + 1, name=inner) if nested else _task(f"{name}.t{index}"))
         binding = _binding(rng, before)
         programs.append(_program(INPUT, binding))
         upstream.append(set(programs[index].sources) | {rng.choice(before) for _ in range(rng.randint(0, 1))})
@@ -91,8 +90,9 @@ def random_plan(rng: random.Random, *, depth: int = 0, name: str = "wf") -> Plan
         successors=tuple(tuple(targets) for targets in successors),
         bindings=tuple(programs),
         uses=tuple(uses),
-        tasks=tuple(tasks),
-        sub_plans=tuple(sub_plans),
+        targets=tuple(goals),
+        owners=(-1,) * count,
+        failure_node=None,
         attempts_max=tuple(rng.randint(1, 3) for _ in range(count)),
         timeout_s=(0.0,) * count,
         interruptible=(None,) * count,
@@ -141,10 +141,12 @@ def _binding(rng: random.Random, before: list[int], depth: int = 0) -> Constant 
 
 def plan_tasks(plan: Plan) -> list[str]:
     """Names of all tasks of a plan, nested ones included."""
-    names = [task.name for task in plan.tasks if task is not None]
-    for sub_plan in plan.sub_plans:
-        if sub_plan is not None:
-            names += plan_tasks(sub_plan)
+    names: list[str] = []
+    for target in plan.targets:
+        if isinstance(target, TaskSpec):
+            names.append(target.name)
+        elif isinstance(target, Plan):
+            names += plan_tasks(target)
     return names
 
 
@@ -162,12 +164,10 @@ def interpret(plan: Plan, value: int, behaviours: dict[str, Behaviour]) -> int:
     outputs: dict[int, int] = {START: value}
     for index in range(2, plan.size):
         given = _evaluate(plan.bindings[index].bindings[0][1], outputs)
-        sub_plan = plan.sub_plans[index]
-        if sub_plan is not None:
-            outputs[index] = interpret(sub_plan, given, behaviours)
+        if plan.kinds[index] is NodeKind.WORKFLOW:
+            outputs[index] = interpret(plan.sub_plan(index), given, behaviours)
             continue
-        task = plan.tasks[index]
-        assert task is not None
+        task = plan.task(index)
         if not succeeds(behaviours[task.name], plan.attempts_max[index]):
             raise RunFailed(task.name)
         outputs[index] = task_result(task.name, given)

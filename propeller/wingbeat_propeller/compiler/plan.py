@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from flyteidl.core import compiler_pb2, identifier_pb2, literals_pb2, tasks_pb2, types_pb2, workflow_pb2
 
+from wingbeat_propeller.compiler.plan_branches import arms_of, branch_spec
 from wingbeat_propeller.core.attributes import PathStep
 from wingbeat_propeller.core.bindings import Binding, BindingProgram, Constant, Entries, Items, Promise
-from wingbeat_propeller.core.plan import FailurePolicy, NodeKind, Plan, TaskSpec
+from wingbeat_propeller.core.plan import FailurePolicy, NodeKind, Plan, Target, TaskSpec
 
 _START_ID = "start-node"
 _END_ID = "end-node"
@@ -41,12 +42,14 @@ class _Builder:
 
     def build(self, workflow: compiler_pb2.CompiledWorkflow) -> Plan:
         template = workflow.template
-        nodes = template.nodes
-        ids = tuple(node.id for node in nodes)
-        if ids[:2] != (_START_ID, _END_ID):
+        if tuple(node.id for node in template.nodes[:2]) != (_START_ID, _END_ID):
             raise MalformedClosureError(f"workflow '{template.id.name}' does not begin with start-node and end-node")
+        nodes, owners = _flattened(template)
+        failure_node = len(template.nodes) if template.HasField("failure_node") else None
+        ids = tuple(node.id for node in nodes)
         index = {node_id: position for position, node_id in enumerate(ids)}
-        successors, indegree = _edges(workflow, index)
+        if len(index) != len(ids):
+            raise MalformedClosureError(f"workflow '{template.id.name}' has two nodes of one id")
         aliases = {node.id: {alias.alias: alias.var for alias in node.output_aliases} for node in nodes}
         bindings = tuple(
             _program(template.outputs if node.id == _END_ID else node.inputs, index, aliases) for node in nodes
@@ -55,8 +58,16 @@ class _Builder:
         for program in bindings:
             for source in program.sources:
                 uses[source] += 1
+        successors, indegree = _edges(workflow, index)
+        for arm, owner in enumerate(owners):
+            if owner >= 0:
+                indegree[arm] = len(bindings[arm].sources) + 1  # and the decision of its branch
+                for source in bindings[arm].sources:
+                    successors[source] = (*successors[source], arm)
+        if failure_node is not None:
+            indegree[failure_node] = 1  # which nothing ever decrements
         kinds = tuple(_kind(node) for node in nodes)
-        tasks = tuple(self._task(node) for node in nodes)
+        targets = self._targets(nodes, kinds, index)
         return Plan(
             name=template.id.name,
             policy=FailurePolicy(template.metadata.on_failure),
@@ -67,9 +78,10 @@ class _Builder:
             successors=tuple(successors),
             bindings=bindings,
             uses=tuple(uses),
-            tasks=tasks,
-            sub_plans=tuple(self._sub_plan(node, kind) for node, kind in zip(nodes, kinds, strict=True)),
-            attempts_max=tuple(_attempts_max(node, task) for node, task in zip(nodes, tasks, strict=True)),
+            targets=targets,
+            owners=owners,
+            failure_node=failure_node,
+            attempts_max=tuple(_attempts_max(node, target) for node, target in zip(nodes, targets, strict=True)),
             timeout_s=tuple(node.metadata.timeout.ToMicroseconds() / 1e6 for node in nodes),
             interruptible=tuple(_interruptible(node) for node in nodes),
             interruptible_default=template.metadata_defaults.interruptible,
@@ -77,9 +89,25 @@ class _Builder:
             output_names=tuple(sorted(template.interface.outputs.variables)),
         )
 
-    def _task(self, node: workflow_pb2.Node) -> TaskSpec | None:
-        if node.WhichOneof("target") != "task_node":
-            return None
+    def _targets(
+        self, nodes: Sequence[workflow_pb2.Node], kinds: Sequence[NodeKind], index: Mapping[str, int]
+    ) -> tuple[Target | None, ...]:
+        targets: list[Target | None] = [None] * len(nodes)
+        # From the last to the first: the outputs of a branch are those of its arms, which come after it.
+        for position in reversed(range(len(nodes))):
+            node = nodes[position]
+            match kinds[position]:
+                case NodeKind.TASK:
+                    targets[position] = self._task(node)
+                case NodeKind.WORKFLOW:
+                    targets[position] = self._sub_plan(node)
+                case NodeKind.BRANCH:
+                    targets[position] = branch_spec(node.branch_node.if_else, index, targets)
+                case _:
+                    pass
+        return tuple(targets)
+
+    def _task(self, node: workflow_pb2.Node) -> TaskSpec:
         identifier = node.task_node.reference_id
         template = self._tasks.get(_key(identifier))
         if template is None:
@@ -95,9 +123,7 @@ class _Builder:
             wants_deck=template.metadata.generates_deck.value if template.metadata.HasField("generates_deck") else None,
         )
 
-    def _sub_plan(self, node: workflow_pb2.Node, kind: NodeKind) -> Plan | None:
-        if kind is not NodeKind.WORKFLOW:
-            return None
+    def _sub_plan(self, node: workflow_pb2.Node) -> Plan:
         key = _key(node.workflow_node.sub_workflow_ref)
         if key in self._plans:
             return self._plans[key]
@@ -110,6 +136,21 @@ class _Builder:
         plan = self._plans[key] = self.build(workflow)
         self._building.discard(key)
         return plan
+
+
+def _flattened(template: workflow_pb2.WorkflowTemplate) -> tuple[list[workflow_pb2.Node], tuple[int, ...]]:
+    """All nodes of a workflow in the order of the plan, and for each the position of the branch that owns it or -1."""
+    nodes = list(template.nodes)
+    if template.HasField("failure_node"):
+        nodes.append(template.failure_node)
+    owners = [-1] * len(nodes)
+    position = 0
+    while position < len(nodes):  # arms of arms come behind all that was known before
+        arms = arms_of(nodes[position])
+        nodes.extend(arms)
+        owners.extend([position] * len(arms))
+        position += 1
+    return nodes, tuple(owners)
 
 
 def _key(identifier: identifier_pb2.Identifier) -> _Key:
@@ -218,10 +259,10 @@ def _overridden(template: tasks_pb2.TaskTemplate, overrides: workflow_pb2.TaskNo
     return changed
 
 
-def _attempts_max(node: workflow_pb2.Node, task: TaskSpec | None) -> int:
+def _attempts_max(node: workflow_pb2.Node, target: Target | None) -> int:
     if node.metadata.retries.retries:
         return 1 + node.metadata.retries.retries
-    return 1 + task.template.metadata.retries.retries if task is not None else 1
+    return 1 + target.template.metadata.retries.retries if isinstance(target, TaskSpec) else 1
 
 
 def _interruptible(node: workflow_pb2.Node) -> bool | None:

@@ -1,15 +1,18 @@
 """The plan of a workflow version: what every execution of it shares, as dense arrays indexed by node.
 
-Index 0 is the start node, index 1 the end node, as in a CompiledWorkflow. A plan never changes; `compiler.plan` builds
-it. Sub-workflows are plans of their own, run as frames.
+Index 0 is the start node, index 1 the end node, as in a CompiledWorkflow; the workflow's nodes follow, then the arms of
+its branches (each with the index of its branch in `owners`) and its failure node. A plan never changes;
+`compiler.plan` builds it. Sub-workflows are plans of their own, run as frames.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeAlias
 
 from flyteidl.core import tasks_pb2
 
 from wingbeat_propeller.core.bindings import BindingProgram
+from wingbeat_propeller.core.conditions import Condition
 
 START = 0
 END = 1
@@ -51,6 +54,26 @@ class TaskSpec:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class BranchSpec:
+    """What a branch node chooses from; arms are plan indexes of nodes that it owns."""
+
+    cases: tuple[tuple[Condition, int], ...]
+    """Condition and arm, in order; the first that holds is taken."""
+    otherwise: int | None
+    """The arm of `else_`."""
+    error: str | None
+    """What the branch fails with when no case holds and there is no else arm; None: the branch is malformed then."""
+    output_names: tuple[str, ...]
+    """Outputs of any arm."""
+
+    @property
+    def arms(self) -> tuple[int, ...]:
+        """All arms."""
+        arms = tuple(arm for _, arm in self.cases)
+        return arms if self.otherwise is None else (*arms, self.otherwise)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """One workflow version. Arrays have one entry a node."""
 
@@ -65,8 +88,12 @@ class Plan:
     bindings: tuple[BindingProgram, ...]
     uses: tuple[int, ...]
     """How many nodes read the outputs of this one."""
-    tasks: tuple[TaskSpec | None, ...]
-    sub_plans: "tuple[Plan | None, ...]"
+    targets: "tuple[Target | None, ...]"
+    """What the node does, of the type that belongs to its kind; None for start, end and kinds that cannot run."""
+    owners: tuple[int, ...]
+    """The branch node that an arm belongs to, -1 for all other nodes."""
+    failure_node: int | None
+    """The node that runs when the workflow fails; nothing leads to it."""
     attempts_max: tuple[int, ...]
     """User attempts, at least 1."""
     timeout_s: tuple[float, ...]
@@ -80,18 +107,37 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Number of nodes, start and end included."""
+        """Number of nodes, start, end, arms and failure node included."""
         return len(self.ids)
 
+    def task(self, node: int) -> TaskSpec:
+        """The task of a task node."""
+        target = self.targets[node]
+        assert type(target) is TaskSpec, "a task node has a task"
+        return target
+
+    def sub_plan(self, node: int) -> "Plan":
+        """The plan of a sub-workflow node."""
+        target = self.targets[node]
+        assert type(target) is Plan, "a sub-workflow node has a plan"
+        return target
+
+    def branch(self, node: int) -> BranchSpec:
+        """The arms of a branch node."""
+        target = self.targets[node]
+        assert type(target) is BranchSpec, "a branch node has arms"
+        return target
+
     def node_output_names(self, node: int) -> tuple[str, ...]:
-        """Names of the outputs that a node produces."""
+        """Names of the outputs that a node may produce."""
         kind = self.kinds[node]
         if kind is NodeKind.START:
             return self.input_names
         if kind is NodeKind.END:
             return self.output_names
-        task = self.tasks[node]
-        if task is not None:
-            return task.output_names
-        sub_plan = self.sub_plans[node]
-        return () if sub_plan is None else sub_plan.output_names
+        target = self.targets[node]
+        return () if target is None else target.output_names
+
+
+Target: TypeAlias = TaskSpec | Plan | BranchSpec
+"""Everything a node may be told to do; each has `output_names`."""

@@ -7,7 +7,7 @@ from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.core.rows import FLAG_ARRAY, FLAG_PARENT, ExecutionRow, NodeRow, TaskRow, Transition
 from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun
 
-_FLAGS = {NodeKind.WORKFLOW: FLAG_PARENT, NodeKind.ARRAY: FLAG_ARRAY}
+_FLAGS = {NodeKind.WORKFLOW: FLAG_PARENT, NodeKind.BRANCH: FLAG_PARENT, NodeKind.ARRAY: FLAG_ARRAY}
 """Clients read these before they look into a node: without its flag flytekit cannot show an array that failed."""
 
 
@@ -48,8 +48,8 @@ class Recording:
             node_id=run.node_id,
             seq=run.seq,
             spec_node_id=plan.ids[node],
-            parent_id=frame.parent_id,
-            parent_attempt=frame.parent_attempt if frame.parent is not None else None,
+            parent_id=run.parent_id,
+            parent_attempt=None if run.parent_id is None else run.parent_attempt,
             node_name=plan.names[node],
             kind=kind,
             flags=_FLAGS.get(kind, 0),
@@ -63,6 +63,7 @@ class Recording:
             ended_at=self.now if ended else None,
             inputs=inputs,
             input_uri=input_uri,
+            memo=run.memo,
             failure=failure,
         )
         self.effects.nodes.append(row)
@@ -102,8 +103,7 @@ class Recording:
         details: bytes | None = None,
     ) -> None:
         """The current attempt as it stands now."""
-        task = frame.plan.tasks[node]
-        assert task is not None, "only task nodes have task executions"
+        task = frame.plan.task(node)
         if run.task_created_at is None:
             run.task_created_at = self.now
         self.effects.tasks.append(

@@ -1,19 +1,22 @@
 """Rebuilding the state of an execution from its rows, after a crash or when a shard changes hands.
 
 Every step is written in one transaction, so the rows are those between two steps: a node that is ready but has no row
-was held back or had its inputs prepared, and is simply reached again. Attempts that were under way come back as Launch
-commands; launching is idempotent by name, and the shell first asks the runtime what it knows of them.
+was held back or had its inputs prepared, and is simply reached again; a frame that was failing fails again, as far as
+it had not. Attempts that were under way come back as Launch commands; launching is idempotent by name, and the shell
+first asks the runtime what it knows of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from wingbeat_propeller.core.effects import Effects
+from wingbeat_propeller.core.kinds import KINDS
+from wingbeat_propeller.core.kinds.branch import taken_arm, unreached_arms
 from wingbeat_propeller.core.phases import NODE_FINAL, NODE_SUCCESS, ExecutionPhase, NodePhase
-from wingbeat_propeller.core.plan import START, NodeKind
+from wingbeat_propeller.core.plan import END, START, FailurePolicy, NodeKind
 from wingbeat_propeller.core.rows import NodeRow
-from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun, Stage
-from wingbeat_propeller.core.step import Step
-from wingbeat_propeller.core.values import Ref, Value, split_literal_map
+from wingbeat_propeller.core.state import ExecutionState, Frame, Stage
+from wingbeat_propeller.core.values import Value, stored_values
+from wingbeat_propeller.core.walk import Walk
 
 
 class MalformedRowsError(ValueError):
@@ -28,7 +31,7 @@ def rebuild(
     `inputs` are the execution's. The effects hold the launches of attempts under way, their timers, and whatever is
     ready now. Raises MalformedRowsError.
     """
-    step = Step(state, now)
+    walk = Walk(state, now, KINDS)
     state.phase = ExecutionPhase.RUNNING
     state.started_at = started_at
     frame = state.open_frame(state.plan, parent=None)
@@ -36,6 +39,7 @@ def rebuild(
     places: dict[tuple[str | None, int], Frame] = {(None, 0): frame}
     indexes: dict[int, dict[str, int]] = {}
     unstored: dict[int, dict[int, bytes]] = {}
+    failed_at: dict[int, float] = {}
     for row in rows:
         state.next_seq = max(state.next_seq, row.seq + 1)
         found = places.get((row.parent_id, row.parent_attempt or 0))
@@ -45,17 +49,22 @@ def rebuild(
         if node is None:
             raise MalformedRowsError(f"node '{row.spec_node_id}' is not in workflow '{found.plan.name}'")
         if row.phase in NODE_FINAL:
-            _restore_final(found, node, row)
+            _restore_final(found, node, row, failed_at)
         else:
-            _restore_active(state, found, node, row, places)
+            inner = _restore_active(walk, found, node, row)
+            if inner is not None:
+                places[row.node_id, row.attempt] = inner
             if row.inputs is not None:
                 unstored.setdefault(found.number, {})[node] = row.inputs
-    for restored in list(state.frames.values()):
-        _restore_counts(restored)
-    for restored in list(state.frames.values()):
-        step.resume(restored, unstored.get(restored.number, {}))
-    step.drain()
-    return step.effects
+    restored = list(state.frames.values())
+    for each in restored:
+        _restore_branches(each)
+        _restore_counts(each)
+    for each in restored:
+        if state.frames.get(each.number) is each:
+            _resume(walk, each, unstored.get(each.number, {}))
+    walk.drain()
+    return walk.effects
 
 
 def _index(indexes: dict[int, dict[str, int]], frame: Frame) -> dict[str, int]:
@@ -65,27 +74,21 @@ def _index(indexes: dict[int, dict[str, int]], frame: Frame) -> dict[str, int]:
     return known
 
 
-def _restore_final(frame: Frame, node: int, row: NodeRow) -> None:
+def _restore_final(frame: Frame, node: int, row: NodeRow, failed_at: dict[int, float]) -> None:
     frame.phases[node] = row.phase
+    plan = frame.plan
     if row.phase in NODE_SUCCESS:
         if node != START:
-            frame.outputs[node] = _outputs(frame, node, row)
-    elif row.phase != NodePhase.SKIPPED:
-        frame.failure = frame.failure or row.failure
+            frame.outputs[node] = stored_values(row.outputs, row.output_uri, plan.node_output_names(node))
+    elif row.phase in (NodePhase.FAILED, NodePhase.TIMED_OUT) and row.failure is not None and plan.owners[node] < 0:
+        # The first failure counts, and rows come in the order in which nodes were met.
+        at = row.ended_at or row.updated_at
+        if frame.failure is None or at < failed_at[frame.number]:
+            frame.failure, frame.failed_node, failed_at[frame.number] = row.failure, row.node_id, at
 
 
-def _outputs(frame: Frame, node: int, row: NodeRow) -> dict[str, Value]:
-    if row.outputs is not None:
-        return dict(split_literal_map(row.outputs))
-    if row.output_uri is not None:
-        return {var: Ref(row.output_uri, var) for var in frame.plan.node_output_names(node)}
-    return {}
-
-
-def _restore_active(
-    state: ExecutionState, frame: Frame, node: int, row: NodeRow, places: dict[tuple[str | None, int], Frame]
-) -> None:
-    run = NodeRun(row.node_id, row.seq, frame.data_dir(node), row.created_at)
+def _restore_active(walk: Walk, frame: Frame, node: int, row: NodeRow) -> Frame | None:
+    run = frame.make_run(node, row.seq, row.created_at)
     run.stage = Stage.ACTIVE
     run.phase = row.phase
     run.attempt = row.attempt
@@ -93,25 +96,27 @@ def _restore_active(
     run.started_at = row.started_at
     run.attempt_started_at = row.attempt_started_at
     frame.runs[node] = run
-    kind = frame.plan.kinds[node]
-    if kind is NodeKind.TASK:
-        state.active += 1
-        if row.attempt_started_at is not None:
-            run.task_created_at = run.task_started_at = row.attempt_started_at
-    elif kind is NodeKind.WORKFLOW:
-        sub_plan = frame.plan.sub_plans[node]
-        assert sub_plan is not None, "the plan of a sub-workflow node has its plan"
-        child = state.open_frame(sub_plan, parent=frame, parent_node=node)
-        child.outputs[START] = _inputs(row, sub_plan.input_names)
-        places[row.node_id, row.attempt] = child
+    return walk.kinds[frame.plan.kinds[node]].restore(walk, frame, run, node, row)
 
 
-def _inputs(row: NodeRow, names: tuple[str, ...]) -> dict[str, Value]:
-    if row.inputs is not None:
-        return dict(split_literal_map(row.inputs))
-    if row.input_uri is not None:
-        return {var: Ref(row.input_uri, var) for var in names}
-    return {}
+def _restore_branches(frame: Frame) -> None:
+    """Arms not taken have no rows: end them again, and tell the arm that was taken of the decision."""
+    plan = frame.plan
+    for node, kind in enumerate(plan.kinds):
+        if kind is not NodeKind.BRANCH:
+            continue
+        run = frame.runs.get(node)
+        if run is not None:
+            arm = taken_arm(plan.branch(node), run.memo)
+            assert arm is not None, "a branch under way has decided"
+            frame.pending[arm] -= 1
+            discarded = unreached_arms(frame, node, keep=arm)
+        elif frame.phases[node]:
+            discarded = unreached_arms(frame, node, keep=-1)
+        else:
+            continue
+        for arm in discarded:
+            frame.phases[arm] = NodePhase.SKIPPED
 
 
 def _restore_counts(frame: Frame) -> None:
@@ -131,3 +136,26 @@ def _restore_counts(frame: Frame) -> None:
     for source in list(frame.outputs):
         if not frame.uses[source]:
             del frame.outputs[source]
+
+
+def _resume(walk: Walk, frame: Frame, inputs: Mapping[int, bytes]) -> None:
+    """Go on with a frame: adopt what was under way, reach what is ready.
+
+    `inputs` are those of nodes under way that are not known to stand in the blob store yet.
+    """
+    plan = frame.plan
+    for node, run in list(frame.runs.items()):
+        walk.kinds[plan.kinds[node]].resume(walk, frame, run, node, inputs.get(node))
+    if frame.failure is not None and (
+        walk.state.policy is FailurePolicy.FAIL_IMMEDIATELY or frame.phases[END] or plan.failure_node in frame.runs
+    ):
+        if plan.failure_node in frame.runs:
+            frame.failing = True
+        else:
+            walk.frame_failing(frame)
+        return
+    walk.work.extend(
+        (frame, node)
+        for node, pending in enumerate(frame.pending)
+        if not pending and not frame.phases[node] and node not in frame.runs and node != START
+    )

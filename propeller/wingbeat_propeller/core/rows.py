@@ -2,7 +2,7 @@
 
 A row holds the whole current state, so writing it twice is harmless and of several versions only the last needs to be
 written. Two kinds of fields are exceptions, to spare bytes: where a row says None for `inputs`, `input_uri`, `outputs`,
-`output_uri`, `deck_uri` or `details`, what is stored already stays.
+`output_uri`, `deck_uri`, `details` or `memo`, what is stored already stays.
 """
 
 from dataclasses import dataclass
@@ -56,6 +56,10 @@ class NodeRow:
     outputs: bytes | None = None
     output_uri: str | None = None
     deck_uri: str | None = None
+    details: bytes | None = None
+    """Serialized flyteidl.event.NodeExecutionEvent with nothing but the metadata of the target."""
+    memo: bytes | None = None
+    """NodeRun.memo: the engine's own, in the form of the node's kind."""
     failure: Failure | None = None
 
 

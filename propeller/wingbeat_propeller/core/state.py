@@ -43,11 +43,15 @@ class NodeRun:
         "attempt",
         "attempt_started_at",
         "child",
+        "counted",
         "created_at",
         "data_dir",
         "generated_name",
+        "memo",
         "name",
         "node_id",
+        "parent_attempt",
+        "parent_id",
         "phase",
         "seq",
         "stage",
@@ -58,8 +62,13 @@ class NodeRun:
         "task_version",
     )
 
-    def __init__(self, node_id: str, seq: int, data_dir: str, created_at: float) -> None:
+    def __init__(
+        self, node_id: str, parent_id: str | None, parent_attempt: int, seq: int, data_dir: str, created_at: float
+    ) -> None:
         self.node_id = node_id
+        self.parent_id = parent_id
+        """Unique id of the node that this one is inside of; None at top level."""
+        self.parent_attempt = parent_attempt
         self.seq = seq
         self.data_dir = data_dir
         self.name = ""
@@ -75,6 +84,10 @@ class NodeRun:
         self.attempt_started_at: float | None = None
         self.child: int | None = None
         """Number of the frame that runs inside this node."""
+        self.counted = False
+        """Whether it holds one of the execution's max_parallelism slots."""
+        self.memo: bytes | None = None
+        """What its kind must know again after a restart and cannot derive, such as the arm a branch has taken."""
         self.task_created_at: float | None = None
         """Set once the row of the current attempt exists."""
         self.task_started_at: float | None = None
@@ -90,6 +103,8 @@ class Frame:
     """One run of a plan: the workflow itself, or a sub-workflow inside a node of another frame."""
 
     __slots__ = (
+        "failed_node",
+        "failing",
         "failure",
         "number",
         "outputs",
@@ -125,15 +140,24 @@ class Frame:
         """Nodes not yet reached that have a failed or skipped upstream, and so will be skipped."""
         self.failure: Failure | None = None
         """First failure of a node, kept while other nodes may still finish."""
+        self.failed_node = ""
+        """Unique id of that node."""
+        self.failing = False
+        """The frame cannot succeed any more; only its failure node may still run."""
 
-    def node_id(self, node: int) -> str:
-        """Unique id of a node of this frame."""
-        return unique_node_id(self.parent_id, self.parent_attempt, self.plan.ids[node])
-
-    def data_dir(self, node: int) -> str:
-        """Folder of a node's inputs and attempts."""
-        folder = f"{self.path}/{self.plan.ids[node]}"
-        return folder if self.parent is not None else f"{folder}/data"
+    def make_run(self, node: int, seq: int, created_at: float) -> NodeRun:
+        """A node of this frame that is met now. An arm's branch must be under way."""
+        plan = self.plan
+        node_id = plan.ids[node]
+        owner = plan.owners[node]
+        if owner >= 0:
+            branch = self.runs[owner]
+            unique = unique_node_id(branch.node_id, branch.attempt, node_id)
+            return NodeRun(unique, branch.node_id, branch.attempt, seq, f"{branch.output_dir}/{node_id}", created_at)
+        if self.parent is None:
+            return NodeRun(unique_node_id(None, 0, node_id), None, 0, seq, f"{self.path}/{node_id}/data", created_at)
+        unique = unique_node_id(self.parent_id, self.parent_attempt, node_id)
+        return NodeRun(unique, self.parent_id, self.parent_attempt, seq, f"{self.path}/{node_id}", created_at)
 
 
 class ExecutionState:
@@ -170,7 +194,7 @@ class ExecutionState:
         self.next_frame = 0
         self.next_seq = 0
         self.active = 0
-        """Task nodes that count against max_parallelism now."""
+        """Nodes that hold a slot of max_parallelism now."""
         self.held: deque[tuple[int, int]] = deque()
         """Ready (frame, node) pairs that wait for max_parallelism."""
 

@@ -4,7 +4,7 @@ The engine passes most values on without looking inside, so it cuts LiteralMaps 
 value too large for a row stays in the blob store and travels as a `Ref`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -58,6 +58,15 @@ def split_literal_map(data: bytes) -> dict[str, bytes]:
     if position != end:
         raise MalformedLiteralMapError("truncated message")
     return values
+
+
+def stored_values(data: bytes | None, uri: str | None, names: Sequence[str]) -> dict[str, Value]:
+    """Values as a row keeps them: inline in `data`, or as references to `names` in the map at `uri`."""
+    if data is not None:
+        return dict(split_literal_map(data))
+    if uri is not None:
+        return {var: Ref(uri, var) for var in names}
+    return {}
 
 
 def build_literal_map(values: Mapping[str, bytes]) -> bytes:

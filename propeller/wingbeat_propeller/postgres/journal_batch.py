@@ -24,7 +24,7 @@ _get_node = cast(
     attrgetter(
         *("execution", "node_id", "seq", "spec_node_id", "parent_id", "parent_attempt", "node_name", "kind", "flags"),
         *("phase", "attempt", "system_failures", "created_at", "updated_at", "started_at", "attempt_started_at"),
-        *("ended_at", "inputs", "input_uri", "outputs", "output_uri", "deck_uri"),
+        *("ended_at", "inputs", "input_uri", "outputs", "output_uri", "deck_uri", "details", "memo"),
     ),
 )
 _get_task = cast(
@@ -39,8 +39,8 @@ _get_task = cast(
 
 @dataclass(frozen=True, slots=True)
 class BatchRecords:
-    """Rows of one commit, as the types journal_execution, journal_node, journal_task and journal_transition have them,
-    and the blobs, by URI, that must be stored before."""
+    """Rows of one commit, as the types journal_execution, journal_node_2, journal_task and journal_transition have
+    them, and the blobs, by URI, that must be stored before."""
 
     executions: Sequence[Record]
     nodes: Sequence[Record]
@@ -109,6 +109,10 @@ def _carry_node(before: NodeRow, row: NodeRow) -> None:
         row.output_uri = before.output_uri
     if row.deck_uri is None:
         row.deck_uri = before.deck_uri
+    if row.details is None:
+        row.details = before.details
+    if row.memo is None:
+        row.memo = before.memo
 
 
 def _carry_task(before: TaskRow, row: TaskRow) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from flytekit import LaunchPlan, conditional, dynamic, map_task, sleep, task, workflow
+from flytekit import LaunchPlan, dynamic, map_task, sleep, task, workflow
 
 
 @task
@@ -27,12 +27,6 @@ def double_all(count: int) -> int:
     for number in range(count):
         total = double(number=number)
     return total
-
-
-@workflow
-def branch_wf(number: int) -> int:
-    """A condition."""
-    return conditional("size").if_(number > 3).then(double(number=number)).else_().fail("too small")
 
 
 @workflow

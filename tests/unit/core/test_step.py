@@ -139,11 +139,11 @@ def test_aborts_reach_what_runs_inside_first() -> None:
 def test_node_kinds_that_cannot_run_say_so() -> None:
     """The execution fails with a sentence that names the node and its kind."""
     plan = line(task("t"))
-    plan = dataclasses.replace(plan, kinds=(NodeKind.START, NodeKind.END, NodeKind.BRANCH), tasks=(None, None, None))
+    plan = dataclasses.replace(plan, kinds=(NodeKind.START, NodeKind.END, NodeKind.ARRAY), targets=(None, None, None))
     _, effects = _begin(plan)
     assert effects.execution_row is not None
     assert effects.execution_row.failure is not None
-    assert "node 'n0' is a branch node" in effects.execution_row.failure.message
+    assert "node 'n0' is of kind array" in effects.execution_row.failure.message
 
 
 def test_missing_output_fails_the_consumer() -> None:

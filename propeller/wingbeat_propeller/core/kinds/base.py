@@ -1,0 +1,85 @@
+"""What the state machine asks of each kind of node.
+
+A kind is stateless: what it remembers stands in the NodeRun and its frame. Everything here is called inside one step,
+with the node's run in the frame, and may move nodes only by the methods of the Walk it is given. Handlers of events are
+called for the attempt that the event names, once it is known to be under way.
+"""
+
+from wingbeat_propeller.core.events import TaskFailed, TaskStarted, TaskSucceeded
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.rows import NodeRow
+from wingbeat_propeller.core.state import Frame, NodeRun
+from wingbeat_propeller.core.values import Value
+from wingbeat_propeller.core.walk import Walk
+
+
+class Kind:
+    """Behaviour of the nodes of one kind; by itself one that takes part in nothing."""
+
+    counts = False
+    """Whether such a node takes a slot of max_parallelism."""
+
+    def enter(
+        self, walk: Walk, frame: Frame, run: NodeRun, node: int, values: dict[str, Value], inputs: bytes | None
+    ) -> None:
+        """The node's inputs are there: begin. `inputs` is the same as `values`, serialized, for the row; None: they are
+        large and stand in the blob store already (for the end node in its outputs.pb, else in its inputs.pb)."""
+        raise NotImplementedError
+
+    def stop(self, walk: Walk, frame: Frame, run: NodeRun, node: int, reason: str) -> None:
+        """The node ends from outside (abort, deadline, failure elsewhere): stop what runs for it, record the end of its
+        attempt. Its own row is the caller's."""
+
+    def resume(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
+        """After a restart, with all frames rebuilt: take up what was under way. `inputs` as stored in the row."""
+
+    def restore(self, walk: Walk, frame: Frame, run: NodeRun, node: int, row: NodeRow) -> Frame | None:
+        """Rebuild what belongs to a node under way from its row; returns the frame that its inner rows belong to."""
+        return None
+
+    def close(self, walk: Walk, frame: Frame, node: int) -> None:
+        """The node ends or is skipped, for whatever reason: let go of what it kept from ending."""
+
+    def expire(self, walk: Walk, frame: Frame, run: NodeRun, node: int, failure: Failure) -> None:
+        """The attempt has run for its timeout; what ran for it was not stopped yet."""
+        self.stop(walk, frame, run, node, failure.message)
+        walk.fail(frame, run, node, failure)
+
+    def child_succeeded(
+        self,
+        walk: Walk,
+        frame: Frame,
+        run: NodeRun,
+        node: int,
+        child: Frame,
+        values: dict[str, Value],
+        outputs: bytes | None,
+        output_uri: str | None,
+    ) -> None:
+        """The frame `child` inside the node has succeeded: so has the node, with the frame's outputs."""
+        walk.succeed(frame, run, node, values, outputs=outputs, output_uri=output_uri)
+
+    def child_failed(self, walk: Walk, frame: Frame, run: NodeRun, node: int, child: Frame, failure: Failure) -> None:
+        """The frame `child` inside the node has failed: so has the node, for good."""
+        walk.fail(frame, run, node, failure)
+
+    def task_started(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskStarted) -> None:
+        """First or renewed sign of life of an attempt."""
+
+    def task_succeeded(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskSucceeded) -> None:
+        """An attempt is done and its outputs are known."""
+
+    def task_failed(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskFailed) -> None:
+        """An attempt has failed."""
+
+
+class Unsupported(Kind):
+    """A kind that this release cannot run: the node fails with a sentence."""
+
+    def enter(
+        self, walk: Walk, frame: Frame, run: NodeRun, node: int, values: dict[str, Value], inputs: bytes | None
+    ) -> None:
+        """Fail."""
+        kind = frame.plan.kinds[node].name.lower()
+        text = f"node '{frame.plan.ids[node]}' is of kind {kind}, which this release cannot run"
+        walk.fail(frame, run, node, Failure(ErrorKind.SYSTEM, "NodeKindNotSupported", text))

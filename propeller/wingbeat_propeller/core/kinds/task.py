@@ -1,0 +1,147 @@
+"""Task nodes: attempts that the runtime runs, tried again while the budget of their errors lasts."""
+
+from wingbeat_propeller.core.effects import Abort, Launch
+from wingbeat_propeller.core.events import TaskFailed, TaskStarted, TaskSucceeded
+from wingbeat_propeller.core.ids import attempt_name, generated_name
+from wingbeat_propeller.core.kinds.base import Kind
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.phases import NodePhase, TaskPhase
+from wingbeat_propeller.core.retry import GiveUp, decide_retry
+from wingbeat_propeller.core.rows import NodeRow
+from wingbeat_propeller.core.state import Frame, NodeRun
+from wingbeat_propeller.core.values import Value
+from wingbeat_propeller.core.walk import Walk, ref_of
+
+
+class TaskKind(Kind):
+    """One attempt at a time; names and folders of attempts are deterministic."""
+
+    counts = True
+
+    def enter(
+        self, walk: Walk, frame: Frame, run: NodeRun, node: int, values: dict[str, Value], inputs: bytes | None
+    ) -> None:
+        """Launch the first attempt once the row is durable."""
+        run.phase = NodePhase.QUEUED
+        walk.node_row(frame, run, node, inputs=inputs, input_uri=f"{run.data_dir}/inputs.pb")
+        walk.effects.commands.append(_launch(walk, frame, run, node, inputs))
+        walk.timers(frame, run, node)
+
+    def stop(self, walk: Walk, frame: Frame, run: NodeRun, node: int, reason: str) -> None:
+        """Abort the attempt."""
+        if run.task_created_at is not None:
+            failure = Failure(ErrorKind.UNKNOWN, "Task Aborted", reason)
+            walk.task_row(frame, run, node, TaskPhase.ABORTED, ended_at=walk.now, failure=failure)
+        walk.effects.commands.append(Abort(ref_of(frame, run, node), run.name))
+
+    def restore(self, walk: Walk, frame: Frame, run: NodeRun, node: int, row: NodeRow) -> None:
+        """The attempt under way, and the slot it holds."""
+        _name(walk, run)
+        run.counted = True
+        walk.state.active += 1
+        if row.attempt_started_at is not None:
+            run.task_created_at = run.task_started_at = row.attempt_started_at
+
+    def resume(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
+        """Let the runtime say whether the attempt lives, launch it if not."""
+        walk.timers(frame, run, node)
+        walk.effects.adopt.append(_launch(walk, frame, run, node, inputs))
+
+    def expire(self, walk: Walk, frame: Frame, run: NodeRun, node: int, failure: Failure) -> None:
+        """Abort the attempt; it has failed in a way that may be retried."""
+        walk.effects.commands.append(Abort(ref_of(frame, run, node), run.name))
+        self._failed(walk, frame, run, node, failure, walk.now)
+
+    def task_started(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskStarted) -> None:
+        """The first sign of life makes the node run; a later one only renews the details."""
+        node = event.ref.node
+        if run.task_started_at is None:
+            run.task_started_at = event.at
+            run.attempt_started_at = event.at
+            if run.started_at is None:
+                run.started_at = event.at
+            run.phase = NodePhase.RUNNING
+            walk.node_row(frame, run, node)
+            walk.timers(frame, run, node)
+        else:
+            run.task_version += 1
+        walk.task_row(frame, run, node, TaskPhase.RUNNING, details=event.details)
+
+    def task_succeeded(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskSucceeded) -> None:
+        """The node has succeeded with the attempt's outputs."""
+        node = event.ref.node
+        walk.task_over(frame, run, node, TaskPhase.SUCCEEDED, event.at, details=event.details)
+        walk.succeed(
+            frame,
+            run,
+            node,
+            event.outputs,
+            outputs=event.serialized,
+            output_uri=f"{run.output_dir}/outputs.pb",
+            deck_uri=event.deck_uri,
+        )
+
+    def task_failed(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskFailed) -> None:
+        """Try again while the budget lasts."""
+        self._failed(walk, frame, run, event.ref.node, event.failure, event.at, details=event.details)
+
+    def _failed(
+        self,
+        walk: Walk,
+        frame: Frame,
+        run: NodeRun,
+        node: int,
+        failure: Failure,
+        at: float,
+        *,
+        details: bytes | None = None,
+    ) -> None:
+        walk.task_over(frame, run, node, TaskPhase.FAILED, at, failure=failure, details=details)
+        if failure.kind is ErrorKind.SYSTEM:
+            run.system_failures += 1
+        decision = decide_retry(
+            failure,
+            attempt=run.attempt,
+            system_failures=run.system_failures,
+            attempts_max=frame.plan.attempts_max[node],
+            system_retries_max=walk.state.settings.system_retries_max,
+        )
+        if isinstance(decision, GiveUp):
+            walk.fail(frame, run, node, decision.failure)
+            return
+        run.attempt += 1
+        run.attempt_started_at = None
+        run.task_created_at = None
+        run.task_started_at = None
+        run.task_version = 0
+        walk.node_row(frame, run, node)
+        walk.effects.commands.append(_launch(walk, frame, run, node, None))
+
+
+def _launch(walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> Launch:
+    plan = frame.plan
+    state = walk.state
+    own = plan.interruptible[node]
+    asked = state.settings.interruptible
+    interruptible = own if own is not None else asked if asked is not None else plan.interruptible_default
+    # The last system attempt runs where it is not interrupted.
+    interruptible = interruptible and run.system_failures < state.settings.system_retries_max
+    _name(walk, run)
+    return Launch(
+        ref=ref_of(frame, run, node),
+        name=run.name,
+        generated_name=run.generated_name,
+        node_id=run.node_id,
+        task=plan.task(node),
+        previous_generated_name=generated_name(state.name, run.node_id, run.attempt - 1) if run.attempt else None,
+        inputs=inputs,
+        data_dir=run.data_dir,
+        output_dir=run.output_dir,
+        timeout_s=plan.timeout_s[node] or None,
+        interruptible=interruptible,
+    )
+
+
+def _name(walk: Walk, run: NodeRun) -> None:
+    run.generated_name = generated_name(walk.state.name, run.node_id, run.attempt)
+    run.name = attempt_name(walk.state.key, run.generated_name)
