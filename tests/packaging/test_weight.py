@@ -73,6 +73,15 @@ def test_a_server_command_says_what_to_install(command: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_client_command_needs_no_server() -> None:
+    """Without the server's dependencies the commands that ask a server do so; here nothing listens."""
+    done = _python(f"{BLOCK}\nmain(['history', 'e1', '--at', '5m', '--endpoint', 'localhost:1'])")
+
+    assert done.returncode == 1
+    assert "the server at localhost:1 does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_unknown_command_is_a_sentence() -> None:
     """A misspelt command points to the list."""
     done = _python("from wingbeat.cli import main; main(['uup'])")

@@ -11,6 +11,7 @@ from flyteidl.service import admin_pb2, auth_pb2, dataproxy_pb2, identity_pb2, s
 from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import REGISTRY
 
+from wingbeat_controlplane.executions.history import History
 from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.executions.parts import Executions, build_executions
 from wingbeat_controlplane.executions.signals import SignalStore
@@ -34,6 +35,7 @@ from wingbeat_controlplane.services.dataproxy import DataProxyOptions, DataProxy
 from wingbeat_controlplane.services.identity import IdentityServicer
 from wingbeat_controlplane.services.local_calls import LocalCalls
 from wingbeat_controlplane.services.operations import OperationsServicer
+from wingbeat_controlplane.services.query import QueryServicer
 from wingbeat_controlplane.services.rpcs import rpcs_of
 from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
 from wingbeat_controlplane.services.signal import SignalServicer
@@ -45,6 +47,7 @@ from wingbeat_propeller.blobs.store import Store, open_store
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.operations.v1 import operations_pb2
+from wingbeatidl.query.v1 import query_pb2
 
 _log = structlog.get_logger(__name__)
 
@@ -154,6 +157,7 @@ def _servicers(
             operations_pb2.DESCRIPTOR.services_by_name["OperationsService"],
             OperationsServicer(pool, version=_version()),
         ),
+        (query_pb2.DESCRIPTOR.services_by_name["QueryService"], QueryServicer(History(pool))),
     ]
 
 

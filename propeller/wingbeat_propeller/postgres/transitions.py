@@ -2,6 +2,10 @@
 
 A row whose day has no partition (a day nobody made ahead, a clock far off) goes to the default partition and moves when
 its day is made, so nothing depends on this running in time. Any number of processes may run it.
+
+Of a day that is dropped, the last transition of each node of executions still alive at the end of it is carried over
+into the default partition. So the state of every execution at any instant since `transitions_retention.kept_since` can
+be told from the log, however long ago its nodes last changed.
 """
 
 import asyncio
@@ -71,14 +75,18 @@ class TransitionPartitions:
             await connection.execute(_SQL["attach"].format(name=name, first=first, last=last))
 
     async def _drop_before(self, oldest: date) -> None:
+        since = _midnight(oldest)
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(_SQL["lock"])
             for row in await connection.fetch(_SQL["partitions"]):
                 match = _NAME.match(row["name"])
                 if match and datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC).date() < oldest:
+                    await connection.execute(_SQL["detach"].format(name=row["name"]))
+                    await connection.execute(_SQL["carry"].format(name=row["name"]), since)
                     await connection.execute(_SQL["drop"].format(name=row["name"]))
                     _log.info("partition of transitions dropped", name=row["name"])
-            await connection.execute(_SQL["prune_default"], _midnight(oldest))
+            await connection.execute(_SQL["prune_default"], since)
+            await connection.execute(_SQL["keep_since"], since)
 
 
 def _midnight(day: date) -> datetime:

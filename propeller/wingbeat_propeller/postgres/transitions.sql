@@ -22,8 +22,28 @@ INSERT INTO {name} SELECT * FROM moved;
 -- name: attach
 ALTER TABLE transitions ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{last}');
 
+-- name: detach
+ALTER TABLE transitions DETACH PARTITION {name};
+
+-- name: carry
+-- The last transition of each node of executions that had not ended by $1: what they were at any later instant.
+INSERT INTO transitions_default (seq, txid, execution_id, node_id, attempt, phase, at) OVERRIDING SYSTEM VALUE
+SELECT DISTINCT ON (t.execution_id, t.node_id) t.seq, t.txid, t.execution_id, t.node_id, t.attempt, t.phase, t.at
+FROM executions AS e JOIN {name} AS t ON t.execution_id = e.id
+WHERE e.ended_at IS NULL OR e.ended_at >= $1
+ORDER BY t.execution_id, t.node_id, t.seq DESC;
+
 -- name: drop
 DROP TABLE {name};
 
 -- name: prune_default
-DELETE FROM transitions_default WHERE at < $1;
+DELETE FROM transitions_default
+WHERE at < $1 AND seq NOT IN (
+    SELECT DISTINCT ON (t.execution_id, t.node_id) t.seq
+    FROM executions AS e JOIN transitions_default AS t ON t.execution_id = e.id
+    WHERE t.at < $1 AND (e.ended_at IS NULL OR e.ended_at >= $1)
+    ORDER BY t.execution_id, t.node_id, t.seq DESC
+);
+
+-- name: keep_since
+UPDATE transitions_retention SET kept_since = $1 WHERE kept_since < $1 OR kept_since IS NULL;

@@ -28,6 +28,7 @@ COMMANDS = {
     "status": Command("wingbeat_controlplane.cli.status:status", "Show what runs, and where."),
     "doctor": Command("wingbeat_controlplane.cli.doctor:doctor", "Check this machine and the installation."),
     "config": Command("wingbeat_controlplane.cli.config:config", "Show every setting and where it comes from."),
+    "history": Command("wingbeat.cli.history:history", "Show how an execution stood at an instant.", server=False),
     "version": Command("wingbeat.cli.version:version", "Print the version.", server=False),
 }
 

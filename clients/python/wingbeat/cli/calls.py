@@ -1,0 +1,52 @@
+"""Calls of the query service by a command: every error ends the command with a sentence."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from wingbeat.cli.endpoint import EndpointError, find_endpoint
+from wingbeat.cli.output import fail
+from wingbeatidl.query.v1 import query_pb2
+
+if TYPE_CHECKING:
+    import grpc
+
+TIMEOUT_S = 30.0
+"""For each call."""
+
+_SERVICE = "/wingbeatidl.query.v1.QueryService/"
+
+
+class QueryClient:
+    """The rpcs of an installation's QueryService. They raise grpc.RpcError."""
+
+    def __init__(self, channel: "grpc.Channel") -> None:
+        self._get_execution_at = channel.unary_unary(
+            f"{_SERVICE}GetExecutionAt",
+            request_serializer=query_pb2.GetExecutionAtRequest.SerializeToString,
+            response_deserializer=query_pb2.GetExecutionAtResponse.FromString,
+        )
+
+    def get_execution_at(self, request: query_pb2.GetExecutionAtRequest) -> query_pb2.GetExecutionAtResponse:
+        """One page of how an execution stood."""
+        return self._get_execution_at(request, timeout=TIMEOUT_S)
+
+
+@contextmanager
+def query_client(endpoint: str | None, data_dir: str | None) -> Generator[QueryClient]:
+    """A client of the installation meant by the flags. Ends the command when it refuses or does not answer."""
+    import grpc
+
+    try:
+        found = find_endpoint(endpoint, data_dir)
+    except EndpointError as error:
+        fail(str(error))
+    with found.connect() as channel:
+        try:
+            yield QueryClient(channel)
+        except grpc.RpcError as error:
+            code = error.code() if isinstance(error, grpc.Call) else None
+            reason = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
+            if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                reason = f"the server at {found.address} does not answer: {reason}"
+            fail(reason)
