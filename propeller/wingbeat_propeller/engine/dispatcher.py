@@ -181,7 +181,7 @@ class Dispatcher:
                 continue
             if request is None:
                 continue
-            if isinstance(request, InstantRequest):
+            if isinstance(request, InstantRequest) and request.failure is None:
                 batch.append(request)
             else:
                 await self._spawn(tasks, attempt, plugin, request)

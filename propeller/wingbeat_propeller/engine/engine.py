@@ -260,7 +260,11 @@ class Engine:
 
     def _prepare(self, live: LiveExecution, request: Prepare) -> None:
         assert self._tasks is not None, "steps happen while the engine runs"
-        self._tasks.create_task(self._run_preparation(live, request), name="prepare")
+        preparation = self._run_preparation(live, request)
+        try:
+            self._tasks.create_task(preparation, name="prepare")
+        except RuntimeError:  # the group is shutting down: whoever takes the execution up reaches the node again
+            preparation.close()
 
     async def _run_preparation(self, live: LiveExecution, request: Prepare) -> None:
         async with self._preparing:

@@ -162,7 +162,11 @@ class Intake:
             for number, record in enumerate(records):
                 if record.shard in self._shards and record.execution not in self._live:
                     self._live.undurable.add(record.execution)
-                    await self._begin(record)
+                    try:
+                        await self._begin(record)
+                    except OSError:
+                        self._live.undurable.discard(record.execution)  # not begun: the next look must find it
+                        raise
                 if number % TURN == TURN - 1:
                     await asyncio.sleep(0)
             if len(records) < PAGE:

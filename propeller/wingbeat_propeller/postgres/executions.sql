@@ -16,11 +16,13 @@ ORDER BY id
 LIMIT $3;
 
 -- name: live_executions
+-- Begun and not ended. One that somebody aborted before anybody had begun it is new: taken up here as well, it would end
+-- twice.
 SELECT id, project, domain, name, shard, workflow_id, config, inputs, inputs_uri, phase,
     extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM started_at)::float8 AS started_at,
     CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause
 FROM executions
-WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND phase <> 0 AND id > $2
+WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND started_at IS NOT NULL AND id > $2
 ORDER BY id
 LIMIT $3;
 

@@ -1,0 +1,215 @@
+"""Judges of a world, apart from everything they judge: they see what is written and what is launched, and compare it
+with the interpreter's expectation, at each commit and at the end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.property.workflows import total
+from tests.simulation.database import Change, SimulatedDatabase
+from tests.simulation.interpreter import Expectation, Expected
+from tests.simulation.programs import OUTPUT, Workflow
+from tests.simulation.sql_text import Row
+from wingbeat_propeller.core.phases import EXECUTION_FINAL, NODE_FINAL, ExecutionPhase, NodePhase, TaskPhase
+from wingbeat_propeller.core.plan import FailurePolicy, NodeKind
+from wingbeat_propeller.core.values import split_literal_map
+from wingbeat_propeller.ports import AttemptOrigin
+
+
+class Violation(AssertionError):  # noqa: N818 - what it is, not an error of the checker
+    """The engine has broken a promise."""
+
+
+@dataclass(slots=True, eq=False)
+class Launched:
+    """An execution of the world: what it runs, what must come of it, and what has been seen of it."""
+
+    key: int
+    name: str
+    workflow: Workflow
+    expectation: Expectation
+    max_parallelism: int
+    aborted: bool = False
+    active: set[str] = field(default_factory=set[str])
+    """Task nodes that are queued or running, as written."""
+    ended: set[str | None] = field(default_factory=set[str | None])
+    """Nodes, and None for itself, whose end is in the log of transitions."""
+
+
+class Checkers:
+    """See the module. `objects` are the blobs."""
+
+    def __init__(self, database: SimulatedDatabase, objects: Mapping[str, bytes]) -> None:
+        self._database = database
+        self._objects = objects
+        self.executions: dict[int, Launched] = {}
+        self._by_name: dict[str, Launched] = {}
+        database.observers.append(self.committing)
+
+    def add(self, launched: Launched) -> None:
+        """Watch an execution."""
+        self.executions[launched.key] = launched
+        self._by_name[launched.name] = launched
+
+    # ---- while the world runs ----
+
+    def committing(self, term: int, changes: Sequence[Change]) -> None:
+        """What every commit must hold; called before it takes effect."""
+        for table, old, new in changes:
+            match table:
+                case "node_executions":
+                    self._node_written(term, old, new)
+                case "executions":
+                    self._execution_written(term, old, new)
+                case "task_executions":
+                    self._task_written(old, new)
+                case "transitions":
+                    self._logged(new)
+
+    def launching(self, origin: AttemptOrigin) -> None:
+        """No attempt is launched before its row is durable."""
+        launched = self._by_name[origin.execution]
+        row = self._database.tables["node_executions"].get((launched.key, origin.node_id))
+        if row is None or int(row["attempt"]) < origin.attempt:  # type: ignore[call-overload]
+            raise Violation(f"{origin} is launched, and its row is not durable: {row}")
+
+    def _owned(self, term: int, execution: int) -> None:
+        shard: int = self._database.executions[execution]["shard"]  # type: ignore[assignment]
+        owner = self._database.shards[shard]
+        if owner != term:
+            raise Violation(f"term {term} writes to execution {execution}, whose shard belongs to term {owner}")
+
+    def _node_written(self, term: int, old: Row | None, new: Row) -> None:
+        launched = self.executions[new["execution_id"]]  # type: ignore[index]
+        self._owned(term, launched.key)
+        place = str(new["node_id"])
+        what = f"node {place} of {launched.name}"
+        if old is not None:
+            if old["phase"] in NODE_FINAL:
+                raise Violation(f"{what} changes after its end: {_shown(old)} becomes {_shown(new)}")
+            if old["seq"] != new["seq"]:
+                raise Violation(f"{what} changes its place: {_shown(old)} becomes {_shown(new)}")
+            if old["attempt"] > new["attempt"]:  # type: ignore[operator]
+                raise Violation(f"{what} goes back to an earlier attempt: {_shown(old)} becomes {_shown(new)}")
+        expected = launched.expectation.nodes.get(place)
+        if expected is None:
+            raise Violation(f"{what} must not exist: {_shown(new)}")
+        self._within_budgets(what, expected, new)
+        if new["phase"] in NODE_FINAL:
+            if new["phase"] == NodePhase.SUCCEEDED:
+                self._right_value(what, expected, new)
+            launched.active.discard(place)
+            if new["ended_at"] is None:
+                raise Violation(f"{what} has ended without a time: {_shown(new)}")
+        elif new["kind"] == NodeKind.TASK:
+            launched.active.add(place)
+            if launched.max_parallelism and len(launched.active) > launched.max_parallelism:
+                raise Violation(f"{launched.name} runs {len(launched.active)} at once, {launched.max_parallelism} allowed")
+
+    def _within_budgets(self, what: str, expected: Expected, row: Row) -> None:
+        attempt: int = row["attempt"]  # type: ignore[assignment]
+        if attempt + 1 >= expected.attempts.stop:
+            raise Violation(f"{what} makes attempt {attempt + 1}, beyond its budgets: {expected}")
+        if expected.system_failures is not None:
+            counted: int = row["system_failures"]  # type: ignore[assignment]
+            low, high = expected.system_failures[attempt], expected.system_failures[attempt + 1]
+            if not low <= counted <= high:
+                raise Violation(f"{what} counts {counted} failures of the system, {low} to {high} happened")
+
+    def _right_value(self, what: str, expected: Expected, row: Row) -> None:
+        if NodePhase.SUCCEEDED not in expected.phases:
+            raise Violation(f"{what} succeeds and must not: {expected}")
+        if expected.value is not None and row["outputs"] is not None:
+            data: bytes = row["outputs"]  # type: ignore[assignment]
+            if (got := _value_of(data)) != expected.value:
+                raise Violation(f"{what} has the output {got}, expected {expected.value}")
+
+    def _execution_written(self, term: int, old: Row | None, new: Row) -> None:
+        assert old is not None, "executions are updated"
+        launched = self.executions[new["id"]]  # type: ignore[index]
+        self._owned(term, launched.key)
+        if old["ended_at"] is not None:
+            raise Violation(f"{launched.name} changes after its end: {_shown(old)} becomes {_shown(new)}")
+        if (new["phase"] in EXECUTION_FINAL) is (new["ended_at"] is None):
+            raise Violation(f"{launched.name} has phase and time that do not fit: {_shown(new)}")
+
+    def _task_written(self, old: Row | None, new: Row) -> None:
+        final = (TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.ABORTED)
+        if old is not None and old["phase"] in final and old["phase"] != new["phase"]:
+            raise Violation(f"an attempt changes after its end: {_shown(old)} becomes {_shown(new)}")
+
+    def _logged(self, new: Row) -> None:
+        launched = self.executions[new["execution_id"]]  # type: ignore[index]
+        place: str | None = new["node_id"]  # type: ignore[assignment]
+        if place in launched.ended:
+            raise Violation(f"{launched.name} logs progress of {place or 'itself'} after its end: {_shown(new)}")
+        if new["phase"] in (EXECUTION_FINAL if place is None else NODE_FINAL):
+            launched.ended.add(place)
+
+    # ---- at the end ----
+
+    def check_end(self) -> None:
+        """Every execution has ended as the interpreter says."""
+        for launched in self.executions.values():
+            self._check_execution(launched)
+
+    def _check_execution(self, launched: Launched) -> None:
+        row = self._database.executions[launched.key]
+        rows = {str(node["node_id"]): node for node in self._database.nodes_of[launched.key]}
+        for place, node in rows.items():
+            if node["phase"] not in NODE_FINAL:
+                raise Violation(f"{launched.name} has ended and its node {place} has not: {_shown(node)}")
+        if launched.aborted and row["phase"] == ExecutionPhase.ABORTED:
+            return
+        expected = launched.expectation
+        wanted = ExecutionPhase.FAILED if expected.value is None else ExecutionPhase.SUCCEEDED
+        if row["phase"] != wanted:
+            raise Violation(f"{launched.name} must end {wanted.name}: {_shown(row)}")
+        if expected.value is not None:
+            data = row["outputs"] if row["outputs"] is not None else self._objects[str(row["outputs_uri"])]
+            got = _value_of(data)  # type: ignore[arg-type]
+            if got != expected.value:
+                raise Violation(f"{launched.name} has the output {got}, expected {expected.value}")
+        elif row["error"] is None:
+            raise Violation(f"{launched.name} has failed without a reason")
+        self._check_nodes(launched, rows)
+
+    def _check_nodes(self, launched: Launched, rows: Mapping[str, Row]) -> None:
+        expected = launched.expectation
+        is_whole = (
+            expected.value is not None
+            or launched.workflow.policy is FailurePolicy.FAIL_AFTER_EXECUTABLE_NODES_COMPLETE
+        )
+        if is_whole and set(rows) != set(expected.nodes):
+            raise Violation(f"{launched.name} has nodes {sorted(rows)}, expected {sorted(expected.nodes)}")
+        for place, node in rows.items():
+            want = expected.nodes[place]
+            what = f"node {place} of {launched.name}"
+            if node["phase"] == NodePhase.ABORTED and not is_whole:
+                continue
+            if node["phase"] not in want.phases:
+                raise Violation(f"{what} must end as {sorted(want.phases)}: {_shown(node)}")
+            attempts: int = node["attempt"] + 1  # type: ignore[operator]
+            if attempts not in want.attempts:
+                raise Violation(f"{what} made {attempts} attempts, expected {want.attempts}")
+            if want.value is not None and node["outputs"] is None:
+                data = self._objects[str(node["output_uri"])]
+                if (got := _value_of(data)) != want.value:
+                    raise Violation(f"{what} has the output {got}, expected {want.value}")
+            if node["kind"] == NodeKind.TASK and node["phase"] != NodePhase.SKIPPED:
+                stored = self._database.tables["task_executions"]
+                # The deadline of all attempts may come before the last one has started.
+                certain = attempts - 1 if node["phase"] == NodePhase.TIMED_OUT else attempts
+                missing = [a for a in range(certain) if (launched.key, place, a) not in stored]
+                if missing:
+                    raise Violation(f"{what} lacks the rows of its attempts {missing}")
+
+
+def _value_of(data: bytes) -> int:
+    """The number in a LiteralMap of inputs or outputs."""
+    values = split_literal_map(data)
+    return total(values[OUTPUT] if OUTPUT in values else next(iter(values.values())))
+
+
+def _shown(row: Row) -> str:
+    hidden = {"config", "inputs", "outputs", "details"}
+    return ", ".join(f"{name}={value!r}" for name, value in row.items() if value is not None and name not in hidden)

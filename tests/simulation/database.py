@@ -1,0 +1,307 @@
+"""The simulated Postgres: tables in memory, and the effect of each statement of `postgres/*.sql` on them.
+
+A statement takes effect at one instant, as a whole or not at all. Which columns a commit writes and what wins over what
+is read out of the SQL itself (sql_text.py); conditions of reads and the statements of leases are written here once
+more, and tests/conformance holds them to what the real Postgres does. Times are seconds since the epoch by `clock`.
+
+Observers see each commit before it takes effect, and may object by raising.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from tests.simulation.sql_text import FENCED, Row, UnknownSqlError, Write, blocks, commit_writes, select_list
+from wingbeat_propeller.core.ids import SHARDS
+from wingbeat_propeller.core.phases import ExecutionPhase
+
+Change = tuple[str, Row | None, Row]
+"""Table, the row as it was stored, and as it shall be."""
+Observer = Callable[[int, Sequence[Change]], None]
+"""Called with the term that writes and what it changes."""
+
+
+@dataclass(slots=True)
+class Member:
+    """A row of `propellers`."""
+
+    name: str
+    lease_expires_at: float
+
+
+@dataclass(slots=True)
+class SimulatedDatabase:
+    """See the module. `notified` hears of each NOTIFY by channel."""
+
+    clock: Callable[[], float]
+    notified: Callable[[str], None] = lambda _channel: None
+    observers: list[Observer] = field(default_factory=list[Observer])
+    members: dict[int, Member] = field(default_factory=dict[int, Member])
+    shards: list[int | None] = field(default_factory=lambda: [None] * SHARDS)
+    lanes: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    workflows: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    tables: dict[str, dict[Any, Row]] = field(default_factory=dict[str, dict[Any, Row]])
+    nodes_of: dict[int, list[Row]] = field(default_factory=dict[int, list[Row]])
+    """Rows of node_executions by execution, in the order of their insertion."""
+    transitions: list[Row] = field(default_factory=list[Row])
+    terms: int = 0
+
+    def __post_init__(self) -> None:
+        for table in ("executions", "node_executions", "task_executions"):
+            self.tables[table] = {}
+
+    @property
+    def executions(self) -> dict[int, Row]:
+        """Rows of executions by id."""
+        return self.tables["executions"]
+
+    def run(self, sql: str, args: Sequence[Any]) -> list[Row]:
+        """One statement; returns its rows. Raises asyncpg's errors for values that Postgres refuses."""
+        block = blocks().get(sql)
+        if block is None:
+            if sql == "SELECT 1":
+                return [{"?column?": 1}]
+            if FENCED in sql:
+                return self.commit(sql, *args)
+            raise UnknownSqlError(f"a statement that is in no file of wingbeat_propeller.postgres: {sql}")
+        statement = _STATEMENTS.get(block)
+        if statement is None:
+            raise UnknownSqlError(f"block {block[1]} of {block[0]}: write its effect into tests/simulation/database.py")
+        return statement(self, sql, *args)
+
+    def insert_workflow(self, closure: bytes) -> int:
+        """Register a compiled workflow; returns its row id."""
+        self.workflows[len(self.workflows) + 1] = closure
+        return len(self.workflows)
+
+    def insert_execution(self, **columns: object) -> int:
+        """What the API inserts to launch an execution; returns its row id."""
+        number = len(self.executions) + 1
+        row: Row = dict.fromkeys(
+            ("started_at", "ended_at", "inputs", "inputs_uri", "outputs", "outputs_uri", "error", "error_uri")
+            + ("error_kind", "error_code", "abort_requested_at", "abort_cause")
+        )
+        row |= {"id": number, "phase": 0, "created_at": self.clock(), "updated_at": self.clock()} | columns
+        self.executions[number] = row
+        self.nodes_of[number] = []
+        self.notified("wingbeat_new")
+        return number
+
+    def request_abort(self, execution: int, cause: str) -> bool:
+        """What TerminateExecution does; returns whether it was not too late."""
+        row = self.executions[execution]
+        if row["ended_at"] is not None:
+            return False
+        row |= {"phase": ExecutionPhase.ABORTING, "abort_requested_at": self.clock(), "abort_cause": cause}
+        self.notified("wingbeat_abort")
+        return True
+
+    def end_term(self, term: int) -> None:
+        """Delete a member: its lanes go with it and its shards become free."""
+        del self.members[term]
+        for lane in [lane for lane in self.lanes if lane[0] == term]:
+            del self.lanes[lane]
+        self.shards = [None if owner == term else owner for owner in self.shards]
+
+    # ---- journal.sql ----
+
+    def open_lane(self, _sql: str, term: int, lane: int) -> list[Row]:
+        if term not in self.members:
+            return []
+        return [{"batch": self.lanes.setdefault((term, lane), 0)}]
+
+    def lane_batch(self, _sql: str, term: int, lane: int) -> list[Row]:
+        batch = self.lanes.get((term, lane))
+        return [] if batch is None else [{"batch": batch}]
+
+    def commit(self, sql: str, term: int, lane: int, batch: int, *parameters: Sequence[Sequence[object]]) -> list[Row]:
+        """All of a batch, or nothing when the term has ended or the batch is committed already."""
+        stored = self.lanes.get((term, lane))
+        is_open = stored is not None and stored < batch
+        changes: list[Change] = []
+        for write in commit_writes(sql):
+            if is_open or not write.is_fenced:
+                changes += self._changes(write, parameters[write.parameter - 4])
+        for observer in self.observers:
+            observer(term, changes)
+        if is_open:
+            self.lanes[term, lane] = batch
+        for table, _, row in changes:
+            self._put(table, row)
+        return [{"exists": is_open}]
+
+    def _changes(self, write: Write, records: Sequence[Sequence[object]]) -> list[Change]:
+        changes: list[Change] = []
+        rows = self.tables.setdefault(write.table, {}) if write.key else {}
+        seen: set[object] = set()
+        for record in records:
+            incoming: Row = dict(zip(write.fields, record, strict=True))
+            _refuse_nul(record)
+            row = incoming if write.insert is None else {c: value(incoming, {}) for c, value in write.insert.items()}
+            if not write.key:
+                changes.append((write.table, None, row))
+                continue
+            key = _key(row, write.key)
+            if key in seen:
+                raise asyncpg.CardinalityViolationError("ON CONFLICT DO UPDATE command cannot affect row a second time")
+            seen.add(key)
+            stored = rows.get(key)
+            if stored is not None:
+                changes.append(
+                    (write.table, stored, stored | {c: value(row, stored) for c, value in write.update.items()})
+                )
+            elif write.insert is not None:
+                changes.append((write.table, None, row))
+        return changes
+
+    def _put(self, table: str, row: Row) -> None:
+        if table == "transitions":
+            self.transitions.append(row)
+            return
+        key = row["id"] if table == "executions" else _key(row, _KEYS[table])
+        stored = self.tables[table].get(key)
+        if stored is not None:
+            stored.update(row)
+            return
+        self.tables[table][key] = row
+        if table == "node_executions":
+            self.nodes_of.setdefault(row["execution_id"], []).append(row)  # type: ignore[arg-type]
+
+    # ---- leases.sql ----
+
+    def join(self, _sql: str, name: str, lease_s: float) -> list[Row]:
+        self.terms += 1
+        self.members[self.terms] = Member(name, self.clock() + lease_s)
+        self.notified("wingbeat_shards")
+        return [{"term": self.terms}]
+
+    def renew(self, _sql: str, term: int, lease_s: float) -> list[Row]:
+        now = self.clock()
+        members = [t for t, member in self.members.items() if member.lease_expires_at >= now or t == term]
+        expired = any(member.lease_expires_at < now for t, member in self.members.items() if t != term)
+        mine = self.members.get(term)
+        if mine is not None:
+            mine.lease_expires_at = now + lease_s
+        return [
+            {
+                "alive": mine is not None,
+                "members": members,
+                "any_expired": expired,
+                "owned": [shard for shard, owner in enumerate(self.shards) if owner == term],
+                "free": [shard for shard, owner in enumerate(self.shards) if owner is None],
+            }
+        ]
+
+    def end_expired(self, _sql: str, term: int) -> list[Row]:
+        now = self.clock()
+        ended = [(t, m.name) for t, m in self.members.items() if m.lease_expires_at < now and t != term]
+        for other, _ in ended:
+            self.end_term(other)
+        if ended:
+            self.notified("wingbeat_shards")
+        return [{"term": t, "name": name} for t, name in ended]
+
+    def take(self, _sql: str, term: int, shards: Sequence[int]) -> list[Row]:
+        taken = [shard for shard in shards if self.shards[shard] is None]
+        if taken and term not in self.members:
+            raise asyncpg.ForeignKeyViolationError(f"term {term} is not in propellers")
+        for shard in taken:
+            self.shards[shard] = term
+        return [{"shard": shard} for shard in taken]
+
+    def release(self, _sql: str, term: int, shards: Sequence[int]) -> list[Row]:
+        for shard in shards:
+            if self.shards[shard] == term:
+                self.shards[shard] = None
+        self.notified("wingbeat_shards")
+        return [{"count": len(shards)}]
+
+    def leave(self, _sql: str, term: int) -> list[Row]:
+        if term not in self.members:
+            return []
+        self.end_term(term)
+        self.notified("wingbeat_shards")
+        return [{"term": term}]
+
+    # ---- executions.sql ----
+
+    def new_executions(self, sql: str, shards: Sequence[int], known: Sequence[int], limit: int) -> list[Row]:
+        fresh = [row for row in self._in(shards) if self._is_new(row) and row["id"] not in known]
+        return _selected(_RECORD, fresh[:limit])
+
+    def _is_new(self, row: Row) -> bool:
+        aborted = row["abort_requested_at"] is not None and row["ended_at"] is None and row["phase"] == 9
+        untouched = row["started_at"] is None and not self.nodes_of.get(row["id"])  # type: ignore[call-overload]
+        return row["phase"] == 0 or (aborted and untouched)
+
+    def live_executions(self, sql: str, shards: Sequence[int], after: int, limit: int) -> list[Row]:
+        live = [
+            row
+            for row in self._in(shards)
+            if row["ended_at"] is None and row["started_at"] is not None and row["id"] > after  # type: ignore[operator]
+        ]
+        return _selected(_RECORD, live[:limit])
+
+    def nodes(self, sql: str, executions: Sequence[int]) -> list[Row]:
+        rows: list[Row] = []
+        for execution in sorted(executions):
+            rows += sorted(self.nodes_of.get(execution, ()), key=lambda row: row["seq"])  # type: ignore[arg-type,return-value]
+        return _selected(select_list(sql), rows)
+
+    def abort_requests(self, _sql: str, shards: Sequence[int]) -> list[Row]:
+        return [
+            {"id": row["id"], "cause": row["abort_cause"] or ""}
+            for row in self._in(shards)
+            if row["abort_requested_at"] is not None and row["ended_at"] is None
+        ]
+
+    def unwanted(self, _sql: str, *columns: Sequence[Any]) -> list[Row]:
+        by_name = {(row["project"], row["domain"], row["name"]): row for row in self.executions.values()}
+        found: list[Row] = []
+        for name, project, domain, execution, node_id, attempt in zip(*columns, strict=True):
+            row = by_name.get((project, domain, execution))
+            node = row and self.tables["node_executions"].get((row["id"], node_id))
+            if row is None or row["ended_at"] is not None:
+                found.append({"name": name})
+            elif node is None or node["ended_at"] is not None or node["attempt"] > attempt:
+                found.append({"name": name})
+        return found
+
+    def workflow_closure(self, _sql: str, workflow: int) -> list[Row]:
+        closure = self.workflows.get(workflow)
+        return [] if closure is None else [{"closure": closure}]
+
+    def _in(self, shards: Sequence[int]) -> list[Row]:
+        wanted = set(shards)
+        return [row for row in self.executions.values() if row["shard"] in wanted]
+
+
+_KEYS = {"node_executions": ("execution_id", "node_id"), "task_executions": ("execution_id", "node_id", "attempt")}
+_RECORD = select_list(next(text for text, block in blocks().items() if block == ("executions.sql", "live_executions")))
+_STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
+    (file, name): getattr(SimulatedDatabase, name)
+    for file, names in {
+        "journal.sql": ("open_lane", "lane_batch", "commit"),
+        "leases.sql": ("join", "renew", "end_expired", "take", "release", "leave"),
+        "executions.sql": (
+            *("new_executions", "live_executions", "nodes", "abort_requests", "unwanted", "workflow_closure"),
+        ),
+    }.items()
+    for name in names
+}
+
+
+def _key(row: Row, columns: Sequence[str]) -> object:
+    return row[columns[0]] if len(columns) == 1 else tuple(row[column] for column in columns)
+
+
+def _selected(columns: Mapping[str, Callable[[Row, Row], object]], rows: Sequence[Row]) -> list[Row]:
+    return [{name: value(row, row) for name, value in columns.items()} for row in rows]
+
+
+def _refuse_nul(record: Sequence[object]) -> None:
+    for value in record:
+        if type(value) is str and "\0" in value:
+            raise asyncpg.CharacterNotInRepertoireError("invalid byte sequence for encoding UTF8: 0x00")

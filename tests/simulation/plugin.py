@@ -1,0 +1,119 @@
+"""What tasks of the simulation are and do: the plugin that builds their requests, and the programs the machine runs."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+from flyteidl.core import errors_pb2, literals_pb2, tasks_pb2
+
+from tests.property.workflows import task_result, total
+from tests.simulation.faults import FaultPlan
+from tests.simulation.programs import INPUT, OUTPUT, Task
+from tests.simulation.render import CONTAINER, INSTANT, integer
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.values import split_literal_map
+from wingbeat_propeller.ports import AttemptOrigin, ContainerRequest, Ended, InstantRequest, RuntimeRequest, TaskContext
+
+LARGE_BYTES = 70_000
+"""More than a row takes."""
+_PADDING = literals_pb2.Literal(
+    scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(string_value="x" * LARGE_BYTES))
+)
+
+
+class SimulatedTasks:
+    """Tasks by name, and how their attempts end: as their behaviour says, or by the system's fault as `plan` and `seed`
+    say. Satisfies ports.TaskPlugin and machine.Programs."""
+
+    task_types: Sequence[str] = (CONTAINER, INSTANT)
+
+    def __init__(self, seed: int, plan: FaultPlan, objects: dict[str, bytes]) -> None:
+        self._seed = seed
+        self._plan = plan
+        self._objects = objects
+        self._started = 0
+        self.tasks: dict[str, Task] = {}
+        self.origins: dict[str, AttemptOrigin] = {}
+        """Where attempts belong, by name."""
+        self._instant: dict[str, str] = {}
+
+    def outcome(self, execution: str) -> Callable[[str, Task, int], str]:
+        """How attempts of an execution end, by node, task and number: always the same."""
+        return lambda node_id, task, attempt: self._outcome(execution, node_id, task, attempt)
+
+    def _outcome(self, execution: str, node_id: str, task: Task, attempt: int) -> str:
+        if task.hangs:
+            return "hang"
+        if self._plan.attempt_failed_by_system:
+            place = f"{self._seed}/{execution}/{node_id}/{attempt}".encode()
+            roll = int.from_bytes(hashlib.blake2b(place, digest_size=4).digest(), "big") / 2**32
+            if roll < self._plan.attempt_failed_by_system:
+                return "system"
+        return task.behaviour.of(attempt)
+
+    # ---- the plugin ----
+
+    def needs_inputs(self, template: tasks_pb2.TaskTemplate) -> bool:
+        """Tasks that start no program compute their outputs here."""
+        return template.type == INSTANT
+
+    def build(
+        self, template: tasks_pb2.TaskTemplate, inputs: Mapping[str, bytes] | None, context: TaskContext
+    ) -> RuntimeRequest:
+        """The request of an attempt."""
+        self.origins[context.name] = context.origin
+        task = self.tasks[template.id.name]
+        if task.is_container:
+            argv = [task.name, context.input_uri, context.output_prefix]
+            return ContainerRequest(context.name, "image", argv, {}, origin=context.origin)
+        self._instant[context.name] = task.name
+        end = self._outcome(context.execution_name, context.node_id, task, context.attempt)
+        if end == "ok":
+            assert inputs is not None, "asked for"
+            return InstantRequest(context.name, _outputs(task, total(inputs[INPUT])))
+        return InstantRequest(context.name, failure=_failure(end))
+
+    # ---- the programs ----
+
+    def duration_s(self, request: RuntimeRequest, origin: AttemptOrigin) -> float | None:
+        """Longer or shorter from attempt to attempt, by chance of its place."""
+        task = self._task(request)
+        if task.hangs:
+            return None
+        if not task.is_container:
+            return 0.0
+        self._started += 1
+        return task.duration_s * (0.5 + self._started % 7 / 7)
+
+    def finish(self, request: RuntimeRequest, origin: AttemptOrigin, at: float) -> Ended:
+        """The end of an attempt, with its files in place."""
+        if isinstance(request, InstantRequest):
+            return Ended(request.name, at, request.failure, None if request.failure else request.outputs)
+        task = self._task(request)
+        _, inputs, output_prefix = request.argv
+        end = self._outcome(origin.execution, origin.node_id, task, origin.attempt)
+        if end == "system":
+            return Ended(request.name, at, _failure(end))
+        if end == "ok":
+            given = total(split_literal_map(self._objects[inputs])[INPUT])
+            self._objects[f"{output_prefix}/outputs.pb"] = _outputs(task, given)
+        else:
+            kind = errors_pb2.ContainerError.RECOVERABLE if end == "user" else errors_pb2.ContainerError.NON_RECOVERABLE
+            error = errors_pb2.ContainerError(code="E", message=end, kind=kind, origin=1)
+            self._objects[f"{output_prefix}/error.pb"] = errors_pb2.ErrorDocument(error=error).SerializeToString()
+        return Ended(request.name, at)
+
+    def _task(self, request: RuntimeRequest) -> Task:
+        name = request.argv[0] if isinstance(request, ContainerRequest) else self._instant[request.name]
+        return self.tasks[name]
+
+
+def _outputs(task: Task, given: int) -> bytes:
+    literal = integer(task_result(task.name, given))
+    if task.is_large:
+        literal = literals_pb2.Literal(collection=literals_pb2.LiteralCollection(literals=[literal, _PADDING]))
+    return literals_pb2.LiteralMap(literals={OUTPUT: literal}).SerializeToString()
+
+
+def _failure(end: str) -> Failure:
+    kind = ErrorKind.SYSTEM if end == "system" else ErrorKind.USER
+    return Failure(kind, "E", end, retryable=end != "fatal")

@@ -1,0 +1,430 @@
+"""A world: some engines over one database, one machine and one blob store, random executions, and what goes wrong.
+
+Everything follows from one seed. `World(seed).run()` raises Violation (or another AssertionError) when a promise is
+broken; `trace` then tells what happened, when it was asked for.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import asyncpg
+import structlog
+from flyteidl.admin import matchable_resource_pb2
+from flyteidl.core import literals_pb2
+
+from tests.simulation.blobs import BASE, SimulatedBlobs
+from tests.simulation.checkers import Checkers, Launched, Violation
+from tests.simulation.database import SimulatedDatabase
+from tests.simulation.faults import FaultPlan, Faults, draw_plan
+from tests.simulation.interpreter import SYSTEM_RETRIES_MAX, interpret
+from tests.simulation.loop import Process, SimulatedLoop, current_process
+from tests.simulation.machine import Machine, SimulatedRuntime
+from tests.simulation.plugin import SimulatedTasks
+from tests.simulation.programs import INPUT, Dice, Task, TaskNode, Workflow, WorkflowNode
+from tests.simulation.render import DOMAIN, PROJECT, closure, integer
+from tests.simulation.server import Client, SimulatedServer
+from wingbeat_propeller.core.effects import Effects
+from wingbeat_propeller.core.ids import shard_of
+from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.engine.engine import Engine, EngineOptions
+from wingbeat_propeller.ports import AttemptOrigin, LeaseLostError, RuntimeRequest
+from wingbeat_propeller.postgres.executions import PostgresExecutionStore
+from wingbeat_propeller.postgres.journal import PostgresJournal
+from wingbeat_propeller.postgres.leases import PostgresLeases
+from wingbeat_propeller.postgres.queries import load_queries
+from wingbeat_propeller.tasks.registry import TaskPlugins
+
+EPOCH = 1_700_000_000.0
+SETTLE_S = 300.0
+"""Virtual seconds after the end of all faults within which everything must have ended."""
+_COMMIT = load_queries("wingbeat_propeller.postgres", "journal.sql")["commit"]
+
+
+class _Slot:
+    """A place for an engine process, in which one follows the other."""
+
+    def __init__(self) -> None:
+        self.process: Process | None = None
+        self.engine: Engine | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.ended = asyncio.Event()
+        """The process in it has ended, or was killed."""
+
+
+class World:
+    """See the module. `plan` replaces the faults that the seed would draw."""
+
+    def __init__(self, seed: int, *, plan: FaultPlan | None = None, trace: Callable[[str], None] | None = None) -> None:
+        rng = random.Random(seed)
+        self.seed = seed
+        self._trace = trace
+        self._rng = random.Random(rng.random())
+        self.loop = SimulatedLoop(random.Random(rng.random()))
+        self.loop.unhandled = self._fail
+        self.plan = plan or draw_plan(random.Random(rng.random()))
+        self.faults = Faults(random.Random(rng.random()), self.plan)
+        self.objects: dict[str, bytes] = {}
+        self.database = SimulatedDatabase(self._wall_clock)
+        self.server = SimulatedServer(self.database, self.faults, self.loop.world)
+        self.server.applied = self._applied
+        self.server.failed = self._fail
+        self.tasks = SimulatedTasks(seed, self.plan, self.objects)
+        self.machine = Machine(
+            self.loop.world,
+            self.faults,
+            self.tasks,
+            capacity=self._rng.choice((1, 2, 4, 100)),
+            clock=self._wall_clock,
+        )
+        self.machine.launched = self._launched
+        self.machine.failed = self._fail
+        self.checkers = Checkers(self.database, self.objects)
+        self._slots: list[_Slot] = []
+        self._lease_s = self._rng.choice((1.5, 6.0))
+        self._closing = False
+        self._failure: asyncio.Future[None] | None = None
+
+    def run(self) -> None:
+        """Live from the first launch to the end of all work. Raises what was broken."""
+        with self._surroundings():
+            self.loop.run(self._main())
+
+    def note(self, text: str) -> None:
+        """A line for the trace."""
+        if self._trace is not None:
+            self._trace(f"{self.loop.time():9.4f}  {text}")
+
+    # ---- the course of the world ----
+
+    async def _main(self) -> None:
+        self._failure = asyncio.get_running_loop().create_future()
+        life = asyncio.create_task(self._live())
+        await asyncio.wait({life, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+        if self._failure.done():
+            life.cancel()
+            self._failure.result()
+        try:
+            life.result()
+        except BaseExceptionGroup as group:
+            leaf = next(_leaves(group))
+            raise leaf from leaf.__cause__
+
+    async def _live(self) -> None:
+        self.note(f"faults: {self.plan}")
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._rng.randint(1, 3)):
+                slot = _Slot()
+                self._slots.append(slot)
+                tasks.create_task(self._supervise(slot))
+            arrivals = tasks.create_task(self._launch_executions())
+            for fault in self._timed_faults():
+                tasks.create_task(fault)
+            await asyncio.sleep(self.plan.until_s)
+            await arrivals
+            self._heal()
+            await self._until_all_ended()
+            await asyncio.sleep(3 * self._lease_s + 12.0)  # whatever is still on its way arrives, and sweeps pass
+            self.checkers.check_end()
+            self._check_leaks()
+            await self._stop_all()
+
+    async def _launch_executions(self) -> None:
+        rng = self._rng
+        dice = Dice(rng)
+        workflows: list[tuple[int, Workflow]] = []
+        for _ in range(rng.randint(1, 3)):
+            workflow = dice.workflow(f"wf{len(workflows)}")
+            for task in tasks_of(workflow):
+                self.tasks.tasks[task.name] = task
+            workflows.append((self.database.insert_workflow(closure(workflow).SerializeToString()), workflow))
+        for number in range(rng.randint(1, 4)):
+            await asyncio.sleep(rng.choice((0.0, 0.0, 0.5, 2.0)) * rng.random())
+            key, workflow = rng.choice(workflows)
+            self._launch(f"e{number}", key, workflow)
+
+    def _launch(self, name: str, workflow_key: int, workflow: Workflow) -> None:
+        rng = self._rng
+        value = rng.randint(0, 99)
+        parallelism = rng.choice((0, 0, 1, 2, 3))
+        literals = {INPUT: integer(value)}
+        key = len(self.database.executions) + 1
+        expectation = interpret(workflow, value, self.tasks.outcome(name))
+        self.checkers.add(Launched(key, name, workflow, expectation, parallelism))
+        inputs = literals_pb2.LiteralMap(literals=literals).SerializeToString()
+        large = rng.random() < 0.2
+        if large:
+            self.objects[f"{BASE}/inputs/{name}"] = inputs
+        config = matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=parallelism)
+        self.database.insert_execution(
+            project=PROJECT,
+            domain=DOMAIN,
+            name=name,
+            shard=shard_of(PROJECT, DOMAIN, name),
+            workflow_id=workflow_key,
+            config=config.SerializeToString(),
+            inputs=None if large else inputs,
+            inputs_uri=f"{BASE}/inputs/{name}" if large else None,
+        )
+        self.note(f"launch {name}: {workflow.name} of {len(workflow.nodes)} nodes, {expectation.value=}")
+        if self.faults.happens(self.plan.aborts):
+            self.loop.world.call_later(rng.random() * 5.0, self._abort, key)
+
+    def _abort(self, key: int) -> None:
+        launched = self.checkers.executions[key]
+        launched.aborted = self.database.request_abort(key, "enough")
+        self.note(f"abort {launched.name}: {'asked' if launched.aborted else 'too late'}")
+
+    async def _until_all_ended(self) -> None:
+        deadline = self.loop.time() + SETTLE_S
+        while open_ := [row["name"] for row in self.database.executions.values() if row["ended_at"] is None]:
+            if self.loop.time() > deadline:
+                raise Violation(f"{SETTLE_S:g} s after the last fault {open_} have not ended:\n{self._state()}")
+            await asyncio.sleep(0.25)
+        self.note("all executions have ended")
+
+    def _heal(self) -> None:
+        """No faults from here on."""
+        self.note("faults end")
+        self.faults.on = False
+        for slot in self._slots:
+            if slot.process is not None:
+                slot.process.fuse = 0
+                self.loop.resume(slot.process)
+
+    # ---- processes ----
+
+    async def _supervise(self, slot: _Slot) -> None:
+        """Start an engine, and another one when it has ended."""
+        while not self._closing:
+            process = self.loop.add_process(f"p{len(self.loop.processes)}")
+            process.offset_s = 0.0
+            slot.process = process
+            slot.ended.clear()
+            process.doom = lambda slot=slot, process=process: self._kill(slot, process)
+            self.note(f"start {process.name}")
+            slot.task = process.spawn(self._run_engine(slot, process), "engine")
+            slot.task.add_done_callback(lambda _task, slot=slot: slot.ended.set(), context=self.loop.world.context)
+            await slot.ended.wait()
+            if process.alive:
+                self._check_exit(process, slot.task)
+                self.loop.kill(process)
+            slot.process = slot.engine = slot.task = None
+            await asyncio.sleep(self._rng.random() * (4.0 if self.faults.on else 0.5))
+
+    async def _run_engine(self, slot: _Slot, process: Process) -> None:
+        pool: Any = self.server.pool(process)
+        blobs: Any = SimulatedBlobs(self.objects, self.faults, process, self.loop.world)
+        runtime = SimulatedRuntime(self.machine, self.faults, process, self.tasks.origins)
+        runtime.launching = self._handing_over
+
+        def make_journal(term: int, rejected: Callable[[Effects, Exception], None]) -> PostgresJournal:
+            self.note(f"{process.name} has term {term}")
+            return PostgresJournal("", term=term, blobs=blobs, rejected=rejected)
+
+        slot.engine = Engine(
+            EngineOptions(
+                name=process.name,
+                lease_s=self._lease_s,
+                sweep_s=5.0,
+                system_retries_max=SYSTEM_RETRIES_MAX,
+            ),
+            leases=PostgresLeases(pool),
+            journal=make_journal,
+            store=PostgresExecutionStore(pool, ""),
+            blobs=blobs,
+            runtime=runtime,
+            plugins=TaskPlugins([self.tasks], self.tasks),
+            clock=lambda: self._wall_clock() + process.offset_s,
+        )
+        await slot.engine.run()
+
+    def _check_exit(self, process: Process, task: "asyncio.Task[None]") -> None:
+        if task.cancelled():
+            self.note(f"{process.name} has stopped")
+            return
+        error = task.exception()
+        self.note(f"{process.name} has ended: {error!r}")
+        if error is None:
+            raise Violation(f"the engine of {process.name} has ended without a reason")
+        for leaf in _leaves(error):
+            # A lost lease ends a process, and so may an outage while it joins or leaves.
+            if not isinstance(leaf, (LeaseLostError, OSError)):
+                raise Violation(f"the engine of {process.name} has failed: {leaf!r}") from error
+
+    def _kill(self, slot: _Slot, process: Process) -> None:
+        if slot.process is not process or not process.alive or self._closing or not self.faults.on:
+            return
+        self.note(f"kill {process.name}")
+        self.loop.kill(process)
+        self.machine.lose_some()
+        slot.ended.set()
+
+    # ---- faults in time ----
+
+    def _timed_faults(self) -> Iterator[Any]:
+        for _ in range(self.plan.kills):
+            yield self._at_some_time(self._light_fuse)
+        for _ in range(self.plan.pauses):
+            yield self._at_some_time(self._pause)
+        for _ in range(self.plan.stops):
+            yield self._at_some_time(self._stop)
+        for _ in range(self.plan.clock_jumps):
+            yield self._at_some_time(self._jump)
+        for _ in range(self.plan.outages):
+            yield self._at_some_time(self._outage)
+
+    async def _at_some_time(self, fault: Callable[[_Slot, Process], None]) -> None:
+        await asyncio.sleep(self._rng.random() * self.plan.until_s)
+        slot = self._rng.choice(self._slots)
+        if slot.process is not None and self.faults.on:
+            fault(slot, slot.process)
+
+    def _light_fuse(self, _slot: _Slot, process: Process) -> None:
+        process.fuse = self._rng.randint(1, 400)
+
+    def _pause(self, _slot: _Slot, process: Process) -> None:
+        pause_s = self._rng.random() * self._lease_s * 2.5
+        self.note(f"pause {process.name} for {pause_s:.3f} s")
+        self.loop.pause(process)
+        self.loop.world.call_later(pause_s, self._resume, process)
+
+    def _resume(self, process: Process) -> None:
+        if process.alive:
+            self.note(f"resume {process.name}")
+        self.loop.resume(process)
+
+    def _stop(self, slot: _Slot, process: Process) -> None:
+        self.note(f"stop {process.name}")
+        assert slot.task is not None, "a process has its task"
+        slot.task.cancel()
+
+    def _jump(self, _slot: _Slot, process: Process) -> None:
+        process.offset_s += self._rng.uniform(-60.0, 60.0)
+        self.note(f"the clock of {process.name} is {process.offset_s:.1f} s off")
+
+    def _outage(self, _slot: _Slot, _process: Process) -> None:
+        outage_s = self._rng.random() * self._lease_s * 2
+        self.faults.outage_until_s = self.loop.time() + outage_s
+        self.note(f"the database is away for {outage_s:.3f} s")
+
+    # ---- what is seen ----
+
+    def _applied(self, client: Client, sql: str) -> None:
+        if sql == _COMMIT and isinstance(client, Process) and self.faults.happens(self.plan.kill_at_commit):
+            self.note(f"about to kill {client.name} between commit and callback")
+            if client.doom is not None and client.alive:
+                client.doom()
+
+    def _handing_over(self, process: Process) -> None:
+        if self.faults.happens(self.plan.kill_at_launch):
+            self.note(f"about to kill {process.name} while it launches")
+            process.fuse = 1
+
+    def _launched(self, process: Process, request: RuntimeRequest, origin: AttemptOrigin) -> None:
+        self.note(f"{process.name} launches attempt {origin.attempt} of {origin.node_id} of {origin.execution}")
+        self.checkers.launching(origin)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is not None and not self._failure.done():
+            self.note(f"violation: {error}")
+            self._failure.set_exception(error)
+
+    def _wall_clock(self) -> float:
+        return EPOCH + self.loop.time()
+
+    # ---- the end ----
+
+    async def _stop_all(self) -> None:
+        self._closing = True
+        for slot in self._slots:
+            if slot.task is not None:
+                slot.task.cancel()
+        await asyncio.sleep(15.0)
+        for slot in self._slots:
+            if slot.process is not None:
+                raise Violation(f"{slot.process.name} does not stop")
+        if self.database.members:
+            raise Violation(f"terms are left: {self.database.members}")
+
+    def _check_leaks(self) -> None:
+        """Nothing is under way, so nothing may be kept anywhere."""
+        if self.machine.attempts:
+            raise Violation(f"attempts are left: {sorted(self.machine.attempts)}")
+        engines = [slot.engine for slot in self._slots if slot.engine is not None]
+        if not engines:
+            raise Violation("no engine lives")
+        for engine in engines:
+            left = {
+                "executions": len(engine.live),
+                "queued": engine.queued,
+                "under way": len(engine._dispatcher._under_way),
+                "starting": 64 - engine._dispatcher._starting._value,
+                "preparing": 16 - engine._preparing._value,
+                "timers": len(engine._timers),
+                "undurable": len(engine.live.undurable),
+                "backlog": engine.journal.backlog,
+            }
+            if any(left.values()):
+                raise Violation(f"left in an engine without work: {left}")
+        if None in self.database.shards:
+            raise Violation("shards without an owner")
+
+    def _state(self) -> str:
+        """What there is, for a person."""
+        lines = [f"machine: {sorted(self.machine.attempts)}"]
+        for key, row in self.database.executions.items():
+            nodes = [
+                f"{node['node_id']}={node['phase']}/{node['attempt']}"
+                for node in self.database.nodes_of[key]
+                if node["ended_at"] is None
+            ]
+            phase = ExecutionPhase(row["phase"]).name  # type: ignore[arg-type]
+            lines.append(f"{row['name']} {phase} of term {self.database.shards[row['shard']]}: {nodes}")  # type: ignore[index]
+        lines += [f"term {term}: {member}" for term, member in self.database.members.items()]
+        return "\n".join(lines)
+
+    @contextmanager
+    def _surroundings(self) -> Iterator[None]:
+        """Connections lead to the simulated server, and what is logged goes to the trace."""
+
+        async def connect(_dsn: str, **_options: object) -> Any:
+            return await self.server.connect(current_process())
+
+        logging = structlog.get_config()
+        structlog.configure(
+            processors=[self._log], wrapper_class=structlog.BoundLogger, logger_factory=structlog.ReturnLoggerFactory()
+        )
+        try:
+            with patch.object(asyncpg, "connect", connect):
+                yield
+        finally:
+            structlog.configure(**logging)
+
+    def _log(self, _logger: object, level: str, event: dict[str, Any]) -> str:
+        if self._trace is not None:
+            event.pop("exc_info", None)
+            text = event.pop("event")
+            self.note(f"{current_process().name} {level}: {text} {event or ''}")
+        return ""
+
+
+def tasks_of(workflow: Workflow) -> Iterator[Task]:
+    """All tasks of a workflow, nested ones included."""
+    for node in workflow.nodes:
+        match node:
+            case TaskNode():
+                yield node.task
+            case WorkflowNode():
+                yield from tasks_of(node.workflow)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
