@@ -7,7 +7,7 @@ SETUP_INPUTS := pyproject.toml constraints.txt hatch_build.py $(shell find proto
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev proto fmt lint types unit test bench
+.PHONY: help setup demo dev proto fmt lint types unit sim test bench
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -45,6 +45,9 @@ types: $(SETUP) ## strict type check
 
 unit: $(SETUP) ## tests that touch nothing
 	$(BIN)/python -m pytest tests/unit tests/property
+
+sim: $(SETUP) ## thousands of simulated worlds with crashes and faults; SEED=n replays one and tells what happens
+	$(BIN)/python $(if $(SEED),-m tests.simulation --seed $(SEED) --trace,-m pytest -q -n $(PYTEST_WORKERS) tests/simulation)
 
 test: $(SETUP) ## all tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile

@@ -69,17 +69,17 @@ class Checkers:
         """No attempt is launched before its row is durable."""
         launched = self._by_name[origin.execution]
         row = self._database.tables["node_executions"].get((launched.key, origin.node_id))
-        if row is None or int(row["attempt"]) < origin.attempt:  # type: ignore[call-overload]
+        if row is None or int(row["attempt"]) < origin.attempt:
             raise Violation(f"{origin} is launched, and its row is not durable: {row}")
 
     def _owned(self, term: int, execution: int) -> None:
-        shard: int = self._database.executions[execution]["shard"]  # type: ignore[assignment]
+        shard: int = self._database.executions[execution]["shard"]
         owner = self._database.shards[shard]
         if owner != term:
             raise Violation(f"term {term} writes to execution {execution}, whose shard belongs to term {owner}")
 
     def _node_written(self, term: int, old: Row | None, new: Row) -> None:
-        launched = self.executions[new["execution_id"]]  # type: ignore[index]
+        launched = self.executions[new["execution_id"]]
         self._owned(term, launched.key)
         place = str(new["node_id"])
         what = f"node {place} of {launched.name}"
@@ -88,7 +88,7 @@ class Checkers:
                 raise Violation(f"{what} changes after its end: {_shown(old)} becomes {_shown(new)}")
             if old["seq"] != new["seq"]:
                 raise Violation(f"{what} changes its place: {_shown(old)} becomes {_shown(new)}")
-            if old["attempt"] > new["attempt"]:  # type: ignore[operator]
+            if old["attempt"] > new["attempt"]:
                 raise Violation(f"{what} goes back to an earlier attempt: {_shown(old)} becomes {_shown(new)}")
         expected = launched.expectation.nodes.get(place)
         if expected is None:
@@ -103,14 +103,16 @@ class Checkers:
         elif new["kind"] == NodeKind.TASK:
             launched.active.add(place)
             if launched.max_parallelism and len(launched.active) > launched.max_parallelism:
-                raise Violation(f"{launched.name} runs {len(launched.active)} at once, {launched.max_parallelism} allowed")
+                raise Violation(
+                    f"{launched.name} runs {len(launched.active)} at once, {launched.max_parallelism} allowed"
+                )
 
     def _within_budgets(self, what: str, expected: Expected, row: Row) -> None:
-        attempt: int = row["attempt"]  # type: ignore[assignment]
+        attempt: int = row["attempt"]
         if attempt + 1 >= expected.attempts.stop:
             raise Violation(f"{what} makes attempt {attempt + 1}, beyond its budgets: {expected}")
         if expected.system_failures is not None:
-            counted: int = row["system_failures"]  # type: ignore[assignment]
+            counted: int = row["system_failures"]
             low, high = expected.system_failures[attempt], expected.system_failures[attempt + 1]
             if not low <= counted <= high:
                 raise Violation(f"{what} counts {counted} failures of the system, {low} to {high} happened")
@@ -119,13 +121,13 @@ class Checkers:
         if NodePhase.SUCCEEDED not in expected.phases:
             raise Violation(f"{what} succeeds and must not: {expected}")
         if expected.value is not None and row["outputs"] is not None:
-            data: bytes = row["outputs"]  # type: ignore[assignment]
+            data: bytes = row["outputs"]
             if (got := _value_of(data)) != expected.value:
                 raise Violation(f"{what} has the output {got}, expected {expected.value}")
 
     def _execution_written(self, term: int, old: Row | None, new: Row) -> None:
         assert old is not None, "executions are updated"
-        launched = self.executions[new["id"]]  # type: ignore[index]
+        launched = self.executions[new["id"]]
         self._owned(term, launched.key)
         if old["ended_at"] is not None:
             raise Violation(f"{launched.name} changes after its end: {_shown(old)} becomes {_shown(new)}")
@@ -138,8 +140,8 @@ class Checkers:
             raise Violation(f"an attempt changes after its end: {_shown(old)} becomes {_shown(new)}")
 
     def _logged(self, new: Row) -> None:
-        launched = self.executions[new["execution_id"]]  # type: ignore[index]
-        place: str | None = new["node_id"]  # type: ignore[assignment]
+        launched = self.executions[new["execution_id"]]
+        place: str | None = new["node_id"]
         if place in launched.ended:
             raise Violation(f"{launched.name} logs progress of {place or 'itself'} after its end: {_shown(new)}")
         if new["phase"] in (EXECUTION_FINAL if place is None else NODE_FINAL):
@@ -166,7 +168,7 @@ class Checkers:
             raise Violation(f"{launched.name} must end {wanted.name}: {_shown(row)}")
         if expected.value is not None:
             data = row["outputs"] if row["outputs"] is not None else self._objects[str(row["outputs_uri"])]
-            got = _value_of(data)  # type: ignore[arg-type]
+            got = _value_of(data)
             if got != expected.value:
                 raise Violation(f"{launched.name} has the output {got}, expected {expected.value}")
         elif row["error"] is None:
@@ -176,8 +178,7 @@ class Checkers:
     def _check_nodes(self, launched: Launched, rows: Mapping[str, Row]) -> None:
         expected = launched.expectation
         is_whole = (
-            expected.value is not None
-            or launched.workflow.policy is FailurePolicy.FAIL_AFTER_EXECUTABLE_NODES_COMPLETE
+            expected.value is not None or launched.workflow.policy is FailurePolicy.FAIL_AFTER_EXECUTABLE_NODES_COMPLETE
         )
         if is_whole and set(rows) != set(expected.nodes):
             raise Violation(f"{launched.name} has nodes {sorted(rows)}, expected {sorted(expected.nodes)}")
@@ -188,7 +189,7 @@ class Checkers:
                 continue
             if node["phase"] not in want.phases:
                 raise Violation(f"{what} must end as {sorted(want.phases)}: {_shown(node)}")
-            attempts: int = node["attempt"] + 1  # type: ignore[operator]
+            attempts: int = node["attempt"] + 1
             if attempts not in want.attempts:
                 raise Violation(f"{what} made {attempts} attempts, expected {want.attempts}")
             if want.value is not None and node["outputs"] is None:

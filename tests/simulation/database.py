@@ -79,10 +79,7 @@ class SimulatedDatabase:
     def insert_execution(self, **columns: object) -> int:
         """What the API inserts to launch an execution; returns its row id."""
         number = len(self.executions) + 1
-        row: Row = dict.fromkeys(
-            ("started_at", "ended_at", "inputs", "inputs_uri", "outputs", "outputs_uri", "error", "error_uri")
-            + ("error_kind", "error_code", "abort_requested_at", "abort_cause")
-        )
+        row: Row = dict.fromkeys(_EMPTY_AT_FIRST)
         row |= {"id": number, "phase": 0, "created_at": self.clock(), "updated_at": self.clock()} | columns
         self.executions[number] = row
         self.nodes_of[number] = []
@@ -167,7 +164,7 @@ class SimulatedDatabase:
             return
         self.tables[table][key] = row
         if table == "node_executions":
-            self.nodes_of.setdefault(row["execution_id"], []).append(row)  # type: ignore[arg-type]
+            self.nodes_of.setdefault(row["execution_id"], []).append(row)
 
     # ---- leases.sql ----
 
@@ -233,21 +230,21 @@ class SimulatedDatabase:
 
     def _is_new(self, row: Row) -> bool:
         aborted = row["abort_requested_at"] is not None and row["ended_at"] is None and row["phase"] == 9
-        untouched = row["started_at"] is None and not self.nodes_of.get(row["id"])  # type: ignore[call-overload]
+        untouched = row["started_at"] is None and not self.nodes_of.get(row["id"])
         return row["phase"] == 0 or (aborted and untouched)
 
     def live_executions(self, sql: str, shards: Sequence[int], after: int, limit: int) -> list[Row]:
         live = [
             row
             for row in self._in(shards)
-            if row["ended_at"] is None and row["started_at"] is not None and row["id"] > after  # type: ignore[operator]
+            if row["ended_at"] is None and row["started_at"] is not None and row["id"] > after
         ]
         return _selected(_RECORD, live[:limit])
 
     def nodes(self, sql: str, executions: Sequence[int]) -> list[Row]:
         rows: list[Row] = []
         for execution in sorted(executions):
-            rows += sorted(self.nodes_of.get(execution, ()), key=lambda row: row["seq"])  # type: ignore[arg-type,return-value]
+            rows += sorted(self.nodes_of.get(execution, ()), key=lambda row: row["seq"])
         return _selected(select_list(sql), rows)
 
     def abort_requests(self, _sql: str, shards: Sequence[int]) -> list[Row]:
@@ -263,9 +260,8 @@ class SimulatedDatabase:
         for name, project, domain, execution, node_id, attempt in zip(*columns, strict=True):
             row = by_name.get((project, domain, execution))
             node = row and self.tables["node_executions"].get((row["id"], node_id))
-            if row is None or row["ended_at"] is not None:
-                found.append({"name": name})
-            elif node is None or node["ended_at"] is not None or node["attempt"] > attempt:
+            is_open = row is not None and row["ended_at"] is None
+            if not is_open or node is None or node["ended_at"] is not None or node["attempt"] > attempt:
                 found.append({"name": name})
         return found
 
@@ -278,6 +274,10 @@ class SimulatedDatabase:
         return [row for row in self.executions.values() if row["shard"] in wanted]
 
 
+_EMPTY_AT_FIRST = (
+    *("started_at", "ended_at", "inputs", "inputs_uri", "outputs", "outputs_uri", "error", "error_uri", "error_kind"),
+    *("error_code", "abort_requested_at", "abort_cause"),
+)
 _KEYS = {"node_executions": ("execution_id", "node_id"), "task_executions": ("execution_id", "node_id", "attempt")}
 _RECORD = select_list(next(text for text, block in blocks().items() if block == ("executions.sql", "live_executions")))
 _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {

@@ -145,4 +145,3 @@ def evaluate(value: Value, values: dict[int, int]) -> int:
             return values[value.node]
         case Listed() | Mapped():
             return sum(evaluate(element, values) for element in value.elements)
-

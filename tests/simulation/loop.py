@@ -137,10 +137,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self._runnable.remove(process)
         for task in list(process.tasks):
             if not task.done():
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                task._log_destroy_pending = False
                 process.context.copy().run(_close, task.get_coro())
             else:
-                task._log_traceback = False  # type: ignore[attr-defined]
+                task._log_traceback = False
         process.tasks.clear()
 
     # ---- what asyncio calls ----
@@ -149,9 +149,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Virtual seconds since the world began."""
         return self._virtual_s
 
-    def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
         """Put a callback at the end of its process's line."""
         handle = asyncio.Handle(callback, args, self, context)
         self._push(handle)
@@ -192,12 +190,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             process.tasks[task] = None
             task.add_done_callback(process.tasks.pop)
         else:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            task._log_destroy_pending = False
             _close(coro)
         return task
 
     def _push(self, handle: asyncio.Handle) -> None:
-        process = handle._context.get(_PROCESS, self.world)  # type: ignore[attr-defined]
+        process = handle._context.get(_PROCESS, self.world)
         if not process.alive:
             return
         ready = process.ready
@@ -220,7 +218,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._instant += 1
         if self._instant > _CALLBACKS_MAX:
             raise BusyLoopError(f"{process.name} is busy while no time passes: {handle!r}")
-        if not handle._cancelled:  # type: ignore[attr-defined]
+        if not handle._cancelled:
             handle._run()
         if process.fuse:
             process.fuse -= 1
@@ -230,7 +228,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _advance(self) -> None:
         """To the next timer; all that are due then become ready in the order of their times."""
         heap = self._heap
-        while heap and heap[0][2]._cancelled:  # type: ignore[attr-defined]
+        while heap and heap[0][2]._cancelled:
             heapq.heappop(heap)
         if not heap:
             raise DeadlockError("nothing can run and nothing is waited for")
@@ -239,7 +237,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self._instant = 0
         while heap and heap[0][0] <= self._virtual_s:
             timer = heapq.heappop(heap)[2]
-            if not timer._cancelled:  # type: ignore[attr-defined]
+            if not timer._cancelled:
                 self._push(timer)
 
     def _on_exception(self, _loop: object, context: dict[str, Any]) -> None:

@@ -118,7 +118,9 @@ class SimulatedRuntime:
     `origins` tells where an attempt without an origin in its request belongs; it is filled by the plugin.
     """
 
-    def __init__(self, machine: Machine, faults: Faults, process: Process, origins: Mapping[str, AttemptOrigin]) -> None:
+    def __init__(
+        self, machine: Machine, faults: Faults, process: Process, origins: Mapping[str, AttemptOrigin]
+    ) -> None:
         self._machine = machine
         self._faults = faults
         self._origins = origins

@@ -69,7 +69,7 @@ def _gather(workflow: Workflow, into: compiler_pb2.CompiledWorkflowClosure, seen
 def _compiled(workflow: Workflow) -> compiler_pb2.CompiledWorkflow:
     template = workflow_pb2.WorkflowTemplate(
         id=_identifier(identifier_pb2.WORKFLOW, workflow.name),
-        metadata=workflow_pb2.WorkflowMetadata(on_failure=int(workflow.policy)),  # type: ignore[arg-type]
+        metadata=workflow_pb2.WorkflowMetadata(on_failure=int(workflow.policy)),
         interface=_interface(),
         nodes=[
             workflow_pb2.Node(id=_START),

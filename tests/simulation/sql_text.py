@@ -159,7 +159,7 @@ def _split(text: str) -> list[str]:
 def _column(text: str) -> str:
     """The column that an unnamed item of a select list shows."""
     match = re.fullmatch(r"extract\(epoch FROM (\w+)\)::float8", text)
-    return match[1] if match else text.split(".")[-1]
+    return match[1] if match else text.rpartition(".")[2]
 
 
 def _phase(incoming: Row, stored: Row) -> object:

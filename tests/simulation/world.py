@@ -382,8 +382,8 @@ class World:
                 for node in self.database.nodes_of[key]
                 if node["ended_at"] is None
             ]
-            phase = ExecutionPhase(row["phase"]).name  # type: ignore[arg-type]
-            lines.append(f"{row['name']} {phase} of term {self.database.shards[row['shard']]}: {nodes}")  # type: ignore[index]
+            phase = ExecutionPhase(row["phase"]).name
+            lines.append(f"{row['name']} {phase} of term {self.database.shards[row['shard']]}: {nodes}")
         lines += [f"term {term}: {member}" for term, member in self.database.members.items()]
         return "\n".join(lines)
 
