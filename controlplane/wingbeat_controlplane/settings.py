@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
+
+from wingbeat_propeller.compiler.quantities import parse_quantity
 
 FILE_NAME = "wingbeat.toml"
 _PREFIX = "WINGBEAT_"
@@ -23,6 +25,8 @@ _DELIMITER = "__"
 
 Tree: TypeAlias = Mapping[str, object]
 """Settings of one layer: section to name to value, only what that layer says."""
+
+ResourceName: TypeAlias = Literal["cpu", "gpu", "memory", "storage", "ephemeral_storage"]
 
 Origin: TypeAlias = Literal["default", "file", "environment", "flag"]
 
@@ -37,6 +41,17 @@ def _expand(value: object) -> object:
 
 UserPath: TypeAlias = Annotated[Path, BeforeValidator(_expand)]
 """A path in which `~` stands for the home folder."""
+
+
+def _check_quantities(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        amount = parse_quantity(text)
+        if amount < 0 or (name == "gpu" and amount != amount.to_integral_value()):
+            raise ValueError(f"{name} {text!r} must not be negative, and of GPUs a whole number is expected")
+    return value
+
+
+Quantities: TypeAlias = Annotated[dict[ResourceName, str], AfterValidator(_check_quantities)]
 
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
 
@@ -145,15 +160,38 @@ class RegistrySettings(Section):
     """Every project has these."""
     node_limit: int = Field(default=100, ge=0)
     """Most nodes of a workflow; 0: no limit."""
-    resource_limits: dict[str, str] = Field(default_factory=dict)
-    """Most that a task may ask for, as Kubernetes quantities by `cpu`, `gpu`, `memory`, `storage`."""
+
+
+class TaskResourceSettings(Section):
+    """Resources of tasks where no matchable attributes say otherwise: Kubernetes quantities by `cpu`, `memory`, `gpu`,
+    `storage` and `ephemeral_storage`. Nothing said, or 0, means that nothing is given or limited."""
+
+    defaults: Quantities = Field(default_factory=dict)
+    """What a task gets that asks for nothing. It limits the task as well, so none is set unless you say so."""
+    limits: Quantities = Field(default_factory=dict)
+    """Most that a task may ask for when it is registered, and most that it gets."""
 
 
 class LaunchSettings(Section):
-    """Creation of executions."""
+    """Creation of executions, and what they get unless the request, its launch plan or matchable attributes say
+    otherwise."""
 
     dedupe_window_s: float = Field(default=3.0, ge=0)
     """Identical unnamed requests of one connection within this time make one execution; 0: each makes one."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    envs: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of tasks."""
+    raw_output_prefix: str = ""
+    """URI below which tasks put files and large values; empty: beside everything else in the blob store."""
+    interruptible: bool = False
+    """Whether tasks may run where they can be interrupted, unless their nodes say otherwise."""
+    overwrite_cache: bool = False
+    """Whether every execution runs what is cached again."""
+    service_account: str = ""
+    """Kubernetes service account that executions run as."""
+    iam_role: str = ""
+    """Cloud role that executions run as."""
 
 
 class LoggingSettings(Section):
@@ -182,6 +220,7 @@ class Settings(BaseSettings):
     propeller: PropellerSettings = PropellerSettings()
     local_runtime: LocalRuntimeSettings = LocalRuntimeSettings()
     registry: RegistrySettings = RegistrySettings()
+    task_resources: TaskResourceSettings = TaskResourceSettings()
     launch: LaunchSettings = LaunchSettings()
     logging: LoggingSettings = LoggingSettings()
 

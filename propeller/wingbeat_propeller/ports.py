@@ -4,12 +4,13 @@ What is made for every attempt is a NamedTuple: a frozen dataclass costs five ti
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from flyteidl.core import tasks_pb2
 
+from wingbeat_propeller.compiler.resources import PlatformResources
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.rows import ExecutionRecord
@@ -79,6 +80,7 @@ class Blobs(Protocol):
 
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_RESOURCES: Final = PlatformResources()
 
 
 class AttemptOrigin(NamedTuple):
@@ -118,6 +120,8 @@ class TaskContext(NamedTuple):
     annotations: Mapping[str, str] = _NOTHING
     interruptible: bool = False
     timeout_s: float | None = None
+    resources: PlatformResources = _NO_RESOURCES
+    """Defaults and limits that hold for the containers of the execution."""
 
     @property
     def origin(self) -> AttemptOrigin:
@@ -140,6 +144,10 @@ class ContainerRequest:
     timeout_s: float | None = None
     origin: AttemptOrigin | None = None
     """None: nobody but the caller can tell when this attempt is not wanted any more."""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of the execution; a runtime puts them where its attempts can be found by them."""
+    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    interruptible: bool = False
 
 
 class InstantRequest(NamedTuple):

@@ -1,6 +1,9 @@
-"""The settings an execution runs with: request, launch plan and installation, the first that says something wins.
+"""The settings an execution runs with: request, launch plan, matchable attributes and installation, in this order.
 
-Field by field, and maps as a whole. The result is stored with the execution, so that the engine asks nobody.
+Field by field the first that says something wins, and maps are taken as a whole. Of the attributes of workflow, domain
+and project, those of the most specific level that has any count, and then the project's: this is Flyte v1's rule, and a
+domain's attributes are passed over where the workflow has its own. The result is stored with the execution, so that the
+engine asks nobody.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,27 +12,48 @@ from typing import TypeAlias
 from flyteidl.admin import common_pb2, execution_pb2, launch_plan_pb2, matchable_resource_pb2
 from flyteidl.core import security_pb2
 
-Layer: TypeAlias = (
-    execution_pb2.ExecutionSpec | launch_plan_pb2.LaunchPlanSpec | matchable_resource_pb2.WorkflowExecutionConfig
-)
+Config: TypeAlias = matchable_resource_pb2.WorkflowExecutionConfig
+
+Layer: TypeAlias = execution_pb2.ExecutionSpec | launch_plan_pb2.LaunchPlanSpec | Config
 """Messages that share the names of these settings."""
 
 
 def resolve_settings(
     request: execution_pb2.ExecutionSpec,
     launch_plan: launch_plan_pb2.LaunchPlanSpec,
-    application: matchable_resource_pb2.WorkflowExecutionConfig,
+    attributes: Sequence[Config],
+    application: Config,
     *,
     project_labels: Mapping[str, str],
     caller: str,
-) -> matchable_resource_pb2.WorkflowExecutionConfig:
-    """Effective settings. `caller` becomes the execution identity where none is named; labels of the project fill keys
-    that the winning labels leave free."""
-    layers: tuple[Layer, ...] = (request, launch_plan, application)
-    config = matchable_resource_pb2.WorkflowExecutionConfig(
+) -> Config:
+    """Effective settings; `attributes` are those that match, the most specific first. `caller` becomes the execution
+    identity where none is named; labels of the project fill keys that the winning labels leave free."""
+    said = (request, launch_plan, *attributes)
+    config = _resolve(said, application)
+    config.security_context.CopyFrom(_security(said, _from_deprecated(request, launch_plan), application, caller))
+    for key, value in project_labels.items():
+        if key not in config.labels.values:
+            config.labels.values[key] = value
+    return config
+
+
+def with_defaults(config: Config, application: Config) -> Config:
+    """Settings of one level, with the installation's where it says nothing."""
+    shown = _resolve((config,), application)
+    for layer in (config, application):
+        if _names_somebody(layer.security_context.run_as):
+            shown.security_context.CopyFrom(layer.security_context)
+            break
+    return shown
+
+
+def _resolve(said: Sequence[Layer], application: Config) -> Config:
+    """Everything but the security context."""
+    layers = (*said, application)
+    config = Config(
         max_parallelism=next((layer.max_parallelism for layer in layers if layer.max_parallelism > 0), 0),
         overwrite_cache=any(layer.overwrite_cache for layer in layers),
-        security_context=_security(request, launch_plan, application, caller),
     )
     for layer in layers:
         if layer.raw_output_data_config.output_location_prefix:
@@ -47,7 +71,7 @@ def resolve_settings(
         if layer.envs.values:
             config.envs.CopyFrom(layer.envs)
             break
-    for layer in (request, launch_plan):
+    for layer in said:
         if layer.HasField("interruptible"):
             config.interruptible.CopyFrom(layer.interruptible)
             break
@@ -58,9 +82,6 @@ def resolve_settings(
         if layer.execution_env_assignments:
             config.execution_env_assignments.extend(layer.execution_env_assignments)
             break
-    for key, value in project_labels.items():
-        if key not in config.labels.values:
-            config.labels.values[key] = value
     return config
 
 
@@ -76,18 +97,10 @@ def resolve_notifications(
 
 
 def _security(
-    request: execution_pb2.ExecutionSpec,
-    launch_plan: launch_plan_pb2.LaunchPlanSpec,
-    application: matchable_resource_pb2.WorkflowExecutionConfig,
-    caller: str,
+    said: Sequence[Layer], deprecated: security_pb2.SecurityContext, application: Config, caller: str
 ) -> security_pb2.SecurityContext:
     chosen = security_pb2.SecurityContext()
-    for context in (
-        request.security_context,
-        launch_plan.security_context,
-        _from_deprecated(request, launch_plan),
-        application.security_context,
-    ):
+    for context in (*(layer.security_context for layer in said), deprecated, application.security_context):
         if _names_somebody(context.run_as):
             chosen.CopyFrom(context)
             break

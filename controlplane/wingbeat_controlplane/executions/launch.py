@@ -1,22 +1,25 @@
 """CreateExecution: from a request to a row that an engine takes up.
 
-The order of failure is that of Flyte v1: form of the request, project, launch plan, inputs, concurrency, name. The
-row, its tags and the notification of the engine are one statement; a launch is two round trips once its launch plan is
-known. Inputs too large for a row go to the blob store after the row is inserted and before it is committed: a name
-that is taken never touches the blobs of the execution that has it, and no engine sees a row whose inputs are missing.
+The order of failure is that of Flyte v1: form of the request, project, launch plan, inputs, cluster pool, concurrency,
+name. The row, its tags and the notification of the engine are one statement; a launch is three round trips once its
+launch plan is known. Inputs too large for a row go to the blob store after the row is inserted and before it is
+committed: a name that is taken never touches the blobs of the execution that has it, and no engine sees a row whose
+inputs are missing.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
-from flyteidl.admin import execution_pb2, matchable_resource_pb2
+from flyteidl.admin import execution_pb2
 from flyteidl.core import identifier_pb2, literals_pb2
 
 from wingbeat_controlplane.errors import ApiError, already_exists, invalid_argument, not_found
 from wingbeat_controlplane.executions.effective_settings import resolve_notifications, resolve_settings
 from wingbeat_controlplane.executions.identifiers import check_node_id, execution_label
+from wingbeat_controlplane.executions.launch_attributes import RESOURCE_TYPES, matching_configs, resolve_attributes
 from wingbeat_controlplane.executions.launch_targets import LaunchTarget, LaunchTargets
 from wingbeat_controlplane.executions.names import generated_name
 from wingbeat_controlplane.executions.new_execution import NewExecution, Parent
@@ -24,6 +27,7 @@ from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.executions.repeats import Repeats
 from wingbeat_controlplane.executions.request_checks import check_create, given_inputs
 from wingbeat_controlplane.executions.shown_spec import shown_spec
+from wingbeat_controlplane.registry.attributes import AttributeStore, Level, Match
 from wingbeat_controlplane.registry.projects import ProjectStore
 from wingbeat_propeller.compiler.inputs import InvalidInputError, missing_inputs
 from wingbeat_propeller.ports import Blobs
@@ -48,14 +52,16 @@ class Launcher:
         pool: asyncpg.Pool,
         blobs: Blobs,
         projects: ProjectStore,
+        attributes: AttributeStore,
         targets: LaunchTargets,
         options: ExecutionOptions,
     ) -> None:
         self._pool = pool
         self._blobs = blobs
         self._projects = projects
+        self._attributes = attributes
         self._targets = targets
-        self._application = matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=options.max_parallelism)
+        self._options = options
         self._repeats: Repeats[identifier_pb2.WorkflowExecutionIdentifier] = Repeats(options.dedupe_window_s)
 
     async def create(
@@ -89,10 +95,13 @@ class Launcher:
         given = given_inputs(request)
         completion = _completion(target, given)
         parent = await self._find_parent(request.spec.metadata)
+        parent_spec = None if parent is None else parent.spec
+        matches, workflow_matches = await self._match(request, target)
         config = resolve_settings(
             request.spec,
-            target.spec,
-            self._application,
+            target.settings,
+            matching_configs(matches),
+            self._options.defaults,
             project_labels=project.labels.values,
             caller=caller.principal,
         )
@@ -106,9 +115,17 @@ class Launcher:
                 request,
                 config,
                 principal=caller.principal if parent is None else parent.principal,
-                parent=None if parent is None else parent.spec,
+                parent=parent_spec,
             ),
             config=config,
+            attributes=resolve_attributes(
+                request,
+                target.settings,
+                parent_spec,
+                matches=matches,
+                workflow_matches=workflow_matches,
+                platform_resources=self._options.task_resources,
+            ),
             notifications=resolve_notifications(request.spec, target.spec),
             inputs=user_inputs + completion,  # one map after the other is the union of both
             user_inputs=user_inputs,
@@ -133,6 +150,16 @@ class Launcher:
                 raise _taken(new.identifier)
             for uri, data in blobs.items():
                 await self._blobs.put(uri, data)
+
+    async def _match(
+        self, request: execution_pb2.ExecutionCreateRequest, target: LaunchTarget
+    ) -> tuple[Sequence[Match], Sequence[Match]]:
+        """Attributes for the workflow where the execution runs, and where the workflow is registered."""
+        workflow = target.spec.workflow_id
+        here = Level(request.project, request.domain, workflow.name)
+        there = Level(workflow.project, workflow.domain, workflow.name)
+        matches = await self._attributes.match(here, RESOURCE_TYPES)
+        return matches, matches if here == there else await self._attributes.match(there, RESOURCE_TYPES)
 
     async def _find_parent(self, metadata: execution_pb2.ExecutionMetadata) -> Parent | None:
         if not metadata.HasField("parent_node_execution"):

@@ -17,6 +17,7 @@ KEPT_BYTES_MAX = 32 << 20
 """Launch plans kept in memory, as serialized."""
 
 _OVERHEAD_BYTES = 2_000
+_SILENT = launch_plan_pb2.LaunchPlanSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class LaunchTarget:
     """Of the launch plan."""
     spec: launch_plan_pb2.LaunchPlanSpec
     expected: interface_pb2.ParameterMap
+
+    @property
+    def settings(self) -> launch_plan_pb2.LaunchPlanSpec:
+        """What the launch plan says about how executions run; the one made for a single task has no say in that."""
+        return self.spec if self.task_id is None else _SILENT
 
     @property
     def concurrency_max(self) -> int:

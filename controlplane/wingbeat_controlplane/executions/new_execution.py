@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flyteidl.admin import common_pb2, execution_pb2, matchable_resource_pb2
 from flyteidl.core import identifier_pb2
 
+from wingbeat_controlplane.executions.launch_attributes import LaunchAttributes
 from wingbeat_controlplane.executions.launch_targets import LaunchTarget
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.values import INLINE_BYTES_MAX
@@ -29,6 +30,7 @@ class NewExecution:
     target: LaunchTarget
     spec: execution_pb2.ExecutionSpec
     config: matchable_resource_pb2.WorkflowExecutionConfig
+    attributes: LaunchAttributes
     notifications: Sequence[common_pb2.Notification]
     inputs: bytes
     user_inputs: bytes
@@ -67,6 +69,19 @@ class NewExecution:
             None if self.parent is None else self.parent.node_id,
             [key for key, _ in tags],
             [value for _, value in tags],
+            *self._attribute_columns(),
+        )
+
+    def _attribute_columns(self) -> tuple[object, ...]:
+        attributes = self.attributes
+        quality = attributes.quality_of_service
+        return (
+            attributes.task_resources.SerializeToString() or None,
+            attributes.plugin_overrides.SerializeToString() or None,
+            None if quality is None else quality.SerializeToString(),
+            attributes.cluster_label or None,
+            attributes.cluster_pool or None,
+            list(attributes.queue_tags) or None,
         )
 
     def _columns(self, base: str, name: str, data: bytes) -> tuple[bytes | None, str | None]:

@@ -1,14 +1,23 @@
 """What an installation says about executions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from flyteidl.admin import matchable_resource_pb2
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionOptions:
     """Defaults and bounds; sizes in bytes, times in seconds."""
 
-    max_parallelism: int = 25
-    """Task nodes of one execution under way at once where neither request nor launch plan say; 0 means no limit."""
+    defaults: matchable_resource_pb2.WorkflowExecutionConfig = field(
+        default_factory=lambda: matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=25)
+    )
+    """Settings of executions that nobody said anything else for. Interruptible counts only if true; a parallelism of 0
+    means no limit."""
+    task_resources: matchable_resource_pb2.TaskResourceAttributes = field(
+        default_factory=matchable_resource_pb2.TaskResourceAttributes
+    )
+    """Defaults and limits of containers where no matchable attributes say otherwise."""
     dedupe_window_s: float = 3.0
     """Identical unnamed creations of one connection within this time make one execution; 0 turns it off."""
     data_inline_bytes_max: int = 18 << 20

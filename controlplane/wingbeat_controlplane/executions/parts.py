@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import asyncpg
+from flyteidl.admin import matchable_resource_pb2
 
 from wingbeat_controlplane.executions.artifacts import Artifacts
 from wingbeat_controlplane.executions.data import DataReader
@@ -33,6 +34,8 @@ class Executions:
     nodes: NodeReads
     tasks: TaskReads
     artifacts: Artifacts
+    defaults: matchable_resource_pb2.WorkflowExecutionConfig
+    """Settings of executions that nobody said anything else for."""
 
 
 def build_executions(
@@ -51,7 +54,7 @@ def build_executions(
         single_bytes_max=options.single_bytes_max,
         link_life_s=options.link_life_s,
     )
-    launcher = Launcher(pool, blobs, registry.projects, LaunchTargets(registry), options)
+    launcher = Launcher(pool, blobs, registry.projects, registry.attributes, LaunchTargets(registry), options)
     return Executions(
         launcher=launcher,
         relauncher=Relauncher(pool, blobs, launcher),
@@ -61,4 +64,5 @@ def build_executions(
         nodes=NodeReads(pool, keys, blobs, data, options),
         tasks=TaskReads(pool, keys, blobs, data, options),
         artifacts=Artifacts(pool, keys, data),
+        defaults=options.defaults,
     )

@@ -1,7 +1,8 @@
 """What an installation lets users register."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from wingbeat_propeller.compiler.resources import PlatformResources
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +13,5 @@ class RegistryOptions:
     """Every project has these; id and name are the same."""
     node_limit: int = 100
     """Most nodes of a workflow, start and end not counted; 0 means no limit."""
-    resource_limits: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Most that a task may ask for: Kubernetes quantity by resource (`cpu`, `gpu`, `memory`, `storage`,
-    `ephemeral_storage`); a resource that is absent has no limit."""
+    resources: PlatformResources = field(default_factory=PlatformResources)
+    """Defaults and limits of tasks where no matchable attributes say otherwise."""

@@ -83,24 +83,33 @@ class ProjectStore:
         rows = await self._pool.fetch(query.sql(_SQL["list_projects"]), *query.args)
         return [self._message(row) for row in rows]
 
-    async def require_active(self, project: str, domain: str) -> project_pb2.Project:
-        """The project, if things may be created in it and in this domain.
+    async def require_active(self, project: str, domain: str | None) -> project_pb2.Project:
+        """The project, if things may be created in it and in this domain; `domain` None asks about the project alone.
 
         Raises ApiError INVALID_ARGUMENT when the project is unknown or archived or the domain is not configured.
         """
-        try:
-            found = await self.get(project)
-        except ApiError as error:
-            raise invalid_argument(
-                f"failed to validate that project [{project}] and domain [{domain}] are registered,"
-                f" err: [{error.message}]"
-            ) from error
+        found = await self._known(project, domain)
         if found.state != project_pb2.Project.ACTIVE:
             raise invalid_argument(f"project [{project}] is not active", [project_pb2.InactiveProject(id=project)])
-        if domain not in self._options.domains:
+        self._check_domain(domain)
+        return found
+
+    async def require_known(self, project: str, domain: str | None) -> project_pb2.Project:
+        """As `require_active` for what is only read: archived projects are fine."""
+        found = await self._known(project, domain)
+        self._check_domain(domain)
+        return found
+
+    async def _known(self, project: str, domain: str | None) -> project_pb2.Project:
+        try:
+            return await self.get(project)
+        except ApiError as error:
+            what = f"project [{project}] is" if domain is None else f"project [{project}] and domain [{domain}] are"
+            raise invalid_argument(f"failed to validate that {what} registered, err: [{error.message}]") from error
+
+    def _check_domain(self, domain: str | None) -> None:
+        if domain is not None and domain not in self._options.domains:
             raise invalid_argument(f"domain [{domain}] is unrecognized by system")
-        return found
-        return found
 
     def _message(self, row: asyncpg.Record) -> project_pb2.Project:
         return project_pb2.Project(

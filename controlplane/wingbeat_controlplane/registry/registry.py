@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from wingbeat_controlplane.registry.attributes import AttributeStore
 from wingbeat_controlplane.registry.description_entities import DescriptionEntityStore
 from wingbeat_controlplane.registry.generated import GeneratedEntities
 from wingbeat_controlplane.registry.launch_plans import LaunchPlanStore
@@ -19,6 +20,7 @@ class Registry:
     """The stores that servicers and the launch path share."""
 
     projects: ProjectStore
+    attributes: AttributeStore
     tasks: TaskStore
     workflows: WorkflowStore
     launch_plans: LaunchPlanStore
@@ -30,11 +32,13 @@ class Registry:
 def open_registry(pool: asyncpg.Pool, options: RegistryOptions) -> Registry:
     """The registry kept in the database of `pool`."""
     projects = ProjectStore(pool, options)
-    tasks = TaskStore(pool, projects, options)
+    attributes = AttributeStore(pool, projects)
+    tasks = TaskStore(pool, projects, attributes, options)
     workflows = WorkflowStore(pool, projects, options)
     launch_plans = LaunchPlanStore(pool, projects, workflows)
     return Registry(
         projects=projects,
+        attributes=attributes,
         tasks=tasks,
         workflows=workflows,
         launch_plans=launch_plans,

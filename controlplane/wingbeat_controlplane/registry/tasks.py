@@ -6,14 +6,14 @@ equal registrations at once one wins and the other is told that it exists.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import asyncpg
-from flyteidl.admin import task_pb2
-from flyteidl.core import compiler_pb2, identifier_pb2, tasks_pb2
+from flyteidl.admin import matchable_resource_pb2, task_pb2
+from flyteidl.core import compiler_pb2, identifier_pb2
 
 from wingbeat_controlplane.errors import invalid_argument, missing, not_found
 from wingbeat_controlplane.listing.query import ListQuery
+from wingbeat_controlplane.registry.attributes import AttributeStore, Level
 from wingbeat_controlplane.registry.description_entities import description_body
 from wingbeat_controlplane.registry.identifiers import check_identifier
 from wingbeat_controlplane.registry.immutability import different, identical
@@ -24,7 +24,8 @@ from wingbeat_controlplane.registry.recent import Recent
 from wingbeat_controlplane.registry.times import timestamp
 from wingbeat_propeller.compiler.digest import structure_diff, structure_digest
 from wingbeat_propeller.compiler.references import EntityKey, entity_key
-from wingbeat_propeller.compiler.task import ResourceLimits, validate_task_template
+from wingbeat_propeller.compiler.resources import PlatformResources, Quantities
+from wingbeat_propeller.compiler.task import validate_task_template
 from wingbeat_propeller.postgres.queries import load_queries
 
 REMEMBERED_BYTES_MAX = 32 * 1024 * 1024
@@ -43,10 +44,13 @@ class TaskRecord:
 class TaskStore:
     """The tasks of an installation."""
 
-    def __init__(self, pool: asyncpg.Pool, projects: ProjectStore, options: RegistryOptions) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, projects: ProjectStore, attributes: AttributeStore, options: RegistryOptions
+    ) -> None:
         self._pool = pool
         self._projects = projects
-        self._limits = _platform_limits(options)
+        self._attributes = attributes
+        self._resources = options.resources
         self._recent: Recent[EntityKey, TaskRecord] = Recent(REMEMBERED_BYTES_MAX)
 
     async def create(self, request: task_pb2.TaskCreateRequest) -> None:
@@ -64,7 +68,7 @@ class TaskStore:
         await self._projects.require_active(identifier.project, identifier.domain)
         compiled = compiler_pb2.CompiledTask(template=request.spec.template)
         compiled.template.id.CopyFrom(identifier)
-        if problems := validate_task_template(compiled.template, self._limits):
+        if problems := validate_task_template(compiled.template, await self._limits(identifier)):
             raise invalid_argument("\n".join(problem.description for problem in problems))
         digest = structure_digest(compiled)
         description = request.spec.description if request.spec.HasField("description") else None
@@ -97,6 +101,13 @@ class TaskStore:
         """One page of tasks, in full."""
         return [_message(row) for row in await self._pool.fetch(query.sql(_SQL["list_tasks"]), *query.args)]
 
+    async def _limits(self, identifier: identifier_pb2.Identifier) -> Quantities:
+        """The most that a task of this project and domain may ask for; what attributes say replaces the platform's."""
+        level = Level(identifier.project, identifier.domain)
+        for match in await self._attributes.match(level, (matchable_resource_pb2.TASK_RESOURCE,)):
+            return PlatformResources.parse(match.attributes.task_resource_attributes).limits
+        return self._resources.limits
+
     async def _refuse(
         self, identifier: identifier_pb2.Identifier, digest: bytes, compiled: compiler_pb2.CompiledTask
     ) -> None:
@@ -114,9 +125,3 @@ def _message(row: asyncpg.Record) -> task_pb2.Task:
     return task_pb2.Task(
         id=identifier_of(row, identifier_pb2.TASK), closure=closure, short_description=row["short_description"]
     )
-
-
-def _platform_limits(options: RegistryOptions) -> ResourceLimits:
-    names = tasks_pb2.Resources.ResourceName
-    limits = {names.Value(name.upper()): quantity for name, quantity in options.resource_limits.items()}
-    return cast("ResourceLimits", limits)  # the generated types call an enum's number an int

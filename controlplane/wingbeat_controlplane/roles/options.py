@@ -3,6 +3,10 @@
 import hashlib
 from pathlib import Path
 
+from flyteidl.admin import matchable_resource_pb2
+
+from wingbeat_controlplane.errors import ApiError
+from wingbeat_controlplane.registry.labels import check_labels
 from wingbeat_controlplane.settings import Settings
 from wingbeat_controlplane.supervisor.ports import reachable_host
 from wingbeat_propeller.blobs.signing import load_signing_key
@@ -46,6 +50,43 @@ def store_options(settings: Settings, *, signing: bool) -> StoreOptions:
     return FolderOptions(
         root=blobs.folder or settings.data_dir / "blobs", signing_key=signing_key, http_base_url=public_url(settings)
     )
+
+
+def execution_defaults(settings: Settings) -> matchable_resource_pb2.WorkflowExecutionConfig:
+    """What executions get that nobody said anything else for. Raises ConfigurationError for labels no pod can have."""
+    launch = settings.launch
+    try:
+        check_labels(launch.labels)
+    except ApiError as error:
+        raise ConfigurationError(f"launch.labels: {error.message}") from error
+    config = matchable_resource_pb2.WorkflowExecutionConfig(
+        max_parallelism=settings.propeller.max_parallelism, overwrite_cache=launch.overwrite_cache
+    )
+    # A message that is present looks as if something were said, so what is empty stays absent.
+    if launch.interruptible:
+        config.interruptible.value = True
+    if launch.raw_output_prefix:
+        config.raw_output_data_config.output_location_prefix = launch.raw_output_prefix
+    if launch.labels:
+        config.labels.values.update(launch.labels)
+    if launch.annotations:
+        config.annotations.values.update(launch.annotations)
+    for key, value in launch.envs.items():
+        config.envs.values.add(key=key, value=value)
+    if launch.service_account or launch.iam_role:
+        config.security_context.run_as.k8s_service_account = launch.service_account
+        config.security_context.run_as.iam_role = launch.iam_role
+    return config
+
+
+def task_resources(settings: Settings) -> matchable_resource_pb2.TaskResourceAttributes:
+    """Defaults and limits of tasks where no matchable attributes say otherwise."""
+    said = settings.task_resources
+    attributes = matchable_resource_pb2.TaskResourceAttributes()
+    for quantities, spec in ((said.defaults, attributes.defaults), (said.limits, attributes.limits)):
+        for name, quantity in quantities.items():
+            setattr(spec, name, quantity)
+    return attributes
 
 
 def _signing_key(settings: Settings) -> bytes:

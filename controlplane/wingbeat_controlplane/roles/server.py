@@ -23,9 +23,11 @@ from wingbeat_controlplane.registry.registry import Registry, open_registry
 from wingbeat_controlplane.roles.options import (
     ConfigurationError,
     database_url,
+    execution_defaults,
     local_state,
     public_url,
     store_options,
+    task_resources,
 )
 from wingbeat_controlplane.roles.stopping import unless_stopped
 from wingbeat_controlplane.services.admin.service import AdminServicer
@@ -44,6 +46,7 @@ from wingbeat_controlplane.supervisor.ports import bracketed
 from wingbeat_controlplane.supervisor.readiness import is_supervised, notify_ready
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
 from wingbeat_propeller.blobs.store import Store, open_store
+from wingbeat_propeller.compiler.resources import PlatformResources
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.operations.v1 import operations_pb2
@@ -108,7 +111,7 @@ def _registry(settings: Settings, pool: asyncpg.Pool) -> Registry:
         RegistryOptions(
             domains=settings.registry.domains,
             node_limit=settings.registry.node_limit,
-            resource_limits=settings.registry.resource_limits,
+            resources=PlatformResources.parse(task_resources(settings)),
         ),
     )
 
@@ -121,7 +124,9 @@ def _executions(settings: Settings, pool: asyncpg.Pool, store: Store, registry: 
         store.served_signer,
         registry,
         ExecutionOptions(
-            max_parallelism=settings.propeller.max_parallelism, dedupe_window_s=settings.launch.dedupe_window_s
+            defaults=execution_defaults(settings),
+            task_resources=task_resources(settings),
+            dedupe_window_s=settings.launch.dedupe_window_s,
         ),
     )
 

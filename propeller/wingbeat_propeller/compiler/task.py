@@ -4,7 +4,7 @@ Problems come in the order in which a caller wants to hear of them. Each has the
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -14,9 +14,7 @@ from google.protobuf import struct_pb2
 from wingbeat_propeller.compiler.errors import CompileError, ErrorCode
 from wingbeat_propeller.compiler.quantities import parse_quantity
 from wingbeat_propeller.compiler.references import id_text
-
-ResourceLimits: TypeAlias = Mapping[tasks_pb2.Resources.ResourceName, str]
-"""What the platform allows a task, as Kubernetes quantities; names left out are not limited."""
+from wingbeat_propeller.compiler.resources import Quantities
 
 _Amounts: TypeAlias = dict[tasks_pb2.Resources.ResourceName, tuple[str, Decimal]]
 """Quantity as written and its amount, by resource."""
@@ -31,14 +29,14 @@ _POD_RESOURCES = {
 
 
 def validate_task_template(
-    template: tasks_pb2.TaskTemplate, limits: ResourceLimits | None = None
+    template: tasks_pb2.TaskTemplate, limits: Quantities | None = None
 ) -> tuple[CompileError, ...]:
     """Every problem of a task template, none for a good one. `limits` are the platform's."""
     task = id_text(template.id)
     return tuple(CompileError(code, task, text) for code, text in _problems(template, limits or {}))
 
 
-def _problems(template: tasks_pb2.TaskTemplate, limits: ResourceLimits) -> Iterator[tuple[ErrorCode, str]]:
+def _problems(template: tasks_pb2.TaskTemplate, limits: Quantities) -> Iterator[tuple[ErrorCode, str]]:
     if not template.type:
         yield ErrorCode.VALUE_REQUIRED, "missing type"
     if not template.HasField("metadata"):
@@ -66,7 +64,7 @@ def _problems(template: tasks_pb2.TaskTemplate, limits: ResourceLimits) -> Itera
             pass
 
 
-def _container_problems(template: tasks_pb2.TaskTemplate, limits: ResourceLimits) -> Iterator[tuple[ErrorCode, str]]:
+def _container_problems(template: tasks_pb2.TaskTemplate, limits: Quantities) -> Iterator[tuple[ErrorCode, str]]:
     container = template.container
     if not container.image:
         yield ErrorCode.VALUE_REQUIRED, "missing image"
@@ -82,7 +80,7 @@ def _container_problems(template: tasks_pb2.TaskTemplate, limits: ResourceLimits
     )
 
 
-def _pod_problems(pod: tasks_pb2.K8sPod, task: str, limits: ResourceLimits) -> Iterator[tuple[ErrorCode, str]]:
+def _pod_problems(pod: tasks_pb2.K8sPod, task: str, limits: Quantities) -> Iterator[tuple[ErrorCode, str]]:
     if not pod.HasField("pod_spec") or not pod.pod_spec.fields:
         yield (
             ErrorCode.VALUE_REQUIRED,
@@ -126,7 +124,7 @@ def _pod_quantity(value: struct_pb2.Value) -> str:
 
 
 def _resource_problems(
-    task: str, requested: Iterable[_Entry], limited: Iterable[_Entry], platform: ResourceLimits
+    task: str, requested: Iterable[_Entry], limited: Iterable[_Entry], platform: Quantities
 ) -> Iterator[tuple[ErrorCode, str]]:
     requests: _Amounts = {}
     limits: _Amounts = {}

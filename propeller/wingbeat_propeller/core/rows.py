@@ -117,5 +117,7 @@ class ExecutionRecord:
     started_at: float | None
     abort_cause: str | None
     """Set when somebody asked to terminate it (possibly to the empty string)."""
+    task_resources: bytes | None = None
+    """Serialized flyteidl.admin.TaskResourceAttributes: defaults and limits of its containers; None: none."""
     nodes: tuple[NodeRow, ...] = ()
     """Everything written so far, in `seq` order; empty for a new execution."""

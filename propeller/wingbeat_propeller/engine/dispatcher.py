@@ -13,6 +13,7 @@ from typing import NamedTuple
 import structlog
 from flyteidl.admin import task_execution_pb2
 from flyteidl.core import execution_pb2
+from flyteidl.event import event_pb2
 from prometheus_client import Counter, Gauge
 
 from wingbeat_propeller.core.effects import Launch
@@ -274,13 +275,13 @@ class Dispatcher:
             tasks.create_task(self._collect(attempt, event), name=f"collect {event.name}")
 
     def _started(self, attempt: _Attempt, event: Started) -> TaskStarted:
-        details = _details(attempt.launch.generated_name, event.logs, event.reason)
+        details = _details(attempt.launch, event.logs, event.reason)
         return TaskStarted(self._clock(), attempt.launch.ref, event.at, details)
 
     def _judged(self, attempt: _Attempt, event: Ended) -> Event:
         now = self._clock()
         ref = attempt.launch.ref
-        details = _details(attempt.launch.generated_name, event.logs)
+        details = _details(attempt.launch, event.logs)
         failure = event.failure
         if failure is None:
             try:
@@ -295,7 +296,7 @@ class Dispatcher:
         outcome = await collect(self._blobs, launch.task, launch.output_dir)
         if self._under_way.get(launch.name) is not attempt:
             return
-        details = _details(launch.generated_name, event.logs)
+        details = _details(launch, event.logs)
         if isinstance(outcome, Failure):
             self._finish(attempt, TaskFailed(self._clock(), launch.ref, event.at, outcome, details))
         else:
@@ -312,7 +313,8 @@ class Dispatcher:
 
     def _failed(self, attempt: _Attempt, failure: Failure) -> None:
         if self._under_way.get(attempt.launch.name) is attempt:
-            self._finish(attempt, TaskFailed(self._clock(), attempt.launch.ref, self._clock(), failure))
+            launch, now = attempt.launch, self._clock()
+            self._finish(attempt, TaskFailed(now, launch.ref, now, failure, _details(launch, ())))
 
     def _finish(self, attempt: _Attempt, event: Event) -> None:
         self._under_way.pop(attempt.launch.name, None)
@@ -324,13 +326,15 @@ class Dispatcher:
         self._apply(attempt.live, event)
 
 
-def _details(generated_name: str, logs: Sequence[LogLink], reason: str = "") -> bytes | None:
-    """Serialized TaskExecutionClosure with what only the runtime knows; None when there is nothing to say."""
-    if not logs and not reason:
+def _details(launch: Launch, logs: Sequence[LogLink], reason: str = "") -> bytes | None:
+    """Serialized TaskExecutionClosure with what rows have no columns for; None when there is nothing to say."""
+    if not logs and not reason and not launch.interruptible:
         return None
     closure = task_execution_pb2.TaskExecutionClosure(reason=reason, event_version=1)
     closure.logs.extend(
         execution_pb2.TaskLog(name=log.name, uri=log.uri, message_format=execution_pb2.TaskLog.UNKNOWN) for log in logs
     )
-    closure.metadata.generated_name = generated_name
+    closure.metadata.generated_name = launch.generated_name
+    if launch.interruptible:
+        closure.metadata.instance_class = event_pb2.TaskExecutionMetadata.INTERRUPTIBLE
     return closure.SerializeToString()

@@ -7,12 +7,15 @@ memory is full, executions wait in the database.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import structlog
 from flyteidl.admin import matchable_resource_pb2
+from google.protobuf.message import DecodeError
 
 from wingbeat_propeller.compiler.plan import MalformedClosureError
+from wingbeat_propeller.compiler.resources import InvalidResourcesError, PlatformResources
 from wingbeat_propeller.core.effects import Effects, Launch
 from wingbeat_propeller.core.events import Begin, Event
 from wingbeat_propeller.core.ids import ExecutionKey
@@ -33,6 +36,8 @@ PAGE = 500
 """Executions read at once."""
 TURN = 64
 """Executions begun before other work gets its turn."""
+RESOURCES_KEPT = 256
+"""Different defaults and limits of containers that are kept parsed."""
 FULL_POLL_S = 0.05
 """How soon to look again after there was no room."""
 
@@ -182,6 +187,8 @@ class Intake:
         if plan is None:
             return
         live = self._make_live(record, plan)
+        if live is None:
+            return
         try:
             inputs = _inputs(record, plan)
         except ValueError as error:
@@ -212,6 +219,8 @@ class Intake:
 
     def _rebuild(self, record: ExecutionRecord, plan: Plan) -> list[tuple[LiveExecution, Launch]]:
         live = self._make_live(record, plan)
+        if live is None:
+            return []
         try:
             effects = rebuild(
                 live.state, record.nodes, _inputs(record, plan), started_at=record.started_at, now=self._clock()
@@ -226,8 +235,14 @@ class Intake:
             return []
         return [(live, launch) for launch in effects.adopt]
 
-    def _make_live(self, record: ExecutionRecord, plan: Plan) -> LiveExecution:
-        config = matchable_resource_pb2.WorkflowExecutionConfig.FromString(record.config)
+    def _make_live(self, record: ExecutionRecord, plan: Plan) -> LiveExecution | None:
+        try:
+            config = matchable_resource_pb2.WorkflowExecutionConfig.FromString(record.config)
+            resources = _resources(record.task_resources)
+        except (DecodeError, InvalidResourcesError) as error:
+            _log.error("settings cannot be read", execution=record.name, error=str(error))
+            self._fail(record, f"the settings of the execution cannot be read: {error}")
+            return None
         settings = replace(
             self._settings,
             max_parallelism=config.max_parallelism,
@@ -243,6 +258,7 @@ class Intake:
             labels=dict(config.labels.values),
             annotations=dict(config.annotations.values),
             raw_output_prefix=config.raw_output_data_config.output_location_prefix.rstrip("/"),
+            resources=resources,
         )
         self._live.add(live)
         return live
@@ -263,6 +279,12 @@ class Intake:
         key = record.execution
         effects = _failed(key, self._clock(), reason)
         self._sink.journal.submit(effects, lambda _: self._live.undurable.discard(key))
+
+
+@lru_cache(maxsize=RESOURCES_KEPT)
+def _resources(attributes: bytes | None) -> PlatformResources:
+    """Thousands of executions have the same. Raises DecodeError, InvalidResourcesError."""
+    return PlatformResources.parse(matchable_resource_pb2.TaskResourceAttributes.FromString(attributes or b""))
 
 
 def _inputs(record: ExecutionRecord, plan: Plan) -> dict[str, Value]:

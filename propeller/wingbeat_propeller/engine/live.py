@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from wingbeat_propeller.compiler.resources import PlatformResources
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.state import ExecutionState
@@ -33,6 +34,8 @@ class LiveExecution:
     annotations: Mapping[str, str]
     raw_output_prefix: str
     """Empty: the installation's."""
+    resources: PlatformResources = field(default_factory=PlatformResources)
+    """Defaults and limits of its containers."""
     names: set[str] = field(default_factory=set[str])
     """Attempts that are queued, starting or running."""
     timers: set[tuple[AttemptKey, int]] = field(default_factory=set[tuple[AttemptKey, int]])

@@ -40,6 +40,7 @@ def build_context(live: LiveExecution, launch: Launch, raw_output_prefix: str) -
         annotations=live.annotations,
         interruptible=launch.interruptible,
         timeout_s=launch.timeout_s,
+        resources=live.resources,
     )
 
 

@@ -141,6 +141,7 @@ def _record(row: asyncpg.Record, nodes: Sequence[NodeRow]) -> ExecutionRecord:
         created_at=row["created_at"],
         started_at=row["started_at"],
         abort_cause=row["abort_cause"],
+        task_resources=row["task_resources"],
         nodes=tuple(nodes),
     )
 

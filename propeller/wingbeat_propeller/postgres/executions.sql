@@ -1,6 +1,6 @@
 -- name: new_executions
 -- Not begun, and those that somebody aborted before any engine had begun them.
-SELECT id, project, domain, name, shard, workflow_id, config, inputs, inputs_uri, phase,
+SELECT id, project, domain, name, shard, workflow_id, config, task_resources, inputs, inputs_uri, phase,
     extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM started_at)::float8 AS started_at,
     CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause
 FROM (
@@ -18,7 +18,7 @@ LIMIT $3;
 -- name: live_executions
 -- Begun and not ended. One that somebody aborted before anybody had begun it is new: taken up here as well, it would end
 -- twice.
-SELECT id, project, domain, name, shard, workflow_id, config, inputs, inputs_uri, phase,
+SELECT id, project, domain, name, shard, workflow_id, config, task_resources, inputs, inputs_uri, phase,
     extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM started_at)::float8 AS started_at,
     CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause
 FROM executions

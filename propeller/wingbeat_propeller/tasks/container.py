@@ -1,16 +1,16 @@
 """Tasks that are a container: `python-task`, `container`, `raw-container`, pods, and every type nobody else claims.
 
 The command line is the container's command followed by its args, each element rendered alone. Resources become limits
-of the attempt: a request without a limit limits too, which is what the container would get on a cluster.
+of the attempt: what the task says, else the defaults that its execution was launched with, cut to that execution's
+limits. A request without a limit limits too, which is what the container would get on a cluster.
 """
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from math import ceil
 
 from flyteidl.core import tasks_pb2
 
-from wingbeat_propeller.compiler.quantities import parse_quantity
+from wingbeat_propeller.compiler.resources import InvalidResourcesError
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.ports import BadTaskError, ContainerRequest, TaskContext
 from wingbeat_propeller.tasks.environment import build_environment
@@ -50,8 +50,11 @@ class ContainerPlugin:
                 f"task {template.id.name!r} has neither a command nor args; the entrypoint of image "
                 f"{container.image!r} is not known to this installation, so name the program in the task"
             )
-        memory = _limit(template, container, tasks_pb2.Resources.MEMORY)
-        cpu = _limit(template, container, tasks_pb2.Resources.CPU)
+        try:
+            memory = context.resources.settle(tasks_pb2.Resources.MEMORY, container.resources).limit
+            cpu = context.resources.settle(tasks_pb2.Resources.CPU, container.resources).limit
+        except InvalidResourcesError as error:
+            raise _bad_task(f"task {template.id.name!r}: {error}") from error
         return ContainerRequest(
             name=context.name,
             image=container.image,
@@ -61,6 +64,9 @@ class ContainerPlugin:
             cpu_limit=None if cpu is None else float(cpu),
             timeout_s=context.timeout_s,
             origin=context.origin,
+            labels=context.labels,
+            annotations=context.annotations,
+            interruptible=context.interruptible,
         )
 
 
@@ -85,23 +91,6 @@ def _container(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
             "is installed"
         )
     return template.container
-
-
-def _limit(
-    template: tasks_pb2.TaskTemplate, container: tasks_pb2.Container, resource: tasks_pb2.Resources.ResourceName
-) -> Decimal | None:
-    for entries in (container.resources.limits, container.resources.requests):
-        for entry in entries:
-            if entry.name != resource or not entry.value:
-                continue
-            try:
-                amount = parse_quantity(entry.value)
-            except ValueError as error:
-                label = tasks_pb2.Resources.ResourceName.Name(resource).lower()
-                raise _bad_task(f"task {template.id.name!r}: {label} {entry.value!r} is no quantity") from error
-            if amount > 0:
-                return amount
-    return None
 
 
 def _bad_task(message: str, code: str = "BadTaskSpecification") -> BadTaskError:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import grpc
 import pytest
+from flyteidl.core import tasks_pb2
 from flyteidl.service import admin_pb2, admin_pb2_grpc, auth_pb2, identity_pb2, signal_pb2
 
 from wingbeat_controlplane.executions.signals import SignalStore
@@ -18,15 +19,17 @@ from wingbeat_controlplane.services.operations import OperationsServicer
 from wingbeat_controlplane.services.rpcs import Rpc, rpcs_of
 from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
 from wingbeat_controlplane.services.signal import SignalServicer
+from wingbeat_propeller.compiler.resources import PlatformResources
 from wingbeatidl.operations.v1 import operations_pb2
 
+LIMITS = PlatformResources(limits={tasks_pb2.Resources.MEMORY: "4Gi"})
 _CLIENT_OPTIONS = [("grpc.max_metadata_size", 32 * 1024)]
 
 
 @pytest.fixture
 def rpcs(pool: asyncpg.Pool) -> dict[str, Rpc]:
     """Every rpc of the registry and its neighbours."""
-    registry = open_registry(pool, RegistryOptions(resource_limits={"memory": "4Gi"}))
+    registry = open_registry(pool, RegistryOptions(resources=LIMITS))
     admin = RegistryRpcs(registry=registry, version=VersionOptions())
     servicers = (
         (admin_pb2.DESCRIPTOR.services_by_name["AdminService"], admin),

@@ -13,6 +13,7 @@ from wingbeat_propeller.postgres.queries import load_queries
 _FILES = {
     "wingbeat_controlplane.registry": (
         "projects.sql",
+        "attributes.sql",
         "tasks.sql",
         "workflows.sql",
         "launch_plans.sql",

@@ -1,10 +1,12 @@
 """Which layer decides each setting of an execution."""
 
+from collections.abc import Sequence
+
 import pytest
 from flyteidl.admin import common_pb2, execution_pb2, launch_plan_pb2, matchable_resource_pb2
 from flyteidl.core import security_pb2
 
-from wingbeat_controlplane.executions.effective_settings import resolve_notifications, resolve_settings
+from wingbeat_controlplane.executions.effective_settings import resolve_notifications, resolve_settings, with_defaults
 
 APPLICATION = matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=25)
 
@@ -13,12 +15,14 @@ def _resolve(
     request: execution_pb2.ExecutionSpec | None = None,
     launch_plan: launch_plan_pb2.LaunchPlanSpec | None = None,
     application: matchable_resource_pb2.WorkflowExecutionConfig = APPLICATION,
+    attributes: Sequence[matchable_resource_pb2.WorkflowExecutionConfig] = (),
     project_labels: dict[str, str] | None = None,
     caller: str = "",
 ) -> matchable_resource_pb2.WorkflowExecutionConfig:
     return resolve_settings(
         request or execution_pb2.ExecutionSpec(),
         launch_plan or launch_plan_pb2.LaunchPlanSpec(),
+        attributes,
         application,
         project_labels=project_labels or {},
         caller=caller,
@@ -55,6 +59,67 @@ def test_request_wins_over_launch_plan_field_by_field() -> None:
     assert dict(config.annotations.values) == {"note": "plan"}
     assert config.envs.values[0].key == "K"
     assert config.raw_output_data_config.output_location_prefix == "s3://plan"
+
+
+def test_attributes_stand_between_launch_plan_and_installation() -> None:
+    """The first of the matching attributes that says something counts, after the launch plan and before the rest."""
+    specific = matchable_resource_pb2.WorkflowExecutionConfig(envs={"values": [{"key": "K", "value": "specific"}]})
+    general = matchable_resource_pb2.WorkflowExecutionConfig(
+        max_parallelism=5, annotations={"values": {"note": "general"}}, overwrite_cache=True
+    )
+    general.security_context.CopyFrom(_runs_as("general"))
+    general.interruptible.value = True
+    application = matchable_resource_pb2.WorkflowExecutionConfig(
+        max_parallelism=25, envs={"values": [{"key": "K", "value": "application"}]}
+    )
+    application.security_context.CopyFrom(_runs_as("application"))
+    config = _resolve(
+        None,
+        launch_plan_pb2.LaunchPlanSpec(annotations={"values": {"note": "plan"}}),
+        application,
+        attributes=(specific, general),
+    )
+    assert config.max_parallelism == 5
+    assert dict(config.annotations.values) == {"note": "plan"}
+    assert config.envs == specific.envs
+    assert config.security_context == _runs_as("general")
+    assert config.interruptible.value
+    assert config.overwrite_cache
+
+
+def test_false_in_attributes_is_something_said() -> None:
+    """Attributes that forbid interruption beat an installation that allows it."""
+    attributes = matchable_resource_pb2.WorkflowExecutionConfig()
+    attributes.interruptible.value = False
+    application = matchable_resource_pb2.WorkflowExecutionConfig()
+    application.interruptible.value = True
+    config = _resolve(None, None, application, attributes=(attributes,))
+    assert config.HasField("interruptible")
+    assert not config.interruptible.value
+
+
+def test_deprecated_roles_count_after_attributes() -> None:
+    """An old role of the launch plan gives way to a context of the attributes and beats the installation's."""
+    plan = launch_plan_pb2.LaunchPlanSpec(role="arn")
+    attributes = matchable_resource_pb2.WorkflowExecutionConfig(security_context=_runs_as("attributes"))
+    application = matchable_resource_pb2.WorkflowExecutionConfig(security_context=_runs_as("application"))
+    config = _resolve(None, plan, application, attributes=(attributes,))
+    assert config.security_context == _runs_as("attributes")
+    assert _resolve(None, plan, application).security_context.run_as.iam_role == "arn"
+
+
+def test_shown_defaults() -> None:
+    """What a launch form shows: the stored settings, with the installation's where they say nothing."""
+    application = matchable_resource_pb2.WorkflowExecutionConfig(
+        max_parallelism=25, labels={"values": {"a": "application"}}
+    )
+    application.security_context.CopyFrom(_runs_as("application"))
+    own = matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=3)
+    shown = with_defaults(own, application)
+    assert shown.max_parallelism == 3
+    assert dict(shown.labels.values) == {"a": "application"}
+    assert shown.security_context == _runs_as("application")
+    assert with_defaults(matchable_resource_pb2.WorkflowExecutionConfig(), APPLICATION) == APPLICATION
 
 
 def test_project_labels_fill_free_keys() -> None:

@@ -1,12 +1,18 @@
 """Which program runs, and how."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from wingbeat_propeller.ports import ContainerRequest
 from wingbeat_propeller.runtimes.local.paths import BadAttemptNameError, log_file, task_folder
-from wingbeat_propeller.runtimes.local.process_environment import command_line, process_environment
+from wingbeat_propeller.runtimes.local.process_environment import (
+    DESCRIPTION_BYTES_MAX,
+    command_line,
+    process_environment,
+)
 from wingbeat_propeller.runtimes.local.programs import Program, ProgramNotFoundError, find_program, interpreter_of
 
 SCRIPT = "\nfrom flytekit.bin.entrypoint import execute_task_cmd\n"
@@ -103,8 +109,9 @@ def test_destination_folder_is_the_working_folder() -> None:
 def test_environment_of_a_process() -> None:
     """The task may set its own HOME and flytekit options; the installation's additions come last."""
     program = Program("/v/bin/x", "/v/bin:/bin", environment="/v")
+    asked_for = {"FLYTE_STATSD_DISABLED": "0", "A": "task", "": "bad", "N": "\0"}
     env = process_environment(
-        {"FLYTE_STATSD_DISABLED": "0", "A": "task", "": "bad", "N": "\0"},
+        ContainerRequest("a", "img", ["x"], asked_for),
         program,
         Path("/s/tasks/a"),
         basic_env={"LANG": "C"},
@@ -120,6 +127,23 @@ def test_environment_of_a_process() -> None:
         "FLYTE_STATSD_DISABLED": "0",
         "A": "installation",
     }
+
+
+def test_process_knows_its_execution() -> None:
+    """Labels, annotations and interruptibility are told, unless too long for the kernel; a task may say otherwise."""
+    request = ContainerRequest(
+        "a",
+        "img",
+        ["x"],
+        {"WINGBEAT_INTERRUPTIBLE": "its own"},
+        labels={"team": "ö"},
+        annotations={"note": "x" * DESCRIPTION_BYTES_MAX},
+        interruptible=True,
+    )
+    env = process_environment(request, Program("/v/bin/x", "/bin"), Path("/s"), basic_env={}, extra_env={})
+    assert json.loads(env["WINGBEAT_LABELS"]) == {"team": "ö"}
+    assert "WINGBEAT_ANNOTATIONS" not in env
+    assert env["WINGBEAT_INTERRUPTIBLE"] == "its own"
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "a\0", "a" * 200, "-a"])

@@ -47,6 +47,19 @@ def test_every_setting_is_explained_and_secrets_are_hidden(monkeypatch: pytest.M
     assert not [setting for setting in shown if "hunter2" in setting.value]
 
 
+def test_platform_defaults_of_executions_are_shown(tmp_path: Path) -> None:
+    """What executions and their containers get by default stands in the file and is explained with its origin."""
+    (tmp_path / "wingbeat.toml").write_text(
+        "[task_resources.limits]\nmemory = '4Gi'\ncpu = '2'\n[launch]\nlabels = {team = 'a'}\n"
+    )
+
+    shown = {setting.name: (setting.value, setting.origin) for setting in load_settings().explain()}
+
+    assert shown["task_resources.limits"] == ("memory=4Gi, cpu=2", "file")
+    assert shown["task_resources.defaults"] == ("", "default")
+    assert shown["launch.labels"] == ("team=a", "file")
+
+
 def test_a_named_file_replaces_the_default_one(tmp_path: Path) -> None:
     """With --config, the file in the data folder is not read."""
     (tmp_path / "wingbeat.toml").write_text("[server]\ngrpc_port = 1\n")
@@ -79,6 +92,9 @@ def test_lists_and_mappings_come_from_the_environment_as_json(monkeypatch: pytes
         ("WINGBEAT_SERVER__GRPC_PORT", "many", "server.grpc_port (environment): Input should be a valid integer"),
         ("WINGBEAT_SERVER__GRPC_PORT", "70000", "server.grpc_port (environment): Input should be less than"),
         ("WINGBEAT_REGISTRY__DOMAINS", "[", "written as JSON"),
+        ("WINGBEAT_TASK_RESOURCES__LIMITS", '{"memory": "lots"}', "task_resources.limits (environment): Value error"),
+        ("WINGBEAT_TASK_RESOURCES__LIMITS", '{"ram": "1Gi"}', "task_resources.limits.ram"),
+        ("WINGBEAT_TASK_RESOURCES__DEFAULTS", '{"gpu": "500m"}', "of GPUs a whole number is expected"),
     ],
 )
 def test_a_mistake_in_the_environment_names_itself(

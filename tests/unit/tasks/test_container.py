@@ -5,6 +5,7 @@ from flyteidl.core import identifier_pb2, tasks_pb2
 from google.protobuf import json_format
 from tests.unit.tasks.test_templating import CONTEXT
 
+from wingbeat_propeller.compiler.resources import PlatformResources
 from wingbeat_propeller.core.outcome import ErrorKind
 from wingbeat_propeller.ports import BadTaskError
 from wingbeat_propeller.tasks.container import ContainerPlugin, wants_task_template
@@ -80,6 +81,33 @@ def test_limits_fall_back_to_requests() -> None:
     resources.limits.add(name=tasks_pb2.Resources.CPU, value="1500m")
     request = PLUGIN.build(template, None, CONTEXT)
     assert (request.memory_limit_bytes, request.cpu_limit) == (500 << 20, 1.5)
+
+
+def test_platform_fills_in_and_cuts() -> None:
+    """Defaults of the execution serve what the task does not say, and nothing passes the limits; pods alike."""
+    platform = PlatformResources(
+        defaults={tasks_pb2.Resources.CPU: "500m", tasks_pb2.Resources.MEMORY: "200Mi"},
+        limits={tasks_pb2.Resources.CPU: "1", tasks_pb2.Resources.MEMORY: "512Mi"},
+    )
+    context = CONTEXT._replace(resources=platform)
+    silent, greedy = _container_template(), _container_template()
+    greedy.container.resources.requests.add(name=tasks_pb2.Resources.MEMORY, value="2Gi")
+    greedy.container.resources.limits.add(name=tasks_pb2.Resources.CPU, value="8")
+    pod = _template("sidecar")
+    json_format.ParseDict({"podSpec": POD, "primaryContainerName": "main"}, pod.custom)
+    found = [PLUGIN.build(template, None, context) for template in (silent, greedy, pod)]
+    assert [(request.memory_limit_bytes, request.cpu_limit) for request in found] == [
+        (200 << 20, 0.5),
+        (512 << 20, 1.0),
+        (512 << 20, 1.0),
+    ]
+
+
+def test_request_carries_what_the_execution_is_known_by() -> None:
+    """Labels, annotations and interruptibility of the execution reach the runtime."""
+    context = CONTEXT._replace(labels={"team": "a"}, annotations={"note": "b"}, interruptible=True)
+    request = PLUGIN.build(_container_template(), None, context)
+    assert (request.labels, request.annotations, request.interruptible) == ({"team": "a"}, {"note": "b"}, True)
 
 
 def test_primary_container_of_a_pod() -> None:

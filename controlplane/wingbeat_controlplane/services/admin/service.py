@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from wingbeat_controlplane.executions.parts import Executions
 from wingbeat_controlplane.registry.registry import Registry
+from wingbeat_controlplane.services.admin.attributes import AttributeRpcs
 from wingbeat_controlplane.services.admin.executions import ExecutionRpcs
 from wingbeat_controlplane.services.admin.node_executions import NodeExecutionRpcs
 from wingbeat_controlplane.services.admin.registry import RegistryRpcs
@@ -15,7 +16,7 @@ from wingbeat_controlplane.services.admin.version import VersionOptions
 from wingbeat_controlplane.services.rpcs import CallContext
 
 
-class AdminServicer(RegistryRpcs, ExecutionRpcs, NodeExecutionRpcs, TaskExecutionRpcs):
+class AdminServicer(RegistryRpcs, AttributeRpcs, ExecutionRpcs, NodeExecutionRpcs, TaskExecutionRpcs):
     """All rpcs of AdminService that this release serves."""
 
     def __init__(
@@ -27,5 +28,7 @@ class AdminServicer(RegistryRpcs, ExecutionRpcs, NodeExecutionRpcs, TaskExecutio
         principal: Callable[[CallContext], str],
     ) -> None:
         super().__init__(registry=registry, version=version)
+        self.attributes = registry.attributes
+        self.execution_defaults = executions.defaults
         self.executions = executions
         self.principal = principal

@@ -1,9 +1,11 @@
 """Environment and command line of a task process on this machine."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from wingbeat_propeller.ports import ContainerRequest
 from wingbeat_propeller.runtimes.local.programs import Program
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.flytekit_entry import FAST_EXECUTE
 
@@ -14,8 +16,12 @@ _DEFAULTS = {
 }
 
 
+DESCRIPTION_BYTES_MAX = 64 << 10
+"""Longest variable about the execution; the kernel refuses a program with one of 128 KiB."""
+
+
 def process_environment(
-    asked_for: Mapping[str, str],
+    request: ContainerRequest,
     program: Program,
     folder: Path,
     *,
@@ -33,9 +39,21 @@ def process_environment(
     if program.environment is not None:
         environment["VIRTUAL_ENV"] = program.environment
     environment.update(_DEFAULTS)
-    environment.update(asked_for)
+    environment.update(_description(request))
+    environment.update(request.env)
     environment.update(extra_env)
     return {key: value for key, value in environment.items() if _can_be_set(key, value)}
+
+
+def _description(request: ContainerRequest) -> dict[str, str]:
+    """Labels and annotations of the execution as JSON objects, and whether the attempt may be interrupted: what a pod
+    would carry as its metadata. What is empty or too long for a variable is left out."""
+    variables = {
+        "WINGBEAT_LABELS": json.dumps(dict(request.labels)) if request.labels else "",
+        "WINGBEAT_ANNOTATIONS": json.dumps(dict(request.annotations)) if request.annotations else "",
+        "WINGBEAT_INTERRUPTIBLE": "true" if request.interruptible else "",
+    }
+    return {name: value for name, value in variables.items() if value and len(value) <= DESCRIPTION_BYTES_MAX}
 
 
 def command_line(argv: Sequence[str]) -> list[str]:

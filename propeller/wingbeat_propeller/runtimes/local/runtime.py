@@ -153,7 +153,7 @@ class LocalRuntime:
             "program": program.path,
             "argv": command_line(request.argv),
             "env": process_environment(
-                request.env,
+                request,
                 program,
                 task_folder(options.state_dir, request.name),
                 basic_env=options.basic_env,
