@@ -37,12 +37,20 @@ def signer(blobs: FolderBlobs) -> ServedUrlSigner:
 
 
 @pytest.fixture
-def servicer(pool: asyncpg.Pool, blobs: FolderBlobs, signer: ServedUrlSigner) -> AdminServicer:
+def options() -> ExecutionOptions:
+    """What the installation says about executions."""
+    return ExecutionOptions()
+
+
+@pytest.fixture
+def servicer(
+    pool: asyncpg.Pool, blobs: FolderBlobs, signer: ServedUrlSigner, options: ExecutionOptions
+) -> AdminServicer:
     """The rpcs over the test's database."""
     registry = open_registry(pool, RegistryOptions())
     return AdminServicer(
         registry=registry,
-        executions=build_executions(pool, blobs, signer, registry, ExecutionOptions()),
+        executions=build_executions(pool, blobs, signer, registry, options),
         version=VersionOptions(),
         principal=lambda _: "",
     )
