@@ -145,6 +145,9 @@ class LocalRuntimeSettings(Section):
     """Search path for the commands of tasks; empty: the PATH of this process."""
     environments: dict[str, UserPath] = Field(default_factory=dict)
     """Container image to the virtual environment that its tasks run in."""
+    container_paths: Literal["auto", "mounted", "rewritten"] = "auto"
+    """How raw containers find the folders that their templates name: `mounted` there for themselves alone, `rewritten`
+    to the real folders in command and variables, or `auto`: mounted where the machine permits it."""
     variables: dict[str, str] = Field(default_factory=dict)
     """Environment variables that every task gets."""
     kill_grace_s: float = Field(default=5.0, ge=0)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from flyteidl.core import tasks_pb2
 
 from wingbeat_propeller.compiler.resources import PlatformResources
+from wingbeat_propeller.container_files import ContainerFiles
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.rows import ExecutionRecord
@@ -148,6 +149,8 @@ class ContainerRequest:
     """Of the execution; a runtime puts them where its attempts can be found by them."""
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
     interruptible: bool = False
+    files: ContainerFiles | None = None
+    """Set when inputs come and outputs go as files: the runtime copies them, and leaves outputs.pb or error.pb."""
 
 
 class InstantRequest(NamedTuple):

@@ -110,6 +110,12 @@ def test_dataframes(client: Client) -> None:
     pd.testing.assert_frame_equal(execution.outputs.get("o1", pd.DataFrame), totals)
 
 
+def test_raw_containers(client: Client) -> None:
+    """A container gets files of a Python task from the bucket, and the next Python task gets its files there."""
+    execution = succeeded(client.run("raw_containers", "sort_wf", {"words": ["fig"], "limits": {"top": 3}}))
+    assert execution.outputs.get("o0", list[str])[1] == "below/one: ['one', 'a', 'one', 'b']"
+
+
 def test_nothing_lies_on_the_machine(installation: Installation, client: Client, endpoint: str) -> None:
     """Inputs, outputs and raw data of an execution are objects; the data folder holds no blob."""
     execution = succeeded(client.run("diamond", "diamond_wf", {"days": 3}))

@@ -23,6 +23,7 @@ from wingbeat_controlplane.supervisor.ports import reachable_host
 from wingbeat_controlplane.supervisor.readiness import notify_ready
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
 from wingbeat_propeller.blobs.store import open_store
+from wingbeat_propeller.copilot.transfer import describe_store
 from wingbeat_propeller.engine.collector import relax_collector
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
@@ -96,6 +97,8 @@ def _local_runtime_options(settings: Settings) -> LocalRuntimeOptions:
         kill_grace_s=local.kill_grace_s,
         memory_poll_s=local.memory_poll_s,
         capacity=local.capacity or 2 * (os.cpu_count() or 1),
+        container_paths=local.container_paths,
+        store=describe_store(store_options(settings, signing=False)),
     )
 
 

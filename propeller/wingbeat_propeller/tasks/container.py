@@ -11,11 +11,24 @@ from math import ceil
 from flyteidl.core import tasks_pb2
 
 from wingbeat_propeller.compiler.resources import InvalidResourcesError
+from wingbeat_propeller.container_files import (
+    DEFAULT_INPUT_PATH,
+    DEFAULT_OUTPUT_PATH,
+    ContainerFiles,
+    FilesFormat,
+    container_path,
+)
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.ports import BadTaskError, ContainerRequest, TaskContext
 from wingbeat_propeller.tasks.environment import build_environment
 from wingbeat_propeller.tasks.pod_spec import BadPodSpecError, has_pod_spec, primary_container
 from wingbeat_propeller.tasks.templating import TemplateError, mentions_inputs, mentions_task_template, render
+
+_FORMATS: Mapping[int, FilesFormat] = {
+    tasks_pb2.DataLoadingConfig.JSON: "json",
+    tasks_pb2.DataLoadingConfig.YAML: "yaml",
+    tasks_pb2.DataLoadingConfig.PROTO: "proto",
+}
 
 
 class ContainerPlugin:
@@ -36,11 +49,6 @@ class ContainerPlugin:
     ) -> ContainerRequest:
         """Raises BadTaskError when there is no container, no command, or something that cannot be rendered."""
         container = _container(template)
-        if container.data_config.enabled:
-            raise _bad_task(
-                f"task {template.id.name!r} has its inputs and outputs moved as files (data_config), which this "
-                "installation does not support yet; use a Python task or a shell task instead"
-            )
         try:
             argv = render([*container.command, *container.args], context, inputs)
         except TemplateError as error:
@@ -67,6 +75,7 @@ class ContainerPlugin:
             labels=context.labels,
             annotations=context.annotations,
             interruptible=context.interruptible,
+            files=_files(template, container, context),
         )
 
 
@@ -91,6 +100,38 @@ def _container(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
             "is installed"
         )
     return template.container
+
+
+def _files(
+    template: tasks_pb2.TaskTemplate, container: tasks_pb2.Container, context: TaskContext
+) -> ContainerFiles | None:
+    """Inputs and outputs as files, when the template wants them so."""
+    config = container.data_config
+    if template.WhichOneof("target") == "k8s_pod" and template.k8s_pod.HasField("data_config"):
+        config = template.k8s_pod.data_config
+    if not config.enabled:
+        return None
+    try:
+        input_path = container_path(config.input_path, DEFAULT_INPUT_PATH)
+        output_path = container_path(config.output_path, DEFAULT_OUTPUT_PATH)
+    except ValueError as error:
+        raise _bad_task(f"task {template.id.name!r}: {error}") from error
+    if input_path == output_path:
+        raise _bad_task(
+            f"task {template.id.name!r} has its inputs and its outputs in the same folder, {input_path}; name two"
+        )
+    strategy = config.io_strategy
+    return ContainerFiles(
+        input_path=input_path,
+        output_path=output_path,
+        format=_FORMATS.get(config.format, "json"),
+        inputs_uri=context.input_uri,
+        output_prefix=context.output_prefix,
+        raw_output_prefix=context.raw_output_prefix,
+        outputs=template.interface.outputs.SerializeToString(),
+        downloads=strategy.download_mode != tasks_pb2.IOStrategy.DO_NOT_DOWNLOAD,
+        uploads=strategy.upload_mode != tasks_pb2.IOStrategy.DO_NOT_UPLOAD,
+    )
 
 
 def _bad_task(message: str, code: str = "BadTaskSpecification") -> BadTaskError:

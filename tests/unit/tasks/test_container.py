@@ -6,6 +6,7 @@ from google.protobuf import json_format
 from tests.unit.tasks.test_templating import CONTEXT
 
 from wingbeat_propeller.compiler.resources import PlatformResources
+from wingbeat_propeller.container_files import ContainerFiles
 from wingbeat_propeller.core.outcome import ErrorKind
 from wingbeat_propeller.ports import BadTaskError
 from wingbeat_propeller.tasks.container import ContainerPlugin, wants_task_template
@@ -128,6 +129,42 @@ def test_primary_container_of_a_pod() -> None:
         assert (request.env["A"], request.memory_limit_bytes, request.cpu_limit) == ("1", 1 << 30, 2.0)
 
 
+def test_inputs_and_outputs_as_files() -> None:
+    """A raw container says where its files are to be; without a word of it there are none, with little there are
+    defaults; in a pod the pod says it."""
+    template = _container_template()
+    assert PLUGIN.build(template, None, CONTEXT).files is None
+    template.interface.outputs.variables["x"].type.simple = 1
+    template.container.data_config.enabled = True
+    files = PLUGIN.build(template, None, CONTEXT).files
+    assert files == ContainerFiles(
+        input_path="/var/flyte/inputs",
+        output_path="/var/flyte/outputs",
+        format="json",
+        inputs_uri=CONTEXT.input_uri,
+        output_prefix=CONTEXT.output_prefix,
+        raw_output_prefix=CONTEXT.raw_output_prefix,
+        outputs=template.interface.outputs.SerializeToString(),
+    )
+    pod = _template("raw-container")
+    json_format.ParseDict(POD, pod.k8s_pod.pod_spec)
+    pod.config["primary_container_name"] = "main"
+    json_format.ParseDict(
+        {
+            "enabled": True,
+            "inputPath": "/in",
+            "outputPath": "/out",
+            "format": "YAML",
+            "ioStrategy": {"downloadMode": "DO_NOT_DOWNLOAD", "uploadMode": "DO_NOT_UPLOAD"},
+        },
+        pod.k8s_pod.data_config,
+    )
+    files = PLUGIN.build(pod, None, CONTEXT).files
+    assert files is not None
+    assert (files.input_path, files.output_path, files.format) == ("/in", "/out", "yaml")
+    assert (files.downloads, files.uploads) == (False, False)
+
+
 def _no_container() -> tasks_pb2.TaskTemplate:
     return _template("spark")
 
@@ -138,9 +175,11 @@ def _no_command() -> tasks_pb2.TaskTemplate:
     return template
 
 
-def _copilot() -> tasks_pb2.TaskTemplate:
+def _files_at(input_path: str, output_path: str) -> tasks_pb2.TaskTemplate:
     template = _container_template()
-    template.container.data_config.enabled = True
+    template.container.data_config.MergeFrom(
+        tasks_pb2.DataLoadingConfig(enabled=True, input_path=input_path, output_path=output_path)
+    )
     return template
 
 
@@ -168,7 +207,8 @@ def _no_primary() -> tasks_pb2.TaskTemplate:
     [
         (_no_container(), "'spark'"),
         (_no_command(), "neither a command nor args"),
-        (_copilot(), "data_config"),
+        (_files_at("/data", "/data/"), "in the same folder, /data"),
+        (_files_at("/", "/data"), "the root folder"),
         (_bad_quantity(), "memory 'lots'"),
         (_bad_variable(), "inputs.y"),
         (_no_primary(), "'absent'"),

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wingbeat_propeller.container_files import ContainerPaths
+
 _BASIC_VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "LANG",
@@ -50,3 +52,7 @@ class LocalRuntimeOptions:
     """How long a task host without engine and without tasks lives on."""
     memory_poll_s: float = 0.25
     """How often the memory of attempts with a limit is looked at."""
+    container_paths: ContainerPaths = "auto"
+    """How raw containers find the folders of their inputs and outputs."""
+    store: Mapping[str, object] = field(default_factory=dict[str, object])
+    """How the copilot of a raw container opens the blob store; see copilot.transfer."""

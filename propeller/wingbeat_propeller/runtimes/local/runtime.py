@@ -31,8 +31,8 @@ from wingbeat_propeller.runtimes.local.exits import failure_of
 from wingbeat_propeller.runtimes.local.host_link import HostLink
 from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions
 from wingbeat_propeller.runtimes.local.paths import log_file, task_folder
-from wingbeat_propeller.runtimes.local.process_environment import command_line, process_environment
-from wingbeat_propeller.runtimes.local.programs import ProgramNotFoundError, find_interpreter, find_program
+from wingbeat_propeller.runtimes.local.programs import ProgramNotFoundError, find_interpreter
+from wingbeat_propeller.runtimes.local.task_specs import hosted_task
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.flytekit_entry import EXECUTE
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.messages import Event, TaskSpec
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.record import (
@@ -144,29 +144,10 @@ class LocalRuntime:
 
     def _prepare(self, request: ContainerRequest) -> tuple[HostLink, TaskSpec]:
         """Raises ProgramNotFoundError."""
-        options = self._options
-        program = find_program(
-            request.argv, request.image, request.env, environments=options.environments, path=options.path
-        )
-        spec: TaskSpec = {
-            "name": request.name,
-            "program": program.path,
-            "argv": command_line(request.argv),
-            "env": process_environment(
-                request,
-                program,
-                task_folder(options.state_dir, request.name),
-                basic_env=options.basic_env,
-                extra_env=options.extra_env,
-            ),
-            "entry": program.entry,
-            "memory_limit_bytes": request.memory_limit_bytes,
-            "timeout_s": request.timeout_s,
-            "origin": "" if request.origin is None else json.dumps(request.origin),
-        }
-        if program.interpreter is None:
+        interpreter, spec = hosted_task(request, self._options)
+        if interpreter is None:
             return self._link(host_address.PLAIN_HOST_KEY, sys.executable), spec
-        return self._link(host_address.host_key(program.interpreter), program.interpreter), spec
+        return self._link(host_address.host_key(interpreter), interpreter), spec
 
     def _recorded_hosts(self, names: Sequence[str]) -> list[tuple[str, str]]:
         return [_recorded_host(self._options.state_dir, name) for name in names]

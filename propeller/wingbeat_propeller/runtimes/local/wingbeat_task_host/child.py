@@ -80,7 +80,7 @@ def _keep(spec: TaskSpec, folder: str) -> int:
     """Start the program, wait for it, record its end. The keeper itself ends well whatever the program did."""
     pid = os.fork()
     if pid == 0:
-        _execute(spec)
+        _execute(spec, folder)
     # A polite end of the group is for the program; the keeper must be there to record what comes of it.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -93,9 +93,11 @@ def _keep(spec: TaskSpec, folder: str) -> int:
     return 0
 
 
-def _execute(spec: TaskSpec) -> NoReturn:
+def _execute(spec: TaskSpec, folder: str) -> NoReturn:
     code = _NOT_EXECUTABLE
     try:
+        if spec.get("stdin"):  # absent in what an engine of an earlier release asks for
+            _give(spec["stdin"], os.path.join(folder, "stdin"))
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)  # Python ignores these; other programs rely on them
         os.execve(spec["program"], spec["argv"], spec["env"])  # noqa: S606 - the argument list is the task's own
@@ -109,3 +111,14 @@ def _execute(spec: TaskSpec) -> NoReturn:
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _give(text: str, path: str) -> None:
+    """Have `text` on the standard input, by way of a file that nobody else can open any more."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    os.unlink(path)
+    with open(handle, "w+", encoding="utf-8", closefd=False) as file:
+        file.write(text)
+    os.lseek(handle, 0, os.SEEK_SET)
+    os.dup2(handle, 0)
+    os.close(handle)

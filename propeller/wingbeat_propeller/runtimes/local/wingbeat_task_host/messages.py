@@ -41,6 +41,8 @@ class TaskSpec(TypedDict):
     """Name of a flytekit program to run inside a fork of the host; empty: execute `program`."""
     memory_limit_bytes: int | None
     timeout_s: float | None
+    stdin: str
+    """What `program` reads from its standard input."""
     origin: str
     """Kept with the claim; see record.Claim."""
 

@@ -19,7 +19,9 @@ CLAIMS_FOLDER = "claims"
 TASKS_FOLDER = "tasks"
 EXIT_FILE = "exit.json"
 TASK_SUBFOLDERS = ("work", "tmp", "home")
-"""Folders of an attempt that go when it is forgotten: working folder, TMPDIR, HOME."""
+"""Folders of an attempt that are made for it: working folder, TMPDIR, HOME."""
+FILES_FOLDER = "files"
+"""Folder of an attempt that a raw container's copilot makes for inputs and outputs."""
 
 TIMEOUT = "timeout"
 """Killed at its deadline; detail is the timeout in seconds where known."""
@@ -97,7 +99,7 @@ def remove_record(folder: str) -> None:
 
     The claim goes last: a crash in between leaves an attempt that can still be found and removed.
     """
-    for part in TASK_SUBFOLDERS:
+    for part in (*TASK_SUBFOLDERS, FILES_FOLDER):
         shutil.rmtree(os.path.join(folder, part), ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(folder, EXIT_FILE))
