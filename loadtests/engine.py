@@ -35,6 +35,7 @@ from loadtests.shapes import NoOpPlugin, Shape, compiled_workflow
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.engine.alone import NoChildren, NoSignals
 from wingbeat_propeller.engine.collector import relax_collector
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
@@ -114,6 +115,8 @@ async def _run_engine(options: Options, pool: asyncpg.Pool, database: TemporaryD
         blobs=blobs,
         runtime=runtime,
         plugins=TaskPlugins([NoOpPlugin()], ContainerPlugin()),
+        signals=NoSignals(),
+        children=NoChildren(),
         on_durable=durable_s.append,
     )
     before = written_rows()

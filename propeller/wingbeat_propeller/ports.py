@@ -14,6 +14,7 @@ from wingbeat_propeller.compiler.resources import PlatformResources
 from wingbeat_propeller.container_files import ContainerFiles
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.outcome import Failure
+from wingbeat_propeller.core.plan import LaunchPlanSpec
 from wingbeat_propeller.core.rows import ExecutionRecord
 
 
@@ -348,7 +349,90 @@ class ExecutionStore(Protocol):
         """Serialized CompiledWorkflowClosure."""
         ...
 
-    async def listen(self, wake: Callable[[str], None]) -> None:
-        """Live until cancelled: call `wake("new")`, `wake("abort")` or `wake("shards")` at each notification, and all
-        of them once after each (re)connect, since notifications may have been lost meanwhile."""
+    async def listen(self, wake: Callable[[str, str], None]) -> None:
+        """Live until cancelled: call `wake(reason, payload)` at each notification. Reasons are "new", "abort",
+        "shards" (these carry nothing to go by), "child" (row id of an execution that has ended and has a parent) and
+        "signal" (`project:domain:execution` whose signal was set). After each (re)connect each reason comes once with
+        an empty payload, since notifications may have been lost meanwhile."""
+        ...
+
+
+class SignalKey(NamedTuple):
+    """A signal of an execution."""
+
+    project: str
+    domain: str
+    execution: str
+    signal_id: str
+
+
+class Signals(Protocol):
+    """Values that clients hand to waiting gates."""
+
+    async def open(self, wanted: Mapping[SignalKey, bytes]) -> Mapping[SignalKey, bytes]:
+        """Make sure that the signals exist (by key their type, a serialized LiteralType) and return those that have a
+        value, a serialized Literal. Raises OSError for an outage."""
+        ...
+
+
+class ChildRequest(NamedTuple):
+    """The execution that a launch plan node wants."""
+
+    parent: int
+    """Row id of the execution whose node asks; the child inherits its settings."""
+    project: str
+    domain: str
+    parent_name: str
+    node_id: str
+    """Unique id of the node."""
+    name: str
+    """Of the child, in the parent's project and domain."""
+    launch_plan: LaunchPlanSpec
+    inputs: bytes
+    """Serialized LiteralMap."""
+
+
+class ChildRefusedError(Exception):
+    """The child cannot be created, and trying again would not help; `failure` ends the node."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class ChildEnd(NamedTuple):
+    """How an execution ended. `phase` is an ExecutionPhase, 0 when there is no such execution any more."""
+
+    execution: int
+    phase: int
+    outputs: bytes | None
+    outputs_uri: str | None
+    failure: Failure | None
+    error_uri: str | None
+    """Where the whole ExecutionError is when `failure` holds a message that was cut."""
+
+
+class Children(Protocol):
+    """Executions that launch plan nodes create. All methods raise OSError for an outage."""
+
+    async def launch(self, request: ChildRequest) -> int:
+        """Create the child; returns its row id. A child that this very node created before is returned as it is.
+        Raises ChildRefusedError."""
+        ...
+
+    async def find(self, requests: Sequence[tuple[int, str, str]]) -> Mapping[tuple[int, str, str], int]:
+        """Row ids of children that exist, by (row id of the parent, unique id of the node, name)."""
+        ...
+
+    async def ended(self, executions: Sequence[int]) -> Sequence[ChildEnd]:
+        """Those of some executions, by row id, that have ended or do not exist."""
+        ...
+
+    async def abort(self, project: str, domain: str, name: str, cause: str) -> None:
+        """Terminate a child; one that does not exist or has ended is no error."""
+        ...
+
+    async def abort_orphans(self) -> int:
+        """Terminate executions whose launch plan node has ended without them, as after a crash between the two; returns
+        how many there were."""
         ...

@@ -10,8 +10,6 @@ from tests.e2e.client import Client, phase
     ("workflow", "inputs", "words"),
     [
         ("map_wf", {"numbers": [1, 2]}, ("n0", "array")),
-        ("plan_wf", {"number": 1}, ("n0", "launch_plan")),
-        ("gate_wf", {"number": 1}, ("n0", "gate")),
         ("dynamic_wf", {"count": 2}, ("later.double_all", "dynamic")),
     ],
 )

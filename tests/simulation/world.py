@@ -30,6 +30,7 @@ from tests.simulation.server import Client, SimulatedServer
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.engine.alone import NoChildren, NoSignals
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
 from wingbeat_propeller.ports import AttemptOrigin, LeaseLostError, RuntimeRequest
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
@@ -238,6 +239,8 @@ class World:
             blobs=blobs,
             runtime=runtime,
             plugins=TaskPlugins([self.tasks], self.tasks),
+            signals=NoSignals(),
+            children=NoChildren(),
             clock=lambda: self._wall_clock() + process.offset_s,
         )
         await slot.engine.run()

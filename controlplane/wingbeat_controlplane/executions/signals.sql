@@ -9,9 +9,13 @@ FROM signals
 WHERE execution_project = $1 AND execution_domain = $2 AND execution_name = $3 AND signal_id = $4;
 
 -- name: set_signal
-UPDATE signals
-SET value = $5, updated_at = now()
-WHERE execution_project = $1 AND execution_domain = $2 AND execution_name = $3 AND signal_id = $4;
+WITH given AS (
+    UPDATE signals
+    SET value = $5, updated_at = now()
+    WHERE execution_project = $1 AND execution_domain = $2 AND execution_name = $3 AND signal_id = $4
+    RETURNING concat_ws(':', execution_project, execution_domain, execution_name) AS execution
+)
+SELECT pg_notify('wingbeat_signal', execution) FROM given;
 
 -- name: list_signals
 SELECT s.execution_project, s.execution_domain, s.execution_name, s.signal_id, s.type, s.value

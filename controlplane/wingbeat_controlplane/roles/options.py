@@ -6,7 +6,9 @@ from pathlib import Path
 from flyteidl.admin import matchable_resource_pb2
 
 from wingbeat_controlplane.errors import ApiError
+from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.registry.labels import check_labels
+from wingbeat_controlplane.registry.options import PlatformResources, RegistryOptions
 from wingbeat_controlplane.settings import Settings
 from wingbeat_controlplane.supervisor.ports import reachable_host
 from wingbeat_propeller.blobs.signing import load_signing_key
@@ -87,6 +89,24 @@ def task_resources(settings: Settings) -> matchable_resource_pb2.TaskResourceAtt
         for name, quantity in quantities.items():
             setattr(spec, name, quantity)
     return attributes
+
+
+def registry_options(settings: Settings) -> RegistryOptions:
+    """What registered entities may be."""
+    return RegistryOptions(
+        domains=settings.registry.domains,
+        node_limit=settings.registry.node_limit,
+        resources=PlatformResources.parse(task_resources(settings)),
+    )
+
+
+def execution_options(settings: Settings) -> ExecutionOptions:
+    """How executions are launched, by clients and by launch plan nodes alike."""
+    return ExecutionOptions(
+        defaults=execution_defaults(settings),
+        task_resources=task_resources(settings),
+        dedupe_window_s=settings.launch.dedupe_window_s,
+    )
 
 
 def _signing_key(settings: Settings) -> bytes:

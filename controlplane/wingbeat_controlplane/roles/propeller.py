@@ -11,10 +11,14 @@ from pathlib import Path
 import structlog
 from prometheus_client import start_http_server
 
+from wingbeat_controlplane.executions.children import open_children
+from wingbeat_controlplane.registry.registry import open_registry
 from wingbeat_controlplane.roles.options import (
     database_url,
+    execution_options,
     local_state,
     public_url,
+    registry_options,
     store_options,
 )
 from wingbeat_controlplane.roles.stopping import unless_stopped
@@ -30,6 +34,7 @@ from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.pool import create_pool
+from wingbeat_propeller.postgres.signals import PostgresSignals
 from wingbeat_propeller.postgres.transitions import TransitionPartitions, TransitionsOptions
 from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions, basic_variables
 from wingbeat_propeller.runtimes.local.runtime import LocalRuntime
@@ -68,6 +73,10 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             blobs=store.blobs,
             runtime=LocalRuntime(_local_runtime_options(settings)),
             plugins=TaskPlugins.installed(),
+            signals=PostgresSignals(pool),
+            children=open_children(
+                pool, store.blobs, open_registry(pool, registry_options(settings)), execution_options(settings)
+            ),
         )
         partitions = TransitionPartitions(pool, TransitionsOptions(retention_days=propeller.transitions_days))
         if propeller.metrics_port:

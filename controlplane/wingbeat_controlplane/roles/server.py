@@ -12,22 +12,20 @@ from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import REGISTRY
 
 from wingbeat_controlplane.executions.history import History
-from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.executions.parts import Executions, build_executions
 from wingbeat_controlplane.executions.signals import SignalStore
 from wingbeat_controlplane.gateway.application import GatewayOptions, GatewayParts, create_gateway
 from wingbeat_controlplane.gateway.http_server import HttpServer
 from wingbeat_controlplane.identity.anonymous import anonymous_principal
-from wingbeat_controlplane.registry.options import RegistryOptions
 from wingbeat_controlplane.registry.registry import Registry, open_registry
 from wingbeat_controlplane.roles.options import (
     ConfigurationError,
     database_url,
-    execution_defaults,
+    execution_options,
     local_state,
     public_url,
+    registry_options,
     store_options,
-    task_resources,
 )
 from wingbeat_controlplane.roles.stopping import unless_stopped
 from wingbeat_controlplane.services.admin.service import AdminServicer
@@ -46,7 +44,6 @@ from wingbeat_controlplane.supervisor.ports import bracketed
 from wingbeat_controlplane.supervisor.readiness import is_supervised, notify_ready
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
 from wingbeat_propeller.blobs.store import Store, open_store
-from wingbeat_propeller.compiler.resources import PlatformResources
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.operations.v1 import operations_pb2
@@ -66,7 +63,7 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             dsn, size_max=settings.database.server_connections_max, application_name="wingbeat server"
         )
         stack.push_async_callback(pool.close)
-        registry = _registry(settings, pool)
+        registry = open_registry(pool, registry_options(settings))
         executions = _executions(settings, pool, store, registry)
         # A creation whose caller has gone away still ends before its connections do.
         stack.push_async_callback(executions.launcher.drained)
@@ -105,17 +102,6 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             await grpc_server.stop(settings.server.grace_s)
 
 
-def _registry(settings: Settings, pool: asyncpg.Pool) -> Registry:
-    return open_registry(
-        pool,
-        RegistryOptions(
-            domains=settings.registry.domains,
-            node_limit=settings.registry.node_limit,
-            resources=PlatformResources.parse(task_resources(settings)),
-        ),
-    )
-
-
 def _executions(settings: Settings, pool: asyncpg.Pool, store: Store, registry: Registry) -> Executions:
     assert store.served_signer is not None, "the server opens its store with a signing key"
     return build_executions(
@@ -123,11 +109,7 @@ def _executions(settings: Settings, pool: asyncpg.Pool, store: Store, registry: 
         store.blobs,
         store.served_signer,
         registry,
-        ExecutionOptions(
-            defaults=execution_defaults(settings),
-            task_resources=task_resources(settings),
-            dedupe_window_s=settings.launch.dedupe_window_s,
-        ),
+        execution_options(settings),
     )
 
 

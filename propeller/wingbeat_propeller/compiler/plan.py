@@ -5,9 +5,19 @@ from collections.abc import Mapping, Sequence
 from flyteidl.core import compiler_pb2, identifier_pb2, literals_pb2, tasks_pb2, types_pb2, workflow_pb2
 
 from wingbeat_propeller.compiler.plan_branches import arms_of, branch_spec
+from wingbeat_propeller.compiler.plan_gates import gate_spec
 from wingbeat_propeller.core.attributes import PathStep
 from wingbeat_propeller.core.bindings import Binding, BindingProgram, Constant, Entries, Items, Promise
-from wingbeat_propeller.core.plan import FailurePolicy, NodeKind, Plan, Target, TaskSpec
+from wingbeat_propeller.core.plan import (
+    FailurePolicy,
+    GateKind,
+    GateSpec,
+    LaunchPlanSpec,
+    NodeKind,
+    Plan,
+    Target,
+    TaskSpec,
+)
 
 _START_ID = "start-node"
 _END_ID = "end-node"
@@ -67,7 +77,7 @@ class _Builder:
         if failure_node is not None:
             indegree[failure_node] = 1  # which nothing ever decrements
         kinds = tuple(_kind(node) for node in nodes)
-        targets = self._targets(nodes, kinds, index)
+        targets = self._targets(nodes, kinds, index, bindings)
         return Plan(
             name=template.id.name,
             policy=FailurePolicy(template.metadata.on_failure),
@@ -82,7 +92,7 @@ class _Builder:
             owners=owners,
             failure_node=failure_node,
             attempts_max=tuple(_attempts_max(node, target) for node, target in zip(nodes, targets, strict=True)),
-            timeout_s=tuple(node.metadata.timeout.ToMicroseconds() / 1e6 for node in nodes),
+            timeout_s=tuple(_timeout_s(node, target) for node, target in zip(nodes, targets, strict=True)),
             interruptible=tuple(_interruptible(node) for node in nodes),
             interruptible_default=template.metadata_defaults.interruptible,
             input_names=tuple(sorted(template.interface.inputs.variables)),
@@ -90,10 +100,15 @@ class _Builder:
         )
 
     def _targets(
-        self, nodes: Sequence[workflow_pb2.Node], kinds: Sequence[NodeKind], index: Mapping[str, int]
+        self,
+        nodes: Sequence[workflow_pb2.Node],
+        kinds: Sequence[NodeKind],
+        index: Mapping[str, int],
+        bindings: Sequence[BindingProgram],
     ) -> tuple[Target | None, ...]:
         targets: list[Target | None] = [None] * len(nodes)
         # From the last to the first: the outputs of a branch are those of its arms, which come after it.
+        read = _read_outputs(bindings)
         for position in reversed(range(len(nodes))):
             node = nodes[position]
             match kinds[position]:
@@ -103,6 +118,10 @@ class _Builder:
                     targets[position] = self._sub_plan(node)
                 case NodeKind.BRANCH:
                     targets[position] = branch_spec(node.branch_node.if_else, index, targets)
+                case NodeKind.LAUNCH_PLAN:
+                    targets[position] = _launch_plan(node.workflow_node.launchplan_ref, read.get(position, ()))
+                case NodeKind.GATE:
+                    targets[position] = gate_spec(node)
                 case _:
                     pass
         return tuple(targets)
@@ -263,6 +282,41 @@ def _attempts_max(node: workflow_pb2.Node, target: Target | None) -> int:
     if node.metadata.retries.retries:
         return 1 + node.metadata.retries.retries
     return 1 + target.template.metadata.retries.retries if isinstance(target, TaskSpec) else 1
+
+
+def _timeout_s(node: workflow_pb2.Node, target: Target | None) -> float:
+    timeout_s = node.metadata.timeout.ToMicroseconds() / 1e6
+    # flytekit sends an hour with every gate, whatever the length of the sleep; Flyte v1 then ends longer ones.
+    is_long_sleep = isinstance(target, GateSpec) and target.kind is GateKind.SLEEP and target.duration_s >= timeout_s
+    return 0.0 if is_long_sleep else timeout_s
+
+
+def _read_outputs(programs: Sequence[BindingProgram]) -> Mapping[int, tuple[str, ...]]:
+    """Names of the outputs that are read of each node, by its index."""
+    found: dict[int, dict[str, None]] = {}
+    pending = [binding for program in programs for _, binding in program.bindings]
+    while pending:
+        binding = pending.pop()
+        match binding:
+            case Promise():
+                found.setdefault(binding.node, {})[binding.var] = None
+            case Items():
+                pending.extend(binding.elements)
+            case Entries():
+                pending.extend(entry for _, entry in binding.entries)
+            case Constant():
+                pass
+    return {node: tuple(sorted(names)) for node, names in found.items()}
+
+
+def _launch_plan(identifier: identifier_pb2.Identifier, read: tuple[str, ...]) -> LaunchPlanSpec:
+    return LaunchPlanSpec(
+        project=identifier.project,
+        domain=identifier.domain,
+        name=identifier.name,
+        version=identifier.version,
+        output_names=read,
+    )
 
 
 def _interruptible(node: workflow_pb2.Node) -> bool | None:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from wingbeat_propeller.core.bindings import BindingProgram
 from wingbeat_propeller.core.ids import ExecutionKey
-from wingbeat_propeller.core.plan import TaskSpec
+from wingbeat_propeller.core.plan import LaunchPlanSpec, TaskSpec
 from wingbeat_propeller.core.rows import ExecutionRow, NodeRow, TaskRow, Transition
 from wingbeat_propeller.core.values import Value
 
@@ -60,6 +60,41 @@ class Abort(NamedTuple):
     name: str
 
 
+class LaunchChild(NamedTuple):
+    """Create the execution of a launch plan node, or find it; answered by ChildStarted, later ChildEnded.
+
+    Repeating it is harmless: the name is deterministic.
+    """
+
+    ref: NodeRef
+    name: str
+    node_id: str
+    """Unique id of the node, which becomes the child's parent."""
+    launch_plan: LaunchPlanSpec
+    inputs: bytes | None
+    """Serialized LiteralMap; None: it is stored at `inputs_uri`."""
+    inputs_uri: str
+    is_repeat: bool
+    """Whether the child is known to exist."""
+
+
+class AbortChild(NamedTuple):
+    """Terminate a child execution, wherever it is on its way; no event follows."""
+
+    ref: NodeRef
+    name: str
+    reason: str
+
+
+class AwaitSignal(NamedTuple):
+    """Make a signal of the execution known to clients, and send SignalReceived once it has a value."""
+
+    ref: NodeRef
+    signal_id: str
+    signal_type: bytes
+    """Serialized flyteidl.core.LiteralType."""
+
+
 class SetTimer(NamedTuple):
     """Send TimerFired(ref, kind) at `at` (seconds since the epoch) unless the attempt has ended by then."""
 
@@ -68,7 +103,7 @@ class SetTimer(NamedTuple):
     kind: int
 
 
-Command: TypeAlias = Launch | Abort
+Command: TypeAlias = Launch | Abort | LaunchChild | AbortChild | AwaitSignal
 
 
 class Effects:

@@ -15,6 +15,8 @@ class TimerKind(IntEnum):
     """The attempt has run for its timeout: it fails and may be retried."""
     NODE = 1
     """All attempts together took twice the timeout: the node times out."""
+    WAKE = 2
+    """What the node waits for is the time itself."""
 
 
 class Begin(NamedTuple):
@@ -80,6 +82,36 @@ class TimerFired(NamedTuple):
     kind: TimerKind
 
 
+class ChildStarted(NamedTuple):
+    """The execution of a launch plan node exists."""
+
+    now: float
+    ref: NodeRef
+    project: str
+    domain: str
+    name: str
+
+
+class ChildEnded(NamedTuple):
+    """The execution of a launch plan node has ended, or could not be created (`failure` says why)."""
+
+    now: float
+    ref: NodeRef
+    failure: Failure | None
+    """None: it succeeded."""
+    outputs: bytes | None = None
+    """Serialized LiteralMap when it is small enough for a row, else its `outputs_uri`."""
+    outputs_uri: str | None = None
+
+
+class SignalReceived(NamedTuple):
+    """Somebody gave the signal that a gate waits for a value: a serialized flyteidl.core.Literal."""
+
+    now: float
+    ref: NodeRef
+    value: bytes
+
+
 class AbortRequested(NamedTuple):
     """Somebody terminates the execution."""
 
@@ -102,6 +134,9 @@ Event: TypeAlias = (
     | TaskSucceeded
     | TaskFailed
     | TimerFired
+    | ChildStarted
+    | ChildEnded
+    | SignalReceived
     | AbortRequested
     | Quarantine
 )

@@ -74,6 +74,42 @@ class BranchSpec:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LaunchPlanSpec:
+    """The launch plan whose execution a node is."""
+
+    project: str
+    domain: str
+    name: str
+    version: str
+    output_names: tuple[str, ...]
+    """Outputs that other nodes of the workflow read."""
+
+
+class GateKind(IntEnum):
+    """What a gate node waits for."""
+
+    SLEEP = 0
+    SIGNAL = 1
+    """A value that somebody gives; it becomes the node's output."""
+    APPROVE = 2
+    """A yes or no; the node's inputs become its outputs after a yes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GateSpec:
+    """What a gate node waits for, and under which name."""
+
+    kind: GateKind
+    duration_s: float
+    """Of a sleep, else 0."""
+    signal_id: str
+    """Empty for a sleep."""
+    signal_type: bytes
+    """Serialized flyteidl.core.LiteralType of the signal."""
+    output_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """One workflow version. Arrays have one entry a node."""
 
@@ -128,6 +164,18 @@ class Plan:
         assert type(target) is BranchSpec, "a branch node has arms"
         return target
 
+    def launch_plan(self, node: int) -> LaunchPlanSpec:
+        """The launch plan of a launch plan node."""
+        target = self.targets[node]
+        assert type(target) is LaunchPlanSpec, "a launch plan node has a launch plan"
+        return target
+
+    def gate(self, node: int) -> GateSpec:
+        """What a gate node waits for."""
+        target = self.targets[node]
+        assert type(target) is GateSpec, "a gate node waits for something"
+        return target
+
     def node_output_names(self, node: int) -> tuple[str, ...]:
         """Names of the outputs that a node may produce."""
         kind = self.kinds[node]
@@ -139,5 +187,5 @@ class Plan:
         return () if target is None else target.output_names
 
 
-Target: TypeAlias = TaskSpec | Plan | BranchSpec
+Target: TypeAlias = TaskSpec | Plan | BranchSpec | LaunchPlanSpec | GateSpec
 """Everything a node may be told to do; each has `output_names`."""

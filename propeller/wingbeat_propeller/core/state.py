@@ -60,6 +60,7 @@ class NodeRun:
         "task_created_at",
         "task_started_at",
         "task_version",
+        "values",
     )
 
     def __init__(
@@ -82,6 +83,8 @@ class NodeRun:
         self.system_failures = 0
         self.started_at: float | None = None
         self.attempt_started_at: float | None = None
+        self.values: dict[str, Value] | None = None
+        """Inputs that the node hands on as its outputs later."""
         self.child: int | None = None
         """Number of the frame that runs inside this node."""
         self.counted = False

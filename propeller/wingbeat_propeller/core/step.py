@@ -14,10 +14,13 @@ from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.events import (
     AbortRequested,
     Begin,
+    ChildEnded,
+    ChildStarted,
     Event,
     Prepared,
     PrepareFailed,
     Quarantine,
+    SignalReceived,
     TaskFailed,
     TaskStarted,
     TaskSucceeded,
@@ -79,6 +82,26 @@ def _of_attempt(walk: Walk, event: TaskStarted | TaskSucceeded | TaskFailed) -> 
         kind.task_failed(walk, frame, run, event)
 
 
+def _of_child(walk: Walk, event: ChildStarted | ChildEnded) -> None:
+    """News of an execution that a node launched."""
+    found = walk.find(event.ref)
+    if found is None or found[1].stage is not Stage.ACTIVE:
+        return
+    frame, run = found
+    kind = walk.kinds[frame.plan.kinds[event.ref.node]]
+    if isinstance(event, ChildStarted):
+        kind.child_started(walk, frame, run, event)
+    else:
+        kind.child_ended(walk, frame, run, event)
+
+
+def _signal_received(walk: Walk, event: SignalReceived) -> None:
+    """The value that a gate waits for."""
+    found = walk.find(event.ref)
+    if found is not None and found[1].stage is Stage.ACTIVE:
+        walk.kinds[found[0].plan.kinds[event.ref.node]].signal_received(walk, *found, event)
+
+
 def _timer_fired(walk: Walk, event: TimerFired) -> None:
     """A deadline of a node that is still under way."""
     found = walk.find(event.ref, any_attempt=event.kind is TimerKind.NODE)
@@ -87,7 +110,9 @@ def _timer_fired(walk: Walk, event: TimerFired) -> None:
     frame, run = found
     node = event.ref.node
     kind = walk.kinds[frame.plan.kinds[node]]
-    if event.kind is TimerKind.NODE:
+    if event.kind is TimerKind.WAKE:
+        kind.woken(walk, frame, run, node)
+    elif event.kind is TimerKind.NODE:
         failure = Failure(ErrorKind.USER, "Timeout", "Timeout in node")
         kind.stop(walk, frame, run, node, failure.message)
         walk.fail(frame, run, node, failure, NodePhase.TIMED_OUT)
@@ -116,6 +141,9 @@ _HANDLERS: dict[type[Event], Callable[[Walk, Event], None]] = cast(
         TaskSucceeded: _of_attempt,
         TaskFailed: _of_attempt,
         TimerFired: _timer_fired,
+        ChildStarted: _of_child,
+        ChildEnded: _of_child,
+        SignalReceived: _signal_received,
         AbortRequested: _abort_requested,
         Quarantine: _quarantine,
     },

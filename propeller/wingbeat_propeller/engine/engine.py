@@ -15,7 +15,16 @@ from typing import get_args
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from wingbeat_propeller.core.effects import Effects, Launch, Prepare, SetTimer
+from wingbeat_propeller.core.effects import (
+    Abort,
+    AbortChild,
+    AwaitSignal,
+    Effects,
+    Launch,
+    LaunchChild,
+    Prepare,
+    SetTimer,
+)
 from wingbeat_propeller.core.events import (
     AbortRequested,
     Event,
@@ -31,15 +40,17 @@ from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.rows import ExecutionRow, Transition
 from wingbeat_propeller.core.state import Settings
 from wingbeat_propeller.core.step import step
+from wingbeat_propeller.engine.child_keeper import ChildKeeper
 from wingbeat_propeller.engine.dispatcher import Dispatcher
 from wingbeat_propeller.engine.intake import Intake, IntakeOptions
 from wingbeat_propeller.engine.lease_keeper import LeaseKeeper
 from wingbeat_propeller.engine.live import AttemptKey, LiveExecution, LiveExecutions
 from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.engine.preparation import PreparationFailedError, prepare
+from wingbeat_propeller.engine.signal_keeper import SignalKeeper
 from wingbeat_propeller.engine.sweeper import Sweeper
 from wingbeat_propeller.engine.timer_wheel import TimerWheel
-from wingbeat_propeller.ports import Blobs, ExecutionStore, Journal, Leases, Runtime
+from wingbeat_propeller.ports import Blobs, Children, ExecutionStore, Journal, Leases, Runtime, Signals
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 _log = structlog.get_logger(__name__)
@@ -87,6 +98,8 @@ class Engine:
         blobs: Blobs,
         runtime: Runtime,
         plugins: TaskPlugins,
+        signals: Signals,
+        children: Children,
         clock: Callable[[], float] = time.time,
         on_durable: Callable[[float], None] | None = None,
     ) -> None:
@@ -111,6 +124,8 @@ class Engine:
             apply=self.apply,
             clock=clock,
         )
+        self._signals = SignalKeeper(signals, apply=self.apply, clock=clock)
+        self._children = ChildKeeper(children, blobs, apply=self.apply, clock=clock)
         self._timers: TimerWheel[tuple[AttemptKey, int]] = TimerWheel(self._on_timers, clock)
         self._preparing = asyncio.Semaphore(PREPARING_MAX)
         self._tasks: asyncio.TaskGroup | None = None
@@ -138,11 +153,16 @@ class Engine:
         )
         journal = self._journal = self._make_journal(term, self._rejected)
 
-        def wake(reason: str) -> None:
-            if reason == "shards":
-                keeper.wake()
-            else:
-                intake.wake(reason)
+        def wake(reason: str, payload: str) -> None:
+            match reason:
+                case "shards":
+                    keeper.wake()
+                case "signal":
+                    self._signals.wake(payload)
+                case "child":
+                    self._children.wake(payload)
+                case _:
+                    intake.wake(reason)
 
         _log.info("engine started", name=options.name, term=term)
         writer = asyncio.create_task(journal.run(), name="journal")
@@ -157,6 +177,8 @@ class Engine:
                 tasks.create_task(self._store.listen(wake), name="listen")
                 tasks.create_task(keeper.run(), name="lease keeper")
                 tasks.create_task(sweeper.run(), name="sweeper")
+                tasks.create_task(self._signals.run(), name="signals")
+                tasks.create_task(self._children.run(), name="children")
         finally:
             self._tasks = None
             writer.cancel()
@@ -197,6 +219,8 @@ class Engine:
     def drop(self, live: LiveExecution) -> None:
         """The execution has ended, or belongs to another process from now on."""
         self._dispatcher.drop(live)
+        self._signals.drop(live)
+        self._children.drop(live)
         for key in live.timers:
             self._timers.cancel(key)
         self.live.remove(live)
@@ -220,10 +244,17 @@ class Engine:
 
     def _command(self, live: LiveExecution, effects: Effects) -> None:
         for command in effects.commands:
-            if isinstance(command, Launch):
-                self._dispatcher.launch(live, command)
-            else:
-                self._dispatcher.abort(live, command.name)
+            match command:
+                case Launch():
+                    self._dispatcher.launch(live, command)
+                case Abort():
+                    self._dispatcher.abort(live, command.name)
+                case LaunchChild():
+                    self._children.launch(live, command)
+                case AbortChild():
+                    self._children.abort(live, command)
+                case AwaitSignal():
+                    self._signals.wait(live, command)
         if effects.ended:
             self._dispatcher.forget(effects.ended)
         row = effects.execution_row

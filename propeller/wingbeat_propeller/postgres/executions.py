@@ -1,6 +1,6 @@
 """Where executions come from: the rows that the API inserts, read by shard, and the notifications that announce them.
 
-Notifications only wake: they carry nothing, may be lost with a connection, and every reader looks at the rows again.
+Notifications only wake: they may be lost with a connection, and every reader looks at the rows again.
 """
 
 import asyncio
@@ -21,7 +21,13 @@ from wingbeat_propeller.postgres.queries import load_queries
 _log = structlog.get_logger(__name__)
 _SQL = load_queries(__package__ or "", "executions.sql")
 
-CHANNELS = {"wingbeat_new": "new", "wingbeat_abort": "abort", "wingbeat_shards": "shards"}
+CHANNELS = {
+    "wingbeat_new": "new",
+    "wingbeat_abort": "abort",
+    "wingbeat_shards": "shards",
+    "wingbeat_child": "child",
+    "wingbeat_signal": "signal",
+}
 """Postgres channels and what `listen` calls them."""
 _PROBE_S = 15.0
 _BACKOFF_S_MIN = 0.1
@@ -82,7 +88,7 @@ class PostgresExecutionStore:
             raise LookupError(f"no workflow with row id {workflow_id}")
         return closure
 
-    async def listen(self, wake: Callable[[str], None]) -> None:
+    async def listen(self, wake: Callable[[str, str], None]) -> None:
         """Live until cancelled; see `ports.ExecutionStore.listen`."""
         backoff_s = _BACKOFF_S_MIN
         while True:
@@ -103,12 +109,12 @@ class PostgresExecutionStore:
             backoff_s = min(backoff_s * 2, _BACKOFF_S_MAX)
 
 
-async def _listen(connection: asyncpg.Connection, wake: Callable[[str], None]) -> None:
+async def _listen(connection: asyncpg.Connection, wake: Callable[[str, str], None]) -> None:
     """Forward notifications until the connection is lost. A silent loss is found by asking now and then."""
     lost = asyncio.Event()
 
-    def notified(_connection: object, _pid: int, channel: str, _payload: object) -> None:
-        wake(CHANNELS[channel])
+    def notified(_connection: object, _pid: int, channel: str, payload: object) -> None:
+        wake(CHANNELS[channel], str(payload))
 
     def terminated(_connection: object) -> None:
         lost.set()
@@ -117,7 +123,7 @@ async def _listen(connection: asyncpg.Connection, wake: Callable[[str], None]) -
     for channel in CHANNELS:
         await connection.add_listener(channel, notified)
     for name in CHANNELS.values():
-        wake(name)
+        wake(name, "")
     while not lost.is_set():
         try:
             async with asyncio.timeout(_PROBE_S):

@@ -27,6 +27,7 @@ WITH fence AS (
         error_code = u.error_code
     FROM unnest($4::journal_execution[]) AS u
     WHERE e.id = u.id AND EXISTS (SELECT FROM fence)
+    RETURNING e.id, e.ended_at, e.parent_execution_id
 ), nodes_written AS (
     INSERT INTO node_executions AS n (
         execution_id, node_id, seq, spec_node_id, parent_id, parent_attempt, node_name, kind, flags, phase, attempt,
@@ -83,4 +84,10 @@ WITH fence AS (
     SELECT execution_id, node_id, attempt, phase, to_timestamp(at)
     FROM unnest($7::journal_transition[]) WHERE EXISTS (SELECT FROM fence)
 )
-SELECT EXISTS (SELECT FROM fence);
+SELECT
+    EXISTS (SELECT FROM fence),
+    -- The engines of the nodes that wait for these ends hear of them once they are durable.
+    (
+        SELECT count(pg_notify('wingbeat_child', id::text))
+        FROM executions_written WHERE ended_at IS NOT NULL AND parent_execution_id IS NOT NULL
+    );

@@ -20,6 +20,7 @@ from flyteidl.core import (
 
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.ids import shard_of
+from wingbeat_propeller.engine.alone import NoChildren, NoSignals
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
 from wingbeat_propeller.ports import InstantRequest, Runtime, TaskContext, TaskPlugin
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
@@ -148,6 +149,8 @@ async def engine(
         blobs=blobs,
         runtime=runtime,
         plugins=TaskPlugins([], plugin or InstantPlugin()),
+        signals=NoSignals(),
+        children=NoChildren(),
     )
     running = asyncio.create_task(made.run())
     try:

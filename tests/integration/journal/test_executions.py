@@ -80,19 +80,19 @@ async def test_workflow_closures_by_id(store: PostgresExecutionStore, pool: asyn
 async def test_listening_survives_a_lost_connection(store: PostgresExecutionStore, pool: asyncpg.Pool) -> None:
     """Each connect wakes everything once, each notification its own kind."""
     woken: asyncio.Queue[str] = asyncio.Queue()
-    task = asyncio.create_task(store.listen(woken.put_nowait))
+    task = asyncio.create_task(store.listen(lambda reason, _payload: woken.put_nowait(reason)))
 
     async def take(count: int) -> set[str]:
         async with asyncio.timeout(20):
             return {await woken.get() for _ in range(count)}
 
-    assert await take(3) == {"new", "abort", "shards"}
+    assert await take(5) == {"new", "abort", "shards", "child", "signal"}
     await pool.execute("NOTIFY wingbeat_abort")
     assert await take(1) == {"abort"}
     await pool.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'wingbeat listener'"
     )
-    assert await take(3) == {"new", "abort", "shards"}
+    assert await take(5) == {"new", "abort", "shards", "child", "signal"}
     await pool.execute("NOTIFY wingbeat_new")
     assert await take(1) == {"new"}
     task.cancel()

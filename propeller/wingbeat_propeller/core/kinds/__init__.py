@@ -3,6 +3,8 @@
 from wingbeat_propeller.core.kinds.base import Kind, Unsupported
 from wingbeat_propeller.core.kinds.branch import BranchKind
 from wingbeat_propeller.core.kinds.end import EndKind
+from wingbeat_propeller.core.kinds.gate import GateNodeKind
+from wingbeat_propeller.core.kinds.launch_plan import LaunchPlanKind
 from wingbeat_propeller.core.kinds.task import TaskKind
 from wingbeat_propeller.core.kinds.workflow import WorkflowKind
 from wingbeat_propeller.core.plan import NodeKind
@@ -13,8 +15,8 @@ _BY_KIND: dict[NodeKind, Kind] = {
     NodeKind.TASK: TaskKind(),
     NodeKind.WORKFLOW: WorkflowKind(),
     NodeKind.BRANCH: BranchKind(),
-    NodeKind.LAUNCH_PLAN: Unsupported(),
-    NodeKind.GATE: Unsupported(),
+    NodeKind.LAUNCH_PLAN: LaunchPlanKind(),
+    NodeKind.GATE: GateNodeKind(),
     NodeKind.ARRAY: Unsupported(),
 }
 

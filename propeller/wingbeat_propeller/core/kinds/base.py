@@ -5,7 +5,14 @@ with the node's run in the frame, and may move nodes only by the methods of the 
 called for the attempt that the event names, once it is known to be under way.
 """
 
-from wingbeat_propeller.core.events import TaskFailed, TaskStarted, TaskSucceeded
+from wingbeat_propeller.core.events import (
+    ChildEnded,
+    ChildStarted,
+    SignalReceived,
+    TaskFailed,
+    TaskStarted,
+    TaskSucceeded,
+)
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
@@ -71,6 +78,18 @@ class Kind:
 
     def task_failed(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskFailed) -> None:
         """An attempt has failed."""
+
+    def woken(self, walk: Walk, frame: Frame, run: NodeRun, node: int) -> None:
+        """The time has come that the node waited for."""
+
+    def child_started(self, walk: Walk, frame: Frame, run: NodeRun, event: ChildStarted) -> None:
+        """The execution that the node launched exists."""
+
+    def child_ended(self, walk: Walk, frame: Frame, run: NodeRun, event: ChildEnded) -> None:
+        """The execution that the node launched has ended."""
+
+    def signal_received(self, walk: Walk, frame: Frame, run: NodeRun, event: SignalReceived) -> None:
+        """The signal that the node waits for has a value."""
 
 
 class Unsupported(Kind):

@@ -1,0 +1,174 @@
+"""Executions of launch plan nodes: created as a client would create them, with the settings of their parent.
+
+Satisfies `ports.Children` of the propeller, which knows nothing of launch plans. The name of a child follows from its
+node, so creating it twice makes one.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import asyncpg
+import grpc
+from flyteidl.admin import common_pb2, execution_pb2, matchable_resource_pb2
+from flyteidl.core import execution_pb2 as core_execution_pb2
+from flyteidl.core import identifier_pb2, literals_pb2
+
+from wingbeat_controlplane.errors import ApiError
+from wingbeat_controlplane.executions.launch import Caller, Launcher
+from wingbeat_controlplane.executions.launch_targets import LaunchTargets
+from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.terminate import Terminator
+from wingbeat_controlplane.registry.registry import Registry
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.ports import Blobs, ChildEnd, ChildRefusedError, ChildRequest
+from wingbeat_propeller.postgres.outages import outages_as_oserror
+from wingbeat_propeller.postgres.queries import load_queries
+
+_SQL = load_queries("wingbeat_controlplane.executions", "children.sql")
+
+NESTING_MAX = 100
+"""How deep executions may launch executions; a launch plan that launches itself ends there."""
+
+_WORTH_A_RETRY = frozenset(
+    {
+        grpc.StatusCode.DATA_LOSS,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }
+)
+_OWN_LABEL = "shard-key"
+
+
+class ChildExecutions:
+    """Creates, finds and terminates children; see `ports.Children`."""
+
+    def __init__(self, pool: asyncpg.Pool, launcher: Launcher, terminator: Terminator) -> None:
+        self._pool = pool
+        self._launcher = launcher
+        self._terminator = terminator
+
+    async def launch(self, request: ChildRequest) -> int:
+        """Create the child, or find the one that this node has created. Raises ChildRefusedError, OSError."""
+        key = (request.parent, request.node_id, request.name)
+        with outages_as_oserror():
+            parent = await self._pool.fetchrow(_SQL["parent_settings"], request.parent)
+        if parent is None:
+            raise _refused(f"execution '{request.parent_name}' is not there any more")
+        spec = execution_pb2.ExecutionSpec.FromString(parent["spec"])
+        if spec.metadata.nesting >= NESTING_MAX:
+            raise _refused(f"executions are nested {NESTING_MAX} levels deep: does the launch plan launch itself?")
+        config = matchable_resource_pb2.WorkflowExecutionConfig.FromString(parent["config"])
+        create = _create_request(request, config)
+        try:
+            with outages_as_oserror():
+                await self._launcher.create(create, Caller(parent["principal"], "propeller"))
+        except ApiError as error:
+            if error.code in _WORTH_A_RETRY:
+                raise OSError(error.message) from error
+            if error.code is not grpc.StatusCode.ALREADY_EXISTS:
+                raise _refused(error.message) from error
+            found = await self.find([key])
+            if key not in found:
+                raise _refused(error.message) from error
+            return found[key]
+        return (await self.find([key]))[key]
+
+    async def find(self, requests: Sequence[tuple[int, str, str]]) -> Mapping[tuple[int, str, str], int]:
+        """Row ids of the children that exist, by parent, node and name."""
+        parents = [parent for parent, _, _ in requests]
+        nodes = [node_id for _, node_id, _ in requests]
+        names = [name for _, _, name in requests]
+        with outages_as_oserror():
+            rows = await self._pool.fetch(_SQL["find"], parents, nodes, names)
+        return {(row["parent"], row["node_id"], row["name"]): row["id"] for row in rows}
+
+    async def ended(self, executions: Sequence[int]) -> Sequence[ChildEnd]:
+        """Those that have ended or do not exist."""
+        with outages_as_oserror():
+            rows = await self._pool.fetch(_SQL["ended"], list(executions))
+        return [
+            ChildEnd(
+                execution=row["id"],
+                phase=row["phase"],
+                outputs=row["outputs"],
+                outputs_uri=row["outputs_uri"],
+                failure=None if row["error"] is None else _failure(row["error"]),
+                error_uri=row["error_uri"],
+            )
+            for row in rows
+        ]
+
+    async def abort(self, project: str, domain: str, name: str, cause: str) -> None:
+        """Terminate a child; one that does not exist or has ended is no error."""
+        identifier = identifier_pb2.WorkflowExecutionIdentifier(project=project, domain=domain, name=name)
+        request = execution_pb2.ExecutionTerminateRequest(id=identifier, cause=cause)
+        try:
+            with outages_as_oserror():
+                await self._terminator.terminate(request, principal="")
+        except ApiError as error:
+            if error.code not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION):
+                raise OSError(error.message) from error
+
+    async def abort_orphans(self) -> int:
+        """Terminate executions whose node has ended without them."""
+        with outages_as_oserror():
+            return int(await self._pool.fetchval(_SQL["abort_orphans"]))
+
+
+def open_children(pool: asyncpg.Pool, blobs: Blobs, registry: Registry, options: ExecutionOptions) -> ChildExecutions:
+    """What an engine needs to create executions of its own; `options` are those that the server launches with."""
+    launcher = Launcher(pool, blobs, registry.projects, registry.attributes, LaunchTargets(registry), options)
+    return ChildExecutions(pool, launcher, Terminator(pool))
+
+
+def _create_request(
+    request: ChildRequest, config: matchable_resource_pb2.WorkflowExecutionConfig
+) -> execution_pb2.ExecutionCreateRequest:
+    plan = request.launch_plan
+    parent = identifier_pb2.WorkflowExecutionIdentifier(
+        project=request.project, domain=request.domain, name=request.parent_name
+    )
+    spec = execution_pb2.ExecutionSpec(
+        launch_plan=identifier_pb2.Identifier(
+            resource_type=identifier_pb2.LAUNCH_PLAN,
+            project=plan.project,
+            domain=plan.domain,
+            name=plan.name,
+            version=plan.version,
+        ),
+        metadata=execution_pb2.ExecutionMetadata(
+            mode=execution_pb2.ExecutionMetadata.CHILD_WORKFLOW,
+            nesting=1,
+            parent_node_execution=identifier_pb2.NodeExecutionIdentifier(node_id=request.node_id, execution_id=parent),
+        ),
+        labels=common_pb2.Labels(
+            values={key: value for key, value in config.labels.values.items() if key != _OWN_LABEL}
+        ),
+        annotations=config.annotations,
+        security_context=config.security_context,
+        max_parallelism=config.max_parallelism,
+        raw_output_data_config=config.raw_output_data_config,
+        overwrite_cache=config.overwrite_cache,
+        envs=config.envs,
+    )
+    if config.HasField("interruptible"):
+        spec.interruptible.CopyFrom(config.interruptible)
+    return execution_pb2.ExecutionCreateRequest(
+        project=request.project,
+        domain=request.domain,
+        name=request.name,
+        spec=spec,
+        inputs=literals_pb2.LiteralMap.FromString(request.inputs),
+    )
+
+
+def _refused(reason: str) -> ChildRefusedError:
+    return ChildRefusedError(Failure(ErrorKind.USER, "RuntimeExecutionError", reason))
+
+
+def _failure(data: bytes) -> Failure:
+    error = core_execution_pb2.ExecutionError.FromString(data)
+    return Failure(ErrorKind(error.kind), error.code, error.message)

@@ -1,0 +1,39 @@
+"""Ports of an engine that runs by itself, without a control plane: it has no clients that set signals, and nobody who
+could launch executions for it. For benchmarks and tests of the engine."""
+
+from collections.abc import Mapping, Sequence
+
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.ports import ChildEnd, ChildRefusedError, ChildRequest, SignalKey
+
+
+class NoSignals:
+    """Satisfies `ports.Signals`: no signal is ever set."""
+
+    async def open(self, wanted: Mapping[SignalKey, bytes]) -> Mapping[SignalKey, bytes]:
+        """Nothing."""
+        return {}
+
+
+class NoChildren:
+    """Satisfies `ports.Children`: every child is refused."""
+
+    async def launch(self, request: ChildRequest) -> int:
+        """Raises ChildRefusedError."""
+        text = "this engine runs without a control plane, which would launch executions"
+        raise ChildRefusedError(Failure(ErrorKind.SYSTEM, "RuntimeExecutionError", text))
+
+    async def find(self, requests: Sequence[tuple[int, str, str]]) -> Mapping[tuple[int, str, str], int]:
+        """There are none."""
+        return {}
+
+    async def ended(self, executions: Sequence[int]) -> Sequence[ChildEnd]:
+        """There are none."""
+        return ()
+
+    async def abort(self, project: str, domain: str, name: str, cause: str) -> None:
+        """There is none."""
+
+    async def abort_orphans(self) -> int:
+        """There are none."""
+        return 0
