@@ -52,6 +52,7 @@ sim: $(SETUP) ## thousands of simulated worlds with crashes and faults; SEED=n r
 test: $(SETUP) ## all tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
-bench: $(SETUP) ## engine throughput and launch-to-success of hello world, one JSON object each
+bench: $(SETUP) ## engine throughput, launch-to-success of hello world, time of a start, one JSON object each
 	$(BIN)/python -m loadtests.engine --executions 1000 --nodes 10 --shape diamond
 	$(BIN)/python -m loadtests.hello
+	$(BIN)/python -m loadtests.startup --runs 5
