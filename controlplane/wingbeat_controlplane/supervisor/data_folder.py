@@ -5,6 +5,7 @@ text says who holds it. `state.json` tells other programs what runs and where. I
 supervisor that finds one knows that its predecessor was killed, and which processes that one left behind.
 """
 
+import array
 import fcntl
 import json
 import os
@@ -14,6 +15,10 @@ from pathlib import Path
 from typing import cast
 
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
+
+_FS_IOC_GETFLAGS = 0x80086601
+_FS_IOC_SETFLAGS = 0x40086602
+_FS_TOPDIR_FL = 0x00020000
 
 
 class DataFolderError(RuntimeError):
@@ -64,13 +69,18 @@ class DataFolder:
         self._lock: int | None = None
 
     def create(self) -> None:
-        """Make the folder and its log folder. Raises DataFolderError when that is not allowed."""
+        """Make the folder and its log folder, laid out so that what is made in it is made fast.
+
+        Raises DataFolderError when that is not allowed.
+        """
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataFolderError(f"cannot use the data folder {self.path}: {error.strerror}") from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise DataFolderError(f"the data folder {self.path} is not writable")
+        if not self.postgres.exists():
+            _spread_subfolders(self.path)
 
     def lock(self) -> None:
         """Take the lock until `unlock` or the end of the process. Raises AlreadyRunningError."""
@@ -150,3 +160,25 @@ class DataFolder:
             return Holder(content["pid"], content["grpc_port"], content["http_port"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+
+def _spread_subfolders(folder: Path) -> None:
+    """Have the file system lay out each subfolder as a hierarchy of its own (`chattr +T`), where it knows how to.
+
+    A database cluster is a thousand files, and without this ext4 makes them beside those of the folder's neighbours. If
+    many were deleted there in the last minutes (other installations, tests) and ext4 runs without a journal, it steps
+    over all of them for each new file: initdb took 0.6 to 1.5 s, and takes 0.35 to 0.4 with this.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        flags = array.array("l", [0])
+        fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, flags)
+        flags[0] |= _FS_TOPDIR_FL
+        fcntl.ioctl(descriptor, _FS_IOC_SETFLAGS, flags)
+    except OSError:
+        return  # another file system, or a folder of another user: it works as well, if more slowly
+    finally:
+        os.close(descriptor)

@@ -1,5 +1,8 @@
 """The data folder: one holder, who says who it is; a state that readers see whole."""
 
+import array
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -49,3 +52,37 @@ def test_state_is_read_back_as_written(tmp_path: Path) -> None:
     assert folder.read_state() is None
     folder.remove_state()
     assert folder.read_state() is None
+
+
+def test_subfolders_of_a_new_folder_are_laid_out_apart(tmp_path: Path) -> None:
+    """Where the file system has a flag for it, a new folder carries it; one that holds a cluster is left as it is."""
+    new, old = DataFolder(tmp_path / "new"), DataFolder(tmp_path / "old")
+    old.postgres.mkdir(parents=True)
+
+    new.create()
+    old.create()
+
+    if not _takes_flag(tmp_path):
+        pytest.skip("this file system has no such flag")
+    assert [bool(_flags(folder.path)[0] & _TOPDIR) for folder in (new, old)] == [True, False]
+
+
+_TOPDIR = 0x20000
+
+
+def _flags(folder: Path, request: int = 0x80086601, value: int = 0) -> "array.array[int]":
+    flags = array.array("l", [value])
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, request, flags)
+    finally:
+        os.close(descriptor)
+    return flags
+
+
+def _takes_flag(folder: Path) -> bool:
+    try:
+        _flags(folder, 0x40086602, _flags(folder)[0] | _TOPDIR)
+    except OSError:
+        return False
+    return True
