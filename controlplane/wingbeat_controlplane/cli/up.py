@@ -14,6 +14,7 @@ from wingbeat_controlplane.cli.description import describe
 from wingbeat_controlplane.cli.output import fail, flags_of, say, settings_or_fail
 from wingbeat_controlplane.settings import LoadedSettings, environment_of
 from wingbeat_controlplane.supervisor.data_folder import DataFolder, DataFolderError
+from wingbeat_controlplane.supervisor.embedded_postgres import PostgresStartError
 from wingbeat_controlplane.supervisor.head_start import SupervisorOptions, begin
 from wingbeat_controlplane.supervisor.ports import PortError
 
@@ -70,9 +71,9 @@ def _supervise(loaded: LoadedSettings, environment: dict[str, str], on_ready: Ca
         folder.create()
         folder.lock()
         start = begin(folder, options)
-    except (DataFolderError, PortError) as error:
+    except (DataFolderError, PortError, PostgresStartError) as error:
         fail(str(error))
-    from wingbeat_controlplane.cli.supervision import supervise  # heavy, and the children are under way now
+    from wingbeat_controlplane.cli.supervision import supervise  # not needed before the children are under way
 
     failure = supervise(folder, options, start, settings.logging, on_ready)
     folder.unlock()

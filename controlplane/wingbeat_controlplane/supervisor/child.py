@@ -1,27 +1,26 @@
 """One run of one child process: started so that it cannot outlive us, its output cut into lines, its end awaited.
 
-The kernel sends `orphan_signal` to the child when we die, however we die. A child is the leader of a session of its
-own, so a Ctrl-C at the terminal reaches only us, and we decide who ends when.
+A child is a new program (`start`) or a copy of this process that goes on with code it has loaded already (`fork`, see
+`forked_process`); what follows is the same. The kernel sends `orphan_signal` to the child when we die, however we die.
+A child is the leader of a session of its own, so a Ctrl-C at the terminal reaches only us, and we decide who ends when.
 """
 
 import asyncio
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from wingbeat_controlplane.supervisor.embedded_postgres import ProcessUser
+from wingbeat_controlplane.supervisor.forked_process import ForkedProcess, Surroundings, die_with_parent
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 from wingbeat_controlplane.supervisor.readiness import VARIABLE
 
 _LINE_BYTES_MAX = 256 * 1024
 _LAST_LINES = 20
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 SAME_USER = ProcessUser(user=None, group=None, extra_groups=None)
 
@@ -40,6 +39,18 @@ class ChildSpec:
     """Whether it uses `readiness.notify_ready`."""
     grace_s: float = 20.0
     """Time from `stop_signal` to the merciless one."""
+    title: str = ""
+    """What `ps` shows of a forked run; empty: the name."""
+
+
+class Process(Protocol):
+    """What is used of a process that we started; `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self) -> int: ...
+    def send_signal(self, sig: int, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +67,9 @@ class Ending:
 
 
 class Child:
-    """A running child. Make it with `start` on the thread that lives longest: the kernel watches that thread."""
+    """A running child. Make it on the thread that lives longest: the kernel watches that thread."""
 
-    def __init__(self, spec: ChildSpec, process: subprocess.Popen[bytes], output: int, ready: int | None) -> None:
+    def __init__(self, spec: ChildSpec, process: Process, output: int, ready: int | None) -> None:
         self.spec = spec
         self.identity = ProcessIdentity.of(process.pid)
         self.is_ready = asyncio.Event()
@@ -68,22 +79,38 @@ class Child:
 
     @classmethod
     def start(cls, spec: ChildSpec) -> "Child":
-        """Start the process. Raises OSError."""
+        """Start its program. Raises OSError."""
+        return cls._begin(spec, _spawn)
+
+    @classmethod
+    def fork(cls, spec: ChildSpec, main: Callable[[], int]) -> "Child":
+        """Run `main` in a copy of this process, in the place of the program; its result is the exit status.
+
+        The caller has no threads, no event loop and no gRPC channel, which would not survive in the copy. Raises
+        OSError.
+        """
+        assert spec.user == SAME_USER, "a fork stays who we are"
+
+        def begin(spec: ChildSpec, output_end: int, ready_end: int | None) -> ForkedProcess:
+            return ForkedProcess.start(
+                main,
+                Surroundings(
+                    title=spec.title or spec.name,
+                    environment=_environment(spec, ready_end),
+                    output=output_end,
+                    kept=() if ready_end is None else (ready_end,),
+                    orphan_signal=spec.orphan_signal,
+                ),
+            )
+
+        return cls._begin(spec, begin)
+
+    @classmethod
+    def _begin(cls, spec: ChildSpec, begin: Callable[[ChildSpec, int, int | None], Process]) -> "Child":
         output, output_end = os.pipe()
         ready, ready_end = os.pipe() if spec.announces_ready else (None, None)
         try:
-            process = subprocess.Popen(  # noqa: S603  (our own programs)
-                spec.argv,
-                env=dict(spec.environment) | ({VARIABLE: str(ready_end)} if ready_end is not None else {}),
-                cwd="/" if spec.user["user"] is not None else None,
-                stdin=subprocess.DEVNULL,
-                stdout=output_end,
-                stderr=output_end,
-                pass_fds=() if ready_end is None else (ready_end,),
-                start_new_session=True,
-                preexec_fn=_die_with_parent(spec.orphan_signal),  # noqa: PLW1509  (one thread starts all children)
-                **spec.user,
-            )
+            process = begin(spec, output_end, ready_end)
         except OSError:
             os.close(output)
             if ready is not None:
@@ -105,6 +132,12 @@ class Child:
         """Signal the child; nothing happens when it has ended."""
         self._process.send_signal(number)
 
+    async def end_session(self) -> None:
+        """Kill it and what it started in its session, and wait for its end; nothing happens when it has ended."""
+        if self._process.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            await _wait_exit(self._process)
+
     async def wait(self, on_line: Callable[[str], None]) -> Ending:
         """Hand on its lines until it ends. Lines that its own children write later are not waited for."""
         loop = asyncio.get_running_loop()
@@ -113,13 +146,13 @@ class Child:
         if self._ready is not None:
             loop.add_reader(self._ready, self._on_ready)
         try:
-            await _wait_exit(self._process)
+            status = await _wait_exit(self._process)
             while self._read(lines):
                 pass
             lines.end()
         finally:
             self._close(loop)
-        return Ending(self._process.returncode, tuple(lines.last))
+        return Ending(status, tuple(lines.last))
 
     def _read(self, lines: "_Lines") -> bool:
         try:
@@ -171,9 +204,28 @@ class _Lines:
         self._on_line(text)
 
 
-async def _wait_exit(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
+def _spawn(spec: ChildSpec, output_end: int, ready_end: int | None) -> Process:
+    return subprocess.Popen(  # noqa: S603  (our own programs)
+        spec.argv,
+        env=_environment(spec, ready_end),
+        cwd="/" if spec.user["user"] is not None else None,
+        stdin=subprocess.DEVNULL,
+        stdout=output_end,
+        stderr=output_end,
+        pass_fds=() if ready_end is None else (ready_end,),
+        start_new_session=True,
+        preexec_fn=die_with_parent(spec.orphan_signal),  # noqa: PLW1509  (one thread starts all children)
+        **spec.user,
+    )
+
+
+def _environment(spec: ChildSpec, ready_end: int | None) -> dict[str, str]:
+    return dict(spec.environment) | ({VARIABLE: str(ready_end)} if ready_end is not None else {})
+
+
+async def _wait_exit(process: Process) -> int:
+    if (status := process.poll()) is not None:
+        return status
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     descriptor = os.pidfd_open(process.pid)
@@ -183,15 +235,4 @@ async def _wait_exit(process: subprocess.Popen[bytes]) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-    process.wait()
-
-
-def _die_with_parent(number: signal.Signals) -> Callable[[], None]:
-    parent = os.getpid()
-
-    def ask_kernel() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:
-            sys.exit(1)  # the parent died before we asked
-
-    return ask_kernel
+    return process.wait()

@@ -13,6 +13,8 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +39,14 @@ class ProcessUser(TypedDict):
     extra_groups: list[str | int] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Initdb:
+    """The command that makes a cluster, and the folder it makes it in."""
+
+    command: Sequence[str]
+    partial: Path
+
+
 class EmbeddedPostgres:
     """One cluster under `folder`. Nothing is touched before `initialise`."""
 
@@ -52,31 +62,40 @@ class EmbeddedPostgres:
         return f"postgresql://{_SUPERUSER}@/{database}?host={quote(str(self._socket_folder))}"
 
     def initialise(self) -> None:
-        """Make the cluster unless it exists. A cluster whose making was interrupted is made anew.
-
-        Raises PostgresStartError.
-        """
-        self._open_to_system_user()
-        if (self.folder / "PG_VERSION").exists():
+        """Make the cluster unless it exists, and wait for that. Raises PostgresStartError."""
+        initdb = self.prepare_initdb()
+        if initdb is None:
             return
-        partial = self.folder.with_name(f"{self.folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(mode=0o700, parents=True)
-        self._own(partial)
-        arguments = ["--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={_SUPERUSER}", "--no-instructions"]
-        # The first commit of the server syncs what matters; syncing the template files twice only costs time.
         done = subprocess.run(  # noqa: S603  (our own binary and arguments)
-            [str(_binaries() / "initdb"), "-D", str(partial), "--no-sync", *arguments],
-            **self.identity(),
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=False,
+            initdb.command, **self.identity(), cwd="/", capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             raise PostgresStartError(f"initdb failed: {done.stderr.strip()}")
+        self.take_over(initdb)
+
+    def prepare_initdb(self) -> Initdb | None:
+        """What makes the cluster, to be run as `identity` and then given to `take_over`; None when the cluster exists.
+
+        One whose making was interrupted is made anew. Raises PostgresStartError.
+        """
+        self._open_to_system_user()
+        if (self.folder / "PG_VERSION").exists():
+            return None
+        prefix = f"{self.folder.name}.partial-"
+        for interrupted in self.folder.parent.glob(f"{prefix}*"):
+            shutil.rmtree(interrupted, ignore_errors=True)
+        # A new name each time: ext4 chooses the place of such a folder by its name (see `DataFolder.create`), and a
+        # cluster that takes the place of one just deleted is made more slowly.
+        partial = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder.parent))
+        self._own(partial)
+        arguments = ["--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={_SUPERUSER}", "--no-instructions"]
+        # The first commit of the server syncs what matters; syncing the template files twice only costs time.
+        return Initdb([str(_binaries() / "initdb"), "-D", str(partial), "--no-sync", *arguments], partial)
+
+    def take_over(self, initdb: Initdb) -> None:
+        """The cluster that the command has made becomes ours."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        partial.rename(self.folder)
+        initdb.partial.rename(self.folder)
 
     def command(self) -> list[str]:
         """Arguments of the server process; it stays in the foreground and ends at SIGINT (fast shutdown)."""
@@ -182,7 +201,10 @@ def _ensure_system_user(name: str) -> None:
     try:
         pwd.getpwnam(name)
     except KeyError:
-        subprocess.run(["useradd", "--system", "--shell", "/bin/false", name], check=True, capture_output=True)  # noqa: S603, S607
+        command = ["useradd", "--system", "--shell", "/bin/false", name]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+        if done.returncode != 0:
+            raise PostgresStartError(f"the system user {name} cannot be made: {done.stderr.strip()}") from None
 
 
 def _socket_folder(folder: Path) -> Path:

@@ -1,22 +1,36 @@
-"""What `wingbeat up` sets going before it loads the rest of its own code: the cluster is made and the roles load theirs
-meanwhile, which halves the time to ready on a small machine. So this module imports nothing heavy.
+"""What `wingbeat up` sets going first: initdb, then the roles.
+
+Processor time is what a start takes, and most of it is loading code. So initdb, a program of its own, begins before
+anything heavy is loaded (this module imports nothing of that kind), and meanwhile this process loads, once, what all
+roles and the supervisor share. The first run of each role is a copy of it (see `forked_process`) and loads only what is
+the role's own. A role that is restarted later is a new interpreter: by then this process has an event loop, and a copy
+would begin with whatever state it has come to.
 """
 
+import gc
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
 
 from wingbeat_controlplane.supervisor.child import Child, ChildSpec
 from wingbeat_controlplane.supervisor.data_folder import DataFolder, Holder
-from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres
+from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres, Initdb
+from wingbeat_controlplane.supervisor.forked_process import can_fork
 from wingbeat_controlplane.supervisor.ports import HeldPort, hold_port
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 
 POSTGRES = "postgres"
 SUPERVISOR = "supervisor"
+_PROGRAM = "wingbeat_controlplane"
+# -P: modules of the folder we were started in must not shadow ours.
+_COMMAND = (sys.executable, "-P", "-m", _PROGRAM)
+# Nothing here starts a thread, and nothing registers metrics, which would show up in the figures of every role.
+SHARED_CODE = (f"{_PROGRAM}.app", f"{_PROGRAM}.supervisor.schema_wait", "prometheus_client")
 _LEFTOVER_WAIT_S = 10.0
 
 
@@ -36,6 +50,14 @@ class SupervisorOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterInTheMaking:
+    """initdb, and the process that runs it."""
+
+    initdb: Initdb
+    process: Child
+
+
+@dataclass(frozen=True, slots=True)
 class HeadStart:
     """Ports, running roles, and the cluster in the making."""
 
@@ -43,14 +65,18 @@ class HeadStart:
     http_port: HeldPort
     roles: Sequence[Child]
     postgres: EmbeddedPostgres | None
-    cluster: Future[None] | None
+    cluster: ClusterInTheMaking | None
+    """None when it exists."""
     database_url: str
     ended: Sequence[str]
     """What an earlier run had left, in words."""
 
 
 def begin(folder: DataFolder, options: SupervisorOptions) -> HeadStart:
-    """Set everything going; the caller holds the folder's lock. Raises PortError, OSError."""
+    """Set everything going; the caller holds the folder's lock and has no threads.
+
+    Raises PortError, PostgresStartError, OSError.
+    """
     ended = _end_leftovers(folder)
     grpc_port = hold_port(options.host, options.grpc_port, "--grpc-port")
     try:
@@ -69,29 +95,52 @@ def begin(folder: DataFolder, options: SupervisorOptions) -> HeadStart:
         "WINGBEAT_SERVER__HTTP_PORT": str(http_port.number),
         "WINGBEAT_DATABASE__URL": database_url,
     }
-    roles = [Child.start(spec) for spec in _roles(options.propellers, environment)]
-    cluster = None
-    if postgres is not None:
-        # After the roles: they are forked, and a fork wants a process with one thread.
-        executor = ThreadPoolExecutor(1, "initdb")
-        cluster = executor.submit(postgres.initialise)
-        executor.shutdown(wait=False)
+    cluster = _begin_cluster(postgres) if postgres is not None else None
+    roles = _begin_roles(_roles(options.propellers, environment, folder))
     return HeadStart(grpc_port, http_port, roles, postgres, cluster, database_url, ended)
 
 
-def _roles(propellers: int, environment: Mapping[str, str]) -> list[ChildSpec]:
-    # -P: modules of the folder we were started in must not shadow ours.
-    command = [sys.executable, "-P", "-m", "wingbeat_controlplane"]
-    server = ChildSpec(name="server", argv=[*command, "server"], environment=environment)
+def _begin_cluster(postgres: EmbeddedPostgres) -> ClusterInTheMaking | None:
+    initdb = postgres.prepare_initdb()
+    if initdb is None:
+        return None
+    spec = ChildSpec(
+        name="initdb",
+        argv=initdb.command,
+        environment=os.environ,
+        user=postgres.identity(),
+        announces_ready=False,
+    )
+    return ClusterInTheMaking(initdb, Child.start(spec))
+
+
+def _begin_roles(specs: Sequence[ChildSpec]) -> list[Child]:
+    for name in SHARED_CODE:
+        importlib.import_module(name)
+    if not can_fork():
+        return [Child.start(spec) for spec in specs]  # some library has started a thread, which a copy would lack
+    run_process = cast("Callable[[Sequence[str]], int]", importlib.import_module(f"{_PROGRAM}.app").run_process)
+    gc.freeze()  # what is shared stays shared: the collectors of the copies leave it alone
+    return [Child.fork(spec, partial(run_process, spec.argv[len(_COMMAND) :])) for spec in specs]
+
+
+def _roles(propellers: int, environment: Mapping[str, str], folder: DataFolder) -> list[ChildSpec]:
+    server = ChildSpec(
+        name="server",
+        argv=[*_COMMAND, "server"],
+        environment=environment,
+        title=f"wingbeat: server of {folder.path}",
+    )
     engines = [
         ChildSpec(
             name=f"propeller-{number}",
-            argv=[*command, "propeller"],
+            argv=[*_COMMAND, "propeller"],
             environment={
                 **environment,
                 "WINGBEAT_PROPELLER__NAME": f"propeller-{number}",
                 "WINGBEAT_PROPELLER__NUMBER": str(number),
             },
+            title=f"wingbeat: propeller-{number} of {folder.path}",
         )
         for number in range(propellers)
     ]

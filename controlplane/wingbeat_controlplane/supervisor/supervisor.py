@@ -1,7 +1,7 @@
 """`wingbeat up`: one process that owns the data folder and keeps PostgreSQL, server and propellers running.
 
-Everything starts at once (see `head_start`): the roles load their code while the database cluster is made and migrated,
-and wait for its schema. On a stop the roles drain side by side, then the local tasks are ended (the next start launches
+Everything starts at once (see `head_start`): the roles start while the database cluster is made and migrated, and wait
+for its schema. On a stop the roles drain side by side, then the local tasks are ended (the next start launches
 them anew), PostgreSQL ends last, and the state file goes. If this process is killed, the kernel kills the roles and
 shuts PostgreSQL down; local tasks run on for the next start, which ends what else survives even so.
 """
@@ -19,7 +19,7 @@ import structlog
 from wingbeat_controlplane.supervisor.child import Child, ChildSpec
 from wingbeat_controlplane.supervisor.child_keeper import ChildFailedError, ChildKeeper
 from wingbeat_controlplane.supervisor.data_folder import DataFolder, State
-from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres
+from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres, PostgresStartError
 from wingbeat_controlplane.supervisor.head_start import POSTGRES, SUPERVISOR, HeadStart, SupervisorOptions
 from wingbeat_controlplane.supervisor.log_sink import LogSink
 from wingbeat_controlplane.supervisor.ports import reachable_host
@@ -108,8 +108,11 @@ class Supervisor:
         on_ready(self._state)
 
     async def _start_postgres(self, group: asyncio.TaskGroup, postgres: EmbeddedPostgres) -> None:
-        if self._start.cluster is not None:
-            await asyncio.wrap_future(self._start.cluster)
+        if (cluster := self._start.cluster) is not None:
+            ending = await cluster.process.wait(lambda _line: None)
+            if ending.status != 0:
+                raise PostgresStartError("\n".join([f"initdb failed: {ending}", *ending.last_lines]))
+            postgres.take_over(cluster.initdb)
         spec = ChildSpec(
             name=POSTGRES,
             argv=postgres.command(),
@@ -146,6 +149,8 @@ class Supervisor:
             for keeper in self._roles:
                 group.create_task(keeper.stop(), name=f"stop:{keeper.spec.name}")
         await self._end_tasks()
+        if self._start.cluster is not None:
+            await self._start.cluster.process.end_session()
         if self._postgres_keeper is not None:
             await self._postgres_keeper.stop()
         self._folder.remove_state()

@@ -5,8 +5,10 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from urllib.request import urlopen
 
+import psutil
 import pytest
 from tests.integration.supervisor.conftest import BIN, Installation, until
 
@@ -43,6 +45,68 @@ def test_up_status_second_up_down(installation: Installation) -> None:
     assert "Stopped" in down.stdout
     assert installation.leftovers() == []
     assert installation.wingbeat("status").returncode == 3
+    assert installation.wingbeat("down").returncode == 0
+
+
+def test_roles_are_copies_at_first_and_new_programs_later(installation: Installation) -> None:
+    """`ps` tells the roles apart and where they belong; a role that had to be started again is a program of its own."""
+    installation.up()
+    first = {role: psutil.Process(installation.pid(role)) for role in ("server", "propeller-0")}
+    for role, process in first.items():
+        assert "".join(process.cmdline()) == f"wingbeat: {role} of {installation.data_dir}"
+        assert process.name() == f"wingbeat: {role}"[:15]
+
+    first["server"].kill()
+
+    until(lambda: installation.pid("server") not in (0, first["server"].pid), "another server")
+    until(lambda: psutil.Process(installation.pid("server")).cmdline()[-1:] == ["server"], "its program")
+    until(lambda: installation.wingbeat("status").returncode == 0, "a server that answers")
+    assert first["propeller-0"].is_running()
+    assert installation.wingbeat("down").returncode == 0
+    assert installation.leftovers() == []
+
+
+def test_with_threads_about_the_roles_are_programs_from_the_start(installation: Installation) -> None:
+    """A thread that some library has started would be missing in a copy: nothing is copied then, and all works."""
+    code = (
+        "import sys, threading; threading.Thread(target=threading.Event().wait, daemon=True).start();"
+        " from wingbeat.cli import main; main(sys.argv[1:])"
+    )
+    flags = ("--data-dir", str(installation.data_dir), "--grpc-port", "0", "--http-port", "0")
+    with subprocess.Popen([sys.executable, "-c", code, "up", *flags], stdout=subprocess.DEVNULL) as process:
+        until(lambda: installation.wingbeat("status").returncode == 0, "an installation that answers")
+        assert psutil.Process(installation.pid("server")).cmdline()[-1] == "server"
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(60) == 0
+    assert installation.leftovers() == []
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_an_end_while_the_cluster_is_made_leaves_nothing(
+    installation: Installation, number: signal.Signals, status: int
+) -> None:
+    """Asked to stop or killed in the midst of initdb: no process stays, and the next start makes the cluster anew."""
+
+    def initdb() -> list[psutil.Process]:
+        return [child for child in psutil.Process(process.pid).children() if child.name() == "initdb"]
+
+    with subprocess.Popen(
+        [BIN / "wingbeat", "up", "--data-dir", installation.data_dir, "--grpc-port", "0", "--http-port", "0"],
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        until(initdb, "initdb at work")
+        initdb()[0].suspend()
+        until((installation.data_dir / "state.json").exists, "a supervisor at work")
+
+        process.send_signal(number)
+
+        assert process.wait(60) == status
+    until(lambda: installation.leftovers() == [], "the end of all processes")
+    installation.up()
+    assert list(installation.data_dir.glob("postgres.partial-*")) == []
+    assert installation.wingbeat("status").returncode == 0
     assert installation.wingbeat("down").returncode == 0
 
 
