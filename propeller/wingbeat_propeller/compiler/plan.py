@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from flyteidl.core import compiler_pb2, identifier_pb2, literals_pb2, tasks_pb2, types_pb2, workflow_pb2
+from flyteidl.core import compiler_pb2, identifier_pb2, literals_pb2, types_pb2, workflow_pb2
 
+from wingbeat_propeller.compiler.overrides import overridden
 from wingbeat_propeller.compiler.plan_branches import arms_of, branch_spec
 from wingbeat_propeller.compiler.plan_gates import gate_spec
 from wingbeat_propeller.core.attributes import PathStep
@@ -137,7 +138,7 @@ class _Builder:
             name=identifier.name,
             version=identifier.version,
             type=template.type,
-            template=_overridden(template, node.task_node.overrides),
+            template=overridden(template, node.task_node.overrides),
             output_names=tuple(sorted(template.interface.outputs.variables)),
             wants_deck=template.metadata.generates_deck.value if template.metadata.HasField("generates_deck") else None,
         )
@@ -254,28 +255,6 @@ def _promise(
         position, _, var = var.partition("].")
         path = (int(position[1:]), *path)
     return Promise(index[node_id], aliases.get(node_id, {}).get(var, var), path)
-
-
-def _overridden(template: tasks_pb2.TaskTemplate, overrides: workflow_pb2.TaskNodeOverrides) -> tasks_pb2.TaskTemplate:
-    """The template with a node's resources and image in place of the task's own, resource by resource."""
-    if not overrides.ByteSize():
-        return template
-    changed = tasks_pb2.TaskTemplate()
-    changed.CopyFrom(template)
-    if changed.HasField("container"):
-        if overrides.container_image:
-            changed.container.image = overrides.container_image
-        for target, given in (
-            (changed.container.resources.requests, overrides.resources.requests),
-            (changed.container.resources.limits, overrides.resources.limits),
-        ):
-            replaced = {entry.name for entry in given}
-            kept = [entry for entry in target if entry.name not in replaced]
-            del target[:]
-            target.extend([*kept, *given])
-    if overrides.HasField("extended_resources"):
-        changed.extended_resources.MergeFrom(overrides.extended_resources)
-    return changed
 
 
 def _attempts_max(node: workflow_pb2.Node, target: Target | None) -> int:

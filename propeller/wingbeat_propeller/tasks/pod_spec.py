@@ -10,8 +10,7 @@ from typing import cast
 from flyteidl.core import tasks_pb2
 from google.protobuf import json_format
 
-PRIMARY_CONTAINER_KEY = "primary_container_name"
-"""Key of the template's `config` that names the primary container."""
+from wingbeat_propeller.compiler.overrides import PRIMARY_CONTAINER_KEY
 
 
 class BadPodSpecError(ValueError):
