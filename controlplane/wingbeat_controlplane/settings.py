@@ -132,6 +132,8 @@ class PropellerSettings(Section):
     """How often the database is asked for work whose notification was lost."""
     max_parallelism: int = Field(default=25, ge=0)
     """Task nodes of one execution under way at once, unless launch plan or execution say otherwise; 0: no limit."""
+    echo_sleep_s: float = Field(default=0.0, ge=0)
+    """How long tasks of type `echo` take, for tests."""
     system_retries: int = Field(default=3, ge=0)
     """How often an attempt lost to a failure of the system is repeated."""
 

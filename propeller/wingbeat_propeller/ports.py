@@ -160,6 +160,8 @@ class InstantRequest(NamedTuple):
     name: str
     outputs: bytes = b""
     failure: Failure | None = None
+    delay_s: float = 0.0
+    """How long it takes; only the engine's own tasks may take time."""
 
 
 RuntimeRequest: TypeAlias = ContainerRequest | InstantRequest
@@ -174,7 +176,11 @@ class BadTaskError(Exception):
 
 
 class TaskPlugin(Protocol):
-    """Turns (template, inputs, context) into a runtime request. Found by task type, entry point `wingbeat.tasks`."""
+    """Turns (template, inputs, context) into a runtime request. Found by task type, entry point `wingbeat.tasks`.
+
+    One with a true attribute `runs_in_engine` builds InstantRequests only, cheaply: the engine does what they say by
+    itself, its tasks need no room and no runtime hears of them.
+    """
 
     task_types: Sequence[str]
 

@@ -72,11 +72,11 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             store=PostgresExecutionStore(pool, dsn),
             blobs=store.blobs,
             runtime=LocalRuntime(_local_runtime_options(settings)),
-            plugins=TaskPlugins.installed(),
             signals=PostgresSignals(pool),
             children=open_children(
                 pool, store.blobs, open_registry(pool, registry_options(settings)), execution_options(settings)
             ),
+            plugins=TaskPlugins.installed(echo_sleep_s=propeller.echo_sleep_s),
         )
         partitions = TransitionPartitions(pool, TransitionsOptions(retention_days=propeller.transitions_days))
         if propeller.metrics_port:

@@ -2,7 +2,8 @@
 
 Launches wait in the fair queue until the runtime has room. Starting one may write blobs, so several are started at
 once; requests that need no files go to the runtime as one batch. An abort meets its attempt wherever it is: in the
-queue, while it starts, or in the runtime. Called on one event loop; nothing here survives a crash, the rows do.
+queue, while it starts, or in the runtime. Tasks that the engine carries out itself go past all that
+(`engine_tasks`). Called on one event loop; nothing here survives a crash, the rows do.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from wingbeat_propeller.core.events import Event, TaskFailed, TaskStarted, TaskS
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.values import MalformedLiteralMapError, split_literal_map
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
+from wingbeat_propeller.engine.engine_tasks import EngineTasks
 from wingbeat_propeller.engine.fair_queue import FairQueue
 from wingbeat_propeller.engine.live import LiveExecution, Tenant
 from wingbeat_propeller.engine.outcomes import collect
@@ -77,6 +79,9 @@ class Dispatcher:
         self._raw_output_prefix = raw_output_prefix
         self._apply = apply
         self._clock = clock
+        self._engine_tasks = EngineTasks(
+            plugins=plugins, blobs=blobs, raw_output_prefix=raw_output_prefix, apply=apply, clock=clock
+        )
         self._queue: FairQueue[Tenant, str, _Attempt] = FairQueue()
         self._under_way: dict[str, _Attempt] = {}
         self._to_abort: list[str] = []
@@ -98,13 +103,16 @@ class Dispatcher:
         if launch.name in live.names:
             return
         live.names.add(launch.name)
+        if self._engine_tasks.takes(launch):
+            self._engine_tasks.launch(live, launch)
+            return
         self._queue.push(live.tenant, launch.name, _Attempt(live, launch))
         self._work.set()
 
     def abort(self, live: LiveExecution, name: str) -> None:
         """Stop an attempt; its runtime record goes too."""
         live.names.discard(name)
-        if self._queue.cancel(name):
+        if self._queue.cancel(name) or self._engine_tasks.discard(name):
             return
         self._under_way.pop(name, None)
         self._to_abort.append(name)
@@ -118,6 +126,10 @@ class Dispatcher:
     async def adopt(self, attempts: Sequence[tuple[LiveExecution, Launch]]) -> None:
         """Take up attempts that may have been under way before a restart: ask the runtime, launch what it lost."""
         for live, launch in attempts:
+            if self._engine_tasks.takes(launch):
+                self.launch(live, launch)
+        attempts = [(live, launch) for live, launch in attempts if not self._engine_tasks.takes(launch)]
+        for live, launch in attempts:
             live.names.add(launch.name)
             self._under_way[launch.name] = _Attempt(live, launch)
         known = set(await self._runtime.adopt([launch.name for _, launch in attempts]))
@@ -129,7 +141,7 @@ class Dispatcher:
     def drop(self, live: LiveExecution) -> None:
         """The execution has ended or moved to another process: forget it here, leave the runtime alone."""
         for name in live.names:
-            if not self._queue.cancel(name):
+            if not self._queue.cancel(name) and not self._engine_tasks.discard(name):
                 self._under_way.pop(name, None)
         live.names.clear()
         self._work.set()  # there may be room now
@@ -139,6 +151,7 @@ class Dispatcher:
         async with asyncio.TaskGroup() as tasks:
             self._running = True
             tasks.create_task(self._follow_events(tasks), name="runtime events")
+            tasks.create_task(self._engine_tasks.run(), name="engine tasks")
             try:
                 while True:
                     await self._work.wait()

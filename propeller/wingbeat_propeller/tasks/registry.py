@@ -13,6 +13,7 @@ import structlog
 
 from wingbeat_propeller.ports import TaskPlugin
 from wingbeat_propeller.tasks.container import ContainerPlugin
+from wingbeat_propeller.tasks.echo import EchoPlugin
 
 ENTRY_POINT_GROUP = "wingbeat.tasks"
 
@@ -30,14 +31,18 @@ class TaskPlugins:
                 self._by_type.setdefault(task_type, plugin)
 
     @classmethod
-    def installed(cls) -> Self:
-        """The built-in plugins and those that installed distributions offer."""
+    def installed(cls, *, echo_sleep_s: float = 0.0) -> Self:
+        """The built-in plugins and those that installed distributions offer; see EchoPlugin for `echo_sleep_s`."""
         default = ContainerPlugin()
-        return cls([*_offered_plugins(), default], default)
+        return cls([*_offered_plugins(), EchoPlugin(echo_sleep_s), default], default)
 
     def for_type(self, task_type: str) -> TaskPlugin:
         """The plugin for a task type; unknown types get the default one."""
         return self._by_type.get(task_type, self._default)
+
+    def runs_in_engine(self, task_type: str) -> bool:
+        """Whether the engine carries out tasks of this type itself."""
+        return bool(getattr(self.for_type(task_type), "runs_in_engine", False))
 
 
 def _offered_plugins() -> list[TaskPlugin]:
