@@ -43,6 +43,7 @@ def hosted_task(request: ContainerRequest, options: LocalRuntimeOptions) -> Host
         "env": env,
         "entry": program.entry,
         "memory_limit_bytes": request.memory_limit_bytes,
+        "cpu_limit": request.cpu_limit,
         "timeout_s": request.timeout_s,
         "stdin": "",
         "origin": "" if request.origin is None else json.dumps(request.origin),

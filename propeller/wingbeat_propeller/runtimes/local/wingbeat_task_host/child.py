@@ -16,6 +16,7 @@ import traceback
 from typing import NoReturn
 
 from . import flytekit_entry
+from .cpus import keep_to
 from .messages import TaskSpec
 from .processes import read_process
 from .record import SETUP_FAILED, Claim, Exit, remove_claim, write_claim, write_exit
@@ -26,7 +27,9 @@ _HOST_FDS_MAX = 1024
 """The host's descriptors are below this number; a task has none of them."""
 
 
-def run_attempt(spec: TaskSpec, folder: str, *, host_pid: int, host_key: str, boot: str) -> NoReturn:
+def run_attempt(
+    spec: TaskSpec, folder: str, *, host_pid: int, host_key: str, boot: str, cpus: tuple[int, ...] | None
+) -> NoReturn:
     """Run the attempt in this freshly forked process; never returns into the host's loop."""
     code = 1
     try:
@@ -37,6 +40,7 @@ def run_attempt(spec: TaskSpec, folder: str, *, host_pid: int, host_key: str, bo
             os._exit(0)
         try:
             os.closerange(3, _HOST_FDS_MAX)
+            keep_to(cpus)
             _enter(folder)
         except OSError as error:
             write_exit(folder, Exit(None, None, SETUP_FAILED, str(error), time.time()))

@@ -17,6 +17,7 @@ from . import flytekit_entry
 from .attempts import Attempts
 from .child import run_attempt
 from .connection import Connection, ConnectionClosedError
+from .cpus import CpuShares, usable_cpus
 from .loop import Loop
 from .messages import Event, HostConfig, Request, TaskSpec, event
 from .processes import boot_id, is_alive, kill_session
@@ -51,6 +52,7 @@ class Host:
             kill_grace_s=config["kill_grace_s"],
             memory_poll_s=config["memory_poll_s"],
         )
+        self._cpus = CpuShares(usable_cpus())
         self._queue: deque[TaskSpec] = deque()
         self._watchers: dict[str, set[Connection]] = {}
         self._connections: set[Connection] = set()
@@ -200,6 +202,7 @@ class Host:
             spec["entry"] = ""
         folder = self._folder(name)
         host_pid = os.getpid()
+        cpus = self._cpus.take(name, spec.get("cpu_limit"))
         try:
             for path in (folder, *(os.path.join(folder, part) for part in TASK_SUBFOLDERS)):
                 os.makedirs(path, exist_ok=True)
@@ -214,6 +217,7 @@ class Host:
                 host_pid=host_pid,
                 host_key=self._config["key"],
                 boot=self._boot,
+                cpus=cpus,
             )
         self._attempts.add_child(
             name, folder, pid, timeout_s=spec["timeout_s"], memory_limit_bytes=spec["memory_limit_bytes"]
@@ -221,6 +225,7 @@ class Host:
         self._tell(name, self._started(name))
 
     def _on_ended(self, name: str, end: Exit) -> None:
+        self._cpus.give_back(name)
         self._tell(name, event("ended", name, end))
         self._watchers.pop(name, None)
 

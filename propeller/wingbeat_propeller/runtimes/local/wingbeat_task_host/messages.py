@@ -40,6 +40,7 @@ class TaskSpec(TypedDict):
     entry: str
     """Name of a flytekit program to run inside a fork of the host; empty: execute `program`."""
     memory_limit_bytes: int | None
+    cpu_limit: float | None
     timeout_s: float | None
     stdin: str
     """What `program` reads from its standard input."""
