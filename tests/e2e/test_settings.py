@@ -140,11 +140,19 @@ def test_nobody_says_anything(client: Client) -> None:
     assert _instance_classes(client, execution.id.name, 3) == [event_pb2.TaskExecutionMetadata.DEFAULT] * 3
 
 
-def test_sub_workflows_are_no_world_of_their_own(client: Client) -> None:
-    """A task inside a sub-workflow sees the settings of the execution."""
-    execution = succeeded(client.run("surroundings", "nested_wf", NAMES, envs={"COLOUR": "red"}, interruptible=True))
-    seen = _seen(execution.outputs["o0"])
-    assert (seen["COLOUR"], seen["WINGBEAT_INTERRUPTIBLE"]) == ("red", "true")
+@pytest.mark.parametrize("workflow", ["nested_wf", "child_wf"])
+def test_settings_go_on_inside(client: Client, workflow: str) -> None:
+    """A task inside a sub-workflow, and one of an execution that a launch plan node makes, see the same."""
+    options = Options(labels=Labels({"team": "inside"}), annotations=Annotations({"ticket": "8"}))
+    execution = succeeded(
+        client.run("surroundings", workflow, NAMES, options=options, envs={"COLOUR": "red"}, interruptible=True)
+    )
+    assert _seen(execution.outputs["o0"]) == {
+        "COLOUR": "red",
+        "WINGBEAT_LABELS": {"team": "inside"},
+        "WINGBEAT_ANNOTATIONS": {"ticket": "8"},
+        "WINGBEAT_INTERRUPTIBLE": "true",
+    }
 
 
 def test_a_task_has_the_last_word_on_interruption(client: Client) -> None:

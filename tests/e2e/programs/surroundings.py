@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from flytekit import Resources, current_context, task, workflow
+from flytekit import LaunchPlan, Resources, current_context, task, workflow
 from flytekit.types.file import FlyteFile
 
 _MARKS = "marks"
@@ -49,6 +49,15 @@ def inner_wf(names: list[str]) -> str:
 def nested_wf(names: list[str]) -> str:
     """A sub-workflow."""
     return inner_wf(names=names)
+
+
+inner_plan = LaunchPlan.get_or_create(inner_wf, name="surroundings.inner_plan")
+
+
+@workflow
+def child_wf(names: list[str]) -> str:
+    """A launch plan, which is an execution of its own."""
+    return inner_plan(names=names)
 
 
 @task
