@@ -61,6 +61,7 @@ class TaskSucceeded(NamedTuple):
     serialized: bytes | None = None
     """The whole LiteralMap when it is small enough for a row."""
     deck_uri: str | None = None
+    """Of the page that the task wrote; empty: none although it was announced; None: nothing to say."""
     details: bytes | None = None
 
 
@@ -72,6 +73,8 @@ class TaskFailed(NamedTuple):
     at: float
     failure: Failure
     details: bytes | None = None
+    deck_uri: str | None = None
+    """As for success."""
 
 
 class TimerFired(NamedTuple):

@@ -56,6 +56,7 @@ class NodeRow:
     outputs: bytes | None = None
     output_uri: str | None = None
     deck_uri: str | None = None
+    """Empty: there is none any more."""
     details: bytes | None = None
     """Serialized flyteidl.event.NodeExecutionEvent with nothing but the metadata of the target."""
     memo: bytes | None = None

@@ -136,14 +136,21 @@ class Walk(Recording):
             self._advance(frame, node)
 
     def fail(
-        self, frame: Frame, run: NodeRun, node: int, failure: Failure, phase: NodePhase = NodePhase.FAILED
+        self,
+        frame: Frame,
+        run: NodeRun,
+        node: int,
+        failure: Failure,
+        phase: NodePhase = NodePhase.FAILED,
+        *,
+        deck_uri: str | None = None,
     ) -> None:
         """End a node for good. Under FAIL_IMMEDIATELY its frame fails, else what does not need the node goes on."""
         self.release(run)
         plan = frame.plan
         self.kinds[plan.kinds[node]].close(self, frame, node)
         run.phase = phase
-        self.node_row(frame, run, node, ended=True, failure=failure)
+        self.node_row(frame, run, node, ended=True, failure=failure).deck_uri = deck_uri
         del frame.runs[node]
         frame.phases[node] = phase
         if plan.owners[node] >= 0:

@@ -25,7 +25,7 @@ from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.engine_tasks import EngineTasks
 from wingbeat_propeller.engine.fair_queue import FairQueue
 from wingbeat_propeller.engine.live import LiveExecution, Tenant
-from wingbeat_propeller.engine.outcomes import collect
+from wingbeat_propeller.engine.outcomes import announced_deck, collect
 from wingbeat_propeller.engine.requests import build_context, load_inputs, remove_results, write_files
 from wingbeat_propeller.ports import (
     BadTaskError,
@@ -282,7 +282,7 @@ class Dispatcher:
             return  # aborted, moved away, or told before
         if isinstance(event, Started):
             self._send(attempt, self._started(attempt, event))
-        elif event.failure is not None or event.outputs is not None:
+        elif event.outputs is not None or (event.failure is not None and not attempt.launch.task.wants_deck):
             self._finish(attempt, self._judged(attempt, event))
         else:
             tasks.create_task(self._collect(attempt, event), name=f"collect {event.name}")
@@ -305,13 +305,16 @@ class Dispatcher:
         return TaskFailed(now, ref, event.at, failure, details)
 
     async def _collect(self, attempt: _Attempt, event: Ended) -> None:
+        """Look at what the attempt left in the store."""
         launch = attempt.launch
-        outcome = await collect(self._blobs, launch.task, launch.output_dir)
+        outcome = event.failure or await collect(self._blobs, launch.task, launch.output_dir)
+        failed = isinstance(outcome, Failure)
+        deck_uri = await announced_deck(self._blobs, launch.task, launch.output_dir) if failed else outcome.deck_uri
         if self._under_way.get(launch.name) is not attempt:
             return
         details = _details(launch, event.logs)
-        if isinstance(outcome, Failure):
-            self._finish(attempt, TaskFailed(self._clock(), launch.ref, event.at, outcome, details))
+        if failed:
+            self._finish(attempt, TaskFailed(self._clock(), launch.ref, event.at, outcome, details, deck_uri))
         else:
             result = TaskSucceeded(
                 self._clock(),
@@ -319,7 +322,7 @@ class Dispatcher:
                 event.at,
                 outcome.outputs,
                 serialized=outcome.serialized,
-                deck_uri=outcome.deck_uri,
+                deck_uri=deck_uri,
                 details=details,
             )
             self._finish(attempt, result)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from flyteidl.core import errors_pb2
 from google.protobuf.message import DecodeError
 
+from wingbeat_propeller.core.kinds.task import DECK_FILE
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.plan import TaskSpec
 from wingbeat_propeller.core.values import INLINE_BYTES_MAX, MalformedLiteralMapError, Ref, Value, split_literal_map
@@ -21,13 +22,13 @@ OUTPUTS_BYTES_MAX = 2 << 30
 """Largest outputs.pb: protobuf readers end there."""
 
 
-RESULT_FILES = ("error.pb", "futures.pb", "outputs.pb", "deck.html")
+RESULT_FILES = ("error.pb", "futures.pb", "outputs.pb", DECK_FILE)
 """What a program may leave in its output folder and `collect` looks at, the deciding ones first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """Outputs by variable, the same as a serialized map when it fits a row, and the deck if there is one."""
+    """Outputs by variable, the same as a serialized map when it fits a row, and the deck as TaskSucceeded has it."""
 
     outputs: dict[str, Value]
     serialized: bytes | None
@@ -52,10 +53,27 @@ async def _collect(blobs: Blobs, task: TaskSpec, output_dir: str) -> Outcome:
     failure = await _reported_failure(blobs, f"{output_dir}/error.pb")
     if failure is not None:
         return failure
-    deck_uri = f"{output_dir}/deck.html"
-    has_deck = task.wants_deck is not False and await _stat(blobs, deck_uri) is not None
     produced = await _outputs(blobs, task, f"{output_dir}/outputs.pb") if task.output_names else Produced({}, b"", None)
-    return replace(produced, deck_uri=deck_uri) if has_deck and isinstance(produced, Produced) else produced
+    if isinstance(produced, Failure):
+        return produced
+    return replace(produced, deck_uri=await _deck(blobs, task, output_dir))
+
+
+async def announced_deck(blobs: Blobs, task: TaskSpec, output_dir: str) -> str | None:
+    """What became of the deck of a task that failed, if it had announced one; see TaskFailed."""
+    try:
+        return await _deck(blobs, task, output_dir) if task.wants_deck else None
+    except BlobStoreFailedError:
+        return None  # the failure itself is what counts
+
+
+async def _deck(blobs: Blobs, task: TaskSpec, output_dir: str) -> str | None:
+    if task.wants_deck is False:
+        return None
+    uri = f"{output_dir}/{DECK_FILE}"
+    if await _stat(blobs, uri) is not None:
+        return uri
+    return "" if task.wants_deck else None
 
 
 async def _stat(blobs: Blobs, uri: str) -> int | None:

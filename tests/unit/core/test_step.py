@@ -41,6 +41,32 @@ def _phases(effects: Effects) -> dict[str, int]:
     return {row.node_id: row.phase for row in effects.nodes}
 
 
+def test_a_deck_is_announced_from_the_start() -> None:
+    """A task that says so has its deck from RUNNING on; its end says whether there is one, for each attempt anew."""
+    state, effects = _begin(line(dataclasses.replace(task("t"), wants_deck=True), attempts_max=2))
+    first = _launch(effects)
+    assert effects.nodes[-1].deck_uri is None
+    running = step(state, TaskStarted(101.0, first.ref, 101.0))
+    assert running.nodes[0].deck_uri == f"{first.output_dir}/deck.html"
+    failure = Failure(ErrorKind.USER, "c", "m", retryable=True)
+    failed = step(state, TaskFailed(102.0, first.ref, 102.0, failure, deck_uri=""))
+    assert failed.nodes[0].deck_uri == ""
+    second = _launch(failed)
+    running = step(state, TaskStarted(103.0, second.ref, 103.0))
+    assert running.nodes[0].deck_uri == f"{second.output_dir}/deck.html"
+    failed = step(state, TaskFailed(104.0, second.ref, 104.0, failure, deck_uri="d"))
+    assert failed.nodes[0].deck_uri == "d"
+
+
+def test_a_task_without_deck_announces_none() -> None:
+    """A task that says nothing has a deck only if one is found at its end."""
+    state, effects = _begin(line(dataclasses.replace(task("t"), wants_deck=None)))
+    launch = _launch(effects)
+    assert step(state, TaskStarted(101.0, launch.ref, 101.0)).nodes[0].deck_uri is None
+    done = step(state, TaskSucceeded(102.0, launch.ref, 102.0, {"o0": b""}, b"", deck_uri="d"))
+    assert done.nodes[0].deck_uri == "d"
+
+
 def test_an_attempt_that_takes_too_long_is_aborted_and_tried_again() -> None:
     """The clock of an attempt starts when it runs; its timeout consumes a user attempt."""
     state, effects = _begin(line(task("t"), timeout_s=10, attempts_max=2))

@@ -12,6 +12,9 @@ from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value
 from wingbeat_propeller.core.walk import Walk, ref_of
 
+DECK_FILE = "deck.html"
+"""Page that a task may write into its output folder."""
+
 
 class TaskKind(Kind):
     """One attempt at a time; names and folders of attempts are deterministic."""
@@ -61,7 +64,9 @@ class TaskKind(Kind):
             if run.started_at is None:
                 run.started_at = event.at
             run.phase = NodePhase.RUNNING
-            walk.node_row(frame, run, node)
+            row = walk.node_row(frame, run, node)
+            if frame.plan.task(node).wants_deck:
+                row.deck_uri = f"{run.output_dir}/{DECK_FILE}"  # people may look at it while the task writes it
             walk.timers(frame, run, node)
         else:
             run.task_version += 1
@@ -83,7 +88,8 @@ class TaskKind(Kind):
 
     def task_failed(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskFailed) -> None:
         """Try again while the budget lasts."""
-        self._failed(walk, frame, run, event.ref.node, event.failure, event.at, details=event.details)
+        failure, node = event.failure, event.ref.node
+        self._failed(walk, frame, run, node, failure, event.at, details=event.details, deck_uri=event.deck_uri)
 
     def _failed(
         self,
@@ -95,6 +101,7 @@ class TaskKind(Kind):
         at: float,
         *,
         details: bytes | None = None,
+        deck_uri: str | None = None,
     ) -> None:
         walk.task_over(frame, run, node, TaskPhase.FAILED, at, failure=failure, details=details)
         if failure.kind is ErrorKind.SYSTEM:
@@ -107,14 +114,14 @@ class TaskKind(Kind):
             system_retries_max=walk.state.settings.system_retries_max,
         )
         if isinstance(decision, GiveUp):
-            walk.fail(frame, run, node, decision.failure)
+            walk.fail(frame, run, node, decision.failure, deck_uri=deck_uri)
             return
         run.attempt += 1
         run.attempt_started_at = None
         run.task_created_at = None
         run.task_started_at = None
         run.task_version = 0
-        walk.node_row(frame, run, node)
+        walk.node_row(frame, run, node).deck_uri = deck_uri
         walk.effects.commands.append(_launch(walk, frame, run, node, None))
 
 

@@ -1,0 +1,59 @@
+"""Tasks that show pages."""
+
+import os
+import time
+from pathlib import Path
+
+from flytekit import Deck, task, workflow
+
+
+@task(enable_deck=True)
+def report(folder: str) -> int:
+    """Publishes a page, waits to be let go, and adds to the page."""
+    deck = Deck("report", "<b>half done</b>")
+    Deck.publish()
+    (Path(folder) / "published").touch()
+    while not (Path(folder) / "go").exists():
+        time.sleep(0.02)
+    deck.append("<b>all done</b>")
+    return 1
+
+
+@task(enable_deck=True)
+def report_and_fail(words: str) -> int:
+    """Publishes a page before it fails."""
+    Deck("report", f"<b>{words}</b>")
+    Deck.publish()
+    return int(words)
+
+
+@task(enable_deck=True)
+def announce_and_leave() -> int:
+    """Announces a page and is gone before it is written."""
+    os._exit(3)
+    return 1
+
+
+@task
+def silent() -> int:
+    """No page."""
+    return 1
+
+
+@workflow
+def report_wf(folder: str) -> int:
+    """One task with a page, one without."""
+    silent()
+    return report(folder=folder)
+
+
+@workflow
+def failing_wf() -> int:
+    """A page of a task that fails."""
+    return report_and_fail(words="last words")
+
+
+@workflow
+def leaving_wf() -> int:
+    """A page that never comes."""
+    return announce_and_leave()
