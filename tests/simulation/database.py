@@ -276,7 +276,7 @@ class SimulatedDatabase:
 
 _EMPTY_AT_FIRST = (
     *("started_at", "ended_at", "inputs", "inputs_uri", "outputs", "outputs_uri", "error", "error_uri", "error_kind"),
-    *("error_code", "abort_requested_at", "abort_cause"),
+    *("error_code", "abort_requested_at", "abort_cause", "task_resources"),
 )
 _KEYS = {"node_executions": ("execution_id", "node_id"), "task_executions": ("execution_id", "node_id", "attempt")}
 _RECORD = select_list(next(text for text, block in blocks().items() if block == ("executions.sql", "live_executions")))
