@@ -115,7 +115,7 @@ class TaskContext(NamedTuple):
     raw_output_prefix: str
     checkpoint_prefix: str
     previous_checkpoint_prefix: str
-    """Empty on the first attempt."""
+    """Empty when no earlier attempt left a checkpoint."""
     envs: Mapping[str, str] = _NOTHING
     """Environment asked for by the execution."""
     labels: Mapping[str, str] = _NOTHING

@@ -116,6 +116,12 @@ def test_raw_containers(client: Client) -> None:
     assert execution.outputs.get("o0", list[str])[1] == "below/one: ['one', 'a', 'one', 'b']"
 
 
+def test_checkpoints(client: Client, marks: Path) -> None:
+    """Attempts find the checkpoints of earlier ones in the bucket."""
+    execution = succeeded(client.run("checkpoints", "survive_wf", {"marks": str(marks)}))
+    assert execution.outputs.get("o0", list[str]) == ["a", "b"]
+
+
 def test_nothing_lies_on_the_machine(installation: Installation, client: Client, endpoint: str) -> None:
     """Inputs, outputs and raw data of an execution are objects; the data folder holds no blob."""
     execution = succeeded(client.run("diamond", "diamond_wf", {"days": 3}))

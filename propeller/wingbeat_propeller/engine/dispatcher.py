@@ -22,6 +22,7 @@ from wingbeat_propeller.core.events import Event, TaskFailed, TaskStarted, TaskS
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.values import MalformedLiteralMapError, split_literal_map
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
+from wingbeat_propeller.engine.checkpoints import previous_checkpoint
 from wingbeat_propeller.engine.engine_tasks import EngineTasks
 from wingbeat_propeller.engine.fair_queue import FairQueue
 from wingbeat_propeller.engine.live import LiveExecution, Tenant
@@ -186,6 +187,9 @@ class Dispatcher:
             self._under_way[attempt.launch.name] = attempt
             launch = attempt.launch
             plugin = self._plugins.for_type(launch.task.type)
+            if launch.previous_generated_name is not None:
+                await self._spawn(tasks, attempt, plugin, None)
+                continue
             if not plugin.needs_inputs(launch.task.template):
                 request = self._build(attempt, plugin, None)
             elif launch.inputs is not None:
@@ -214,12 +218,12 @@ class Dispatcher:
         tasks.create_task(self._start(attempt, plugin, request), name=f"start {attempt.launch.name}")
 
     def _build(
-        self, attempt: _Attempt, plugin: TaskPlugin, inputs: Mapping[str, bytes] | None
+        self, attempt: _Attempt, plugin: TaskPlugin, inputs: Mapping[str, bytes] | None, checkpoint: str = ""
     ) -> RuntimeRequest | None:
         """The plugin's request; None when it has none to give, and then the attempt has failed."""
         launch = attempt.launch
         try:
-            context = build_context(attempt.live, launch, self._raw_output_prefix)
+            context = build_context(attempt.live, launch, self._raw_output_prefix, checkpoint)
             return plugin.build(launch.task.template, inputs, context)
         except BadTaskError as error:
             self._failed(attempt, error.failure)
@@ -230,11 +234,15 @@ class Dispatcher:
         return None
 
     async def _start(self, attempt: _Attempt, plugin: TaskPlugin, request: RuntimeRequest | None) -> None:
-        """Write the files of an attempt and hand it over; `request` None: its inputs must be loaded first."""
+        """Write the files of an attempt and hand it over; `request` None: what it needs must be looked up first."""
         launch = attempt.launch
         try:
             if request is None:
-                request = self._build(attempt, plugin, await load_inputs(self._blobs, launch))
+                wanted = plugin.needs_inputs(launch.task.template)
+                inputs = await load_inputs(self._blobs, launch) if wanted else None
+                prefix = attempt.live.raw_output_prefix or self._raw_output_prefix
+                checkpoint = await previous_checkpoint(self._blobs, prefix, attempt.live.state.name, launch)
+                request = self._build(attempt, plugin, inputs, checkpoint)
                 if request is None:
                     return
             if attempt.is_repeat:

@@ -3,23 +3,22 @@
 from collections.abc import Mapping
 
 from wingbeat_propeller.core.effects import Launch
-from wingbeat_propeller.core.ids import raw_output_shard
 from wingbeat_propeller.core.values import split_literal_map
 from wingbeat_propeller.engine.blob_retry import riding_out
+from wingbeat_propeller.engine.checkpoints import checkpoint_folder, raw_output_folder
 from wingbeat_propeller.engine.live import LiveExecution
 from wingbeat_propeller.engine.outcomes import RESULT_FILES
 from wingbeat_propeller.ports import Blobs, TaskContext
 from wingbeat_propeller.tasks.container import wants_task_template
 from wingbeat_propeller.tasks.templating import TASK_TEMPLATE_FILE
 
-_CHECKPOINTS = "_flytecheckpoints"
 
-
-def build_context(live: LiveExecution, launch: Launch, raw_output_prefix: str) -> TaskContext:
+def build_context(
+    live: LiveExecution, launch: Launch, raw_output_prefix: str, previous_checkpoint: str = ""
+) -> TaskContext:
     """Everything a plugin needs; `raw_output_prefix` serves executions that name none."""
     state = live.state
     prefix = live.raw_output_prefix or raw_output_prefix
-    raw = _raw(prefix, launch.generated_name)
     return TaskContext(
         execution_project=state.project,
         execution_domain=state.domain,
@@ -32,9 +31,9 @@ def build_context(live: LiveExecution, launch: Launch, raw_output_prefix: str) -
         input_uri=_inputs_uri(launch),
         input_prefix=launch.data_dir,
         output_prefix=launch.output_dir,
-        raw_output_prefix=raw,
-        checkpoint_prefix=f"{raw}/{_CHECKPOINTS}",
-        previous_checkpoint_prefix=_previous_checkpoint(prefix, launch),
+        raw_output_prefix=raw_output_folder(prefix, launch.generated_name),
+        checkpoint_prefix=checkpoint_folder(prefix, launch.generated_name),
+        previous_checkpoint_prefix=previous_checkpoint,
         envs=live.envs,
         labels=live.labels,
         annotations=live.annotations,
@@ -77,12 +76,3 @@ async def remove_results(blobs: Blobs, launch: Launch) -> None:
 
 def _inputs_uri(launch: Launch) -> str:
     return f"{launch.data_dir}/inputs.pb"
-
-
-def _raw(prefix: str, name: str) -> str:
-    return f"{prefix}/{raw_output_shard(name)}/{name}"
-
-
-def _previous_checkpoint(prefix: str, launch: Launch) -> str:
-    previous = launch.previous_generated_name
-    return f"{_raw(prefix, previous)}/{_CHECKPOINTS}" if previous is not None else ""

@@ -1,0 +1,55 @@
+"""Which checkpoint an attempt may go on from.
+
+Flyte v1 names the folder of the attempt before, whether or not anything lies there; flytekit then fails for good when
+it reads. Here it is the newest attempt that left a checkpoint, and none when none did, so that a task that was cut
+before its first checkpoint starts anew, and one that was cut right after a retry loses nothing.
+"""
+
+from collections.abc import Iterator
+
+from wingbeat_propeller.core.effects import Launch
+from wingbeat_propeller.core.ids import generated_name, raw_output_shard
+from wingbeat_propeller.engine.blob_retry import riding_out
+from wingbeat_propeller.ports import BlobAccessError, Blobs
+
+CHECKPOINTS_FOLDER = "_flytecheckpoints"
+ATTEMPTS_MAX = 10
+"""So many attempts are looked back at."""
+
+
+def raw_output_folder(prefix: str, name: str) -> str:
+    """Where the attempt with this generated name puts its raw data; `prefix` is the execution's."""
+    return f"{prefix}/{raw_output_shard(name)}/{name}"
+
+
+def checkpoint_folder(prefix: str, name: str) -> str:
+    """Where it puts its checkpoints."""
+    return f"{raw_output_folder(prefix, name)}/{CHECKPOINTS_FOLDER}"
+
+
+async def previous_checkpoint(blobs: Blobs, prefix: str, execution_name: str, launch: Launch) -> str:
+    """Folder with the newest checkpoint of earlier attempts, empty when there is none.
+
+    A prefix outside of the store cannot be looked into: then it is the folder of the attempt before. Raises
+    BlobStoreFailedError.
+    """
+    for name in _earlier(execution_name, launch):
+        folder = checkpoint_folder(prefix, name)
+        try:
+            found = await riding_out(lambda folder=folder: blobs.list(folder), f"looking for checkpoints in {folder}")
+        except BlobAccessError:
+            return folder
+        if found:
+            return folder
+    return ""
+
+
+def _earlier(execution_name: str, launch: Launch) -> Iterator[str]:
+    """Generated names of earlier attempts, newest first; of some kinds of attempts only the one before is known."""
+    if launch.previous_generated_name is None:
+        return
+    yield launch.previous_generated_name
+    attempt = launch.ref.attempt
+    if generated_name(execution_name, launch.node_id, attempt) == launch.generated_name:
+        for number in range(attempt - 2, max(-1, attempt - 1 - ATTEMPTS_MAX), -1):
+            yield generated_name(execution_name, launch.node_id, number)

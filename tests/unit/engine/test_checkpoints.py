@@ -1,0 +1,50 @@
+"""Which checkpoint an attempt is told of."""
+
+from pathlib import Path
+
+from tests.unit.engine.test_dispatcher import _launch
+
+from wingbeat_propeller.blobs.folder import FolderBlobs
+from wingbeat_propeller.core.effects import Launch
+from wingbeat_propeller.core.ids import generated_name
+from wingbeat_propeller.engine.checkpoints import ATTEMPTS_MAX, checkpoint_folder, previous_checkpoint
+
+
+def _attempt(number: int) -> Launch:
+    launch = _launch(generated_name("e", "n0", number))
+    return launch._replace(
+        ref=launch.ref._replace(attempt=number),
+        previous_generated_name=generated_name("e", "n0", number - 1) if number else None,
+    )
+
+
+async def test_the_newest_checkpoint_counts(tmp_path: Path) -> None:
+    """The first attempt has none to go on from; later ones have the newest, however many attempts left none since."""
+    blobs = FolderBlobs(tmp_path)
+    prefix = f"{blobs.base}/data"
+
+    async def found(number: int) -> str:
+        return await previous_checkpoint(blobs, prefix, "e", _attempt(number))
+
+    assert [await found(0), await found(1), await found(3)] == ["", "", ""]
+    folder = checkpoint_folder(prefix, "e-n0-1")
+    await blobs.put(f"{folder}/_dst_cp", b"x")
+    assert [await found(1), await found(2), await found(5)] == ["", folder, folder]
+    newer = checkpoint_folder(prefix, "e-n0-4")
+    await blobs.put(f"{newer}/below/x", b"x")
+    assert await found(5) == newer
+    assert await found(2) == folder
+    assert await found(5 + ATTEMPTS_MAX) == ""
+
+
+async def test_other_names_and_other_stores(tmp_path: Path) -> None:
+    """Of an attempt with a name of another kind only the one before is known; what cannot be looked into is trusted."""
+    blobs = FolderBlobs(tmp_path)
+    prefix = f"{blobs.base}/data"
+    await blobs.put(f"{checkpoint_folder(prefix, 'e-n0-0')}/x", b"x")
+    element = _attempt(2)._replace(generated_name="e-n0-2-n5-2", previous_generated_name="e-n0-2-n5-1")
+    assert await previous_checkpoint(blobs, prefix, "e", element) == ""
+    folder = checkpoint_folder(prefix, "e-n0-2-n5-1")
+    await blobs.put(f"{folder}/x", b"x")
+    assert await previous_checkpoint(blobs, prefix, "e", element) == folder
+    assert await previous_checkpoint(blobs, "gs://else", "e", _attempt(3)) == checkpoint_folder("gs://else", "e-n0-2")
