@@ -8,6 +8,7 @@ from tests.property.workflows import total
 from tests.simulation.database import Change, SimulatedDatabase
 from tests.simulation.interpreter import Expectation, Expected
 from tests.simulation.programs import OUTPUT, Workflow
+from tests.simulation.render import FAILURE
 from tests.simulation.sql_text import Row
 from wingbeat_propeller.core.phases import EXECUTION_FINAL, NODE_FINAL, ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import FailurePolicy, NodeKind
@@ -28,7 +29,11 @@ class Launched:
     workflow: Workflow
     expectation: Expectation
     max_parallelism: int
+    parent: "Launched | None" = None
     aborted: bool = False
+    """Somebody has asked for its abort."""
+    disturbed: bool = False
+    """Somebody has aborted an execution that it launched: it need not end as the interpreter says."""
     active: set[str] = field(default_factory=set[str])
     """Task nodes that are queued or running, as written."""
     ended: set[str | None] = field(default_factory=set[str | None])
@@ -42,13 +47,13 @@ class Checkers:
         self._database = database
         self._objects = objects
         self.executions: dict[int, Launched] = {}
-        self._by_name: dict[str, Launched] = {}
+        self.by_name: dict[str, Launched] = {}
         database.observers.append(self.committing)
 
     def add(self, launched: Launched) -> None:
         """Watch an execution."""
         self.executions[launched.key] = launched
-        self._by_name[launched.name] = launched
+        self.by_name[launched.name] = launched
 
     # ---- while the world runs ----
 
@@ -67,7 +72,7 @@ class Checkers:
 
     def launching(self, origin: AttemptOrigin) -> None:
         """No attempt is launched before its row is durable."""
-        launched = self._by_name[origin.execution]
+        launched = self.by_name[origin.execution]
         row = self._database.tables["node_executions"].get((launched.key, origin.node_id))
         if row is None or int(row["attempt"]) < origin.attempt:
             raise Violation(f"{origin} is launched, and its row is not durable: {row}")
@@ -91,6 +96,8 @@ class Checkers:
             if old["attempt"] > new["attempt"]:
                 raise Violation(f"{what} goes back to an earlier attempt: {_shown(old)} becomes {_shown(new)}")
         expected = launched.expectation.nodes.get(place)
+        if launched.disturbed:
+            return
         if expected is None:
             raise Violation(f"{what} must not exist: {_shown(new)}")
         self._within_budgets(what, expected, new)
@@ -100,7 +107,7 @@ class Checkers:
             launched.active.discard(place)
             if new["ended_at"] is None:
                 raise Violation(f"{what} has ended without a time: {_shown(new)}")
-        elif new["kind"] == NodeKind.TASK:
+        elif new["kind"] in (NodeKind.TASK, NodeKind.LAUNCH_PLAN):
             launched.active.add(place)
             if launched.max_parallelism and len(launched.active) > launched.max_parallelism:
                 raise Violation(
@@ -160,7 +167,7 @@ class Checkers:
         for place, node in rows.items():
             if node["phase"] not in NODE_FINAL:
                 raise Violation(f"{launched.name} has ended and its node {place} has not: {_shown(node)}")
-        if launched.aborted and row["phase"] == ExecutionPhase.ABORTED:
+        if launched.disturbed or (launched.aborted and row["phase"] == ExecutionPhase.ABORTED):
             return
         expected = launched.expectation
         wanted = ExecutionPhase.FAILED if expected.value is None else ExecutionPhase.SUCCEEDED
@@ -182,6 +189,10 @@ class Checkers:
         )
         if is_whole and set(rows) != set(expected.nodes):
             raise Violation(f"{launched.name} has nodes {sorted(rows)}, expected {sorted(expected.nodes)}")
+        if expected.value is None and launched.workflow.failure is not None:
+            handler = rows.get(FAILURE)
+            if handler is None or handler["phase"] == NodePhase.ABORTED:
+                raise Violation(f"the failure node of {launched.name} has not run: {handler}")
         for place, node in rows.items():
             want = expected.nodes[place]
             what = f"node {place} of {launched.name}"
@@ -193,7 +204,9 @@ class Checkers:
             if attempts not in want.attempts:
                 raise Violation(f"{what} made {attempts} attempts, expected {want.attempts}")
             if want.value is not None and node["outputs"] is None:
-                data = self._objects[str(node["output_uri"])]
+                data = self._objects.get(str(node["output_uri"]))
+                if data is None:
+                    raise Violation(f"{what} has lost its outputs: {_shown(node)}")
                 if (got := _value_of(data)) != want.value:
                     raise Violation(f"{what} has the output {got}, expected {want.value}")
             if node["kind"] == NodeKind.TASK and node["phase"] != NodePhase.SKIPPED:

@@ -13,9 +13,19 @@ from typing import Any
 
 import asyncpg
 
-from tests.simulation.sql_text import FENCED, Row, UnknownSqlError, Write, blocks, commit_writes, select_list
+from tests.simulation.sql_text import (
+    FENCED,
+    Row,
+    UnknownSqlError,
+    Write,
+    blocks,
+    commit_writes,
+    select_list,
+    table_defaults,
+)
 from wingbeat_propeller.core.ids import SHARDS
 from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.ports import SignalKey
 
 Change = tuple[str, Row | None, Row]
 """Table, the row as it was stored, and as it shall be."""
@@ -33,10 +43,12 @@ class Member:
 
 @dataclass(slots=True)
 class SimulatedDatabase:
-    """See the module. `notified` hears of each NOTIFY by channel."""
+    """See the module. `notified` hears of each NOTIFY: channel and payload."""
 
     clock: Callable[[], float]
-    notified: Callable[[str], None] = lambda _channel: None
+    notified: Callable[[str, str], None] = lambda _channel, _payload: None
+    aborted: Callable[[int], None] = lambda _execution: None
+    """Hears of each execution whose abort is asked for."""
     observers: list[Observer] = field(default_factory=list[Observer])
     members: dict[int, Member] = field(default_factory=dict[int, Member])
     shards: list[int | None] = field(default_factory=lambda: [None] * SHARDS)
@@ -46,6 +58,8 @@ class SimulatedDatabase:
     nodes_of: dict[int, list[Row]] = field(default_factory=dict[int, list[Row]])
     """Rows of node_executions by execution, in the order of their insertion."""
     transitions: list[Row] = field(default_factory=list[Row])
+    signals: dict[SignalKey, bytes | None] = field(default_factory=dict[SignalKey, bytes | None])
+    """Values, None while there is none."""
     terms: int = 0
 
     def __post_init__(self) -> None:
@@ -79,11 +93,11 @@ class SimulatedDatabase:
     def insert_execution(self, **columns: object) -> int:
         """What the API inserts to launch an execution; returns its row id."""
         number = len(self.executions) + 1
-        row: Row = dict.fromkeys(_EMPTY_AT_FIRST)
-        row |= {"id": number, "phase": 0, "created_at": self.clock(), "updated_at": self.clock()} | columns
+        now = self.clock()
+        row: Row = {**table_defaults("executions"), "id": number, "created_at": now, "updated_at": now, **columns}
         self.executions[number] = row
         self.nodes_of[number] = []
-        self.notified("wingbeat_new")
+        self.notified("wingbeat_new", "")
         return number
 
     def request_abort(self, execution: int, cause: str) -> bool:
@@ -92,8 +106,14 @@ class SimulatedDatabase:
         if row["ended_at"] is not None:
             return False
         row |= {"phase": ExecutionPhase.ABORTING, "abort_requested_at": self.clock(), "abort_cause": cause}
-        self.notified("wingbeat_abort")
+        self.aborted(execution)
+        self.notified("wingbeat_abort", "")
         return True
+
+    def set_signal(self, key: SignalKey, value: bytes) -> None:
+        """What SetSignal does, after GetOrCreateSignal."""
+        self.signals[key] = value
+        self.notified("wingbeat_signal", f"{key.project}:{key.domain}:{key.execution}")
 
     def end_term(self, term: int) -> None:
         """Delete a member: its lanes go with it and its shards become free."""
@@ -127,6 +147,9 @@ class SimulatedDatabase:
             self.lanes[term, lane] = batch
         for table, _, row in changes:
             self._put(table, row)
+        for table, _, row in changes:
+            if table == "executions" and row["ended_at"] is not None and row["parent_execution_id"] is not None:
+                self.notified("wingbeat_child", str(row["id"]))
         return [{"exists": is_open}]
 
     def _changes(self, write: Write, records: Sequence[Sequence[object]]) -> list[Change]:
@@ -171,7 +194,7 @@ class SimulatedDatabase:
     def join(self, _sql: str, name: str, lease_s: float) -> list[Row]:
         self.terms += 1
         self.members[self.terms] = Member(name, self.clock() + lease_s)
-        self.notified("wingbeat_shards")
+        self.notified("wingbeat_shards", "")
         return [{"term": self.terms}]
 
     def renew(self, _sql: str, term: int, lease_s: float) -> list[Row]:
@@ -197,7 +220,7 @@ class SimulatedDatabase:
         for other, _ in ended:
             self.end_term(other)
         if ended:
-            self.notified("wingbeat_shards")
+            self.notified("wingbeat_shards", "")
         return [{"term": t, "name": name} for t, name in ended]
 
     def take(self, _sql: str, term: int, shards: Sequence[int]) -> list[Row]:
@@ -212,14 +235,14 @@ class SimulatedDatabase:
         for shard in shards:
             if self.shards[shard] == term:
                 self.shards[shard] = None
-        self.notified("wingbeat_shards")
+        self.notified("wingbeat_shards", "")
         return [{"count": len(shards)}]
 
     def leave(self, _sql: str, term: int) -> list[Row]:
         if term not in self.members:
             return []
         self.end_term(term)
-        self.notified("wingbeat_shards")
+        self.notified("wingbeat_shards", "")
         return [{"term": term}]
 
     # ---- executions.sql ----
@@ -269,15 +292,55 @@ class SimulatedDatabase:
         closure = self.workflows.get(workflow)
         return [] if closure is None else [{"closure": closure}]
 
+    # ---- signals.sql ----
+
+    def open(self, _sql: str, *columns: Sequence[Any]) -> list[Row]:
+        found: list[Row] = []
+        for *parts, _type in zip(*columns, strict=True):
+            key = SignalKey(*parts)
+            value = self.signals.setdefault(key, None)
+            if value is not None:
+                found.append({**key._asdict(), "value": value})
+        return found
+
+    # ---- children.sql ----
+
+    def parent_settings(self, _sql: str, execution: int) -> list[Row]:
+        row = self.executions.get(execution)
+        return [] if row is None else [{name: row[name] for name in ("config", "spec", "principal")}]
+
+    def find(self, _sql: str, *columns: Sequence[Any]) -> list[Row]:
+        children = {(row["parent_execution_id"], row["parent_node_id"], row["name"]): row for row in self._children()}
+        asked = [key for key in zip(*columns, strict=True) if key in children]
+        return [{"parent": k[0], "node_id": k[1], "name": k[2], "id": children[k]["id"]} for k in asked]
+
+    def ended(self, _sql: str, executions: Sequence[int]) -> list[Row]:
+        found: list[Row] = []
+        for number in executions:
+            row = self.executions.get(number)
+            if row is None or row["ended_at"] is not None:
+                names = ("phase", "outputs", "outputs_uri", "error", "error_uri")
+                found.append({"id": number, **{name: None if row is None else row[name] for name in names}})
+        return found
+
+    def abort_orphans(self, _sql: str) -> list[Row]:
+        count = 0
+        for row in self._children():
+            parent = self.executions[row["parent_execution_id"]]
+            node = self.tables["node_executions"].get((parent["id"], row["parent_node_id"]))
+            is_over = parent["ended_at"] is not None or (node is not None and node["ended_at"] is not None)
+            if is_over and row["ended_at"] is None and row["abort_requested_at"] is None:
+                count += self.request_abort(row["id"], "orphan")
+        return [{"count": count}]
+
+    def _children(self) -> list[Row]:
+        return [row for row in self.executions.values() if row["parent_execution_id"] is not None]
+
     def _in(self, shards: Sequence[int]) -> list[Row]:
         wanted = set(shards)
         return [row for row in self.executions.values() if row["shard"] in wanted]
 
 
-_EMPTY_AT_FIRST = (
-    *("started_at", "ended_at", "inputs", "inputs_uri", "outputs", "outputs_uri", "error", "error_uri", "error_kind"),
-    *("error_code", "abort_requested_at", "abort_cause", "task_resources"),
-)
 _KEYS = {"node_executions": ("execution_id", "node_id"), "task_executions": ("execution_id", "node_id", "attempt")}
 _RECORD = select_list(next(text for text, block in blocks().items() if block == ("executions.sql", "live_executions")))
 _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
@@ -288,6 +351,8 @@ _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
         "executions.sql": (
             *("new_executions", "live_executions", "nodes", "abort_requests", "unwanted", "workflow_closure"),
         ),
+        "signals.sql": ("open",),
+        "children.sql": ("parent_settings", "find", "ended", "abort_orphans"),
     }.items()
     for name in names
 }

@@ -10,26 +10,36 @@ from itertools import accumulate
 
 from tests.property.workflows import task_result
 from tests.simulation.programs import (
+    ApproveNode,
+    Both,
+    BranchNode,
+    Compared,
+    Condition,
+    LaunchPlanNode,
     Listed,
     Mapped,
+    Node,
     Number,
     Of,
+    SignalNode,
+    SleepNode,
     Task,
     TaskNode,
     Value,
     Workflow,
     WorkflowNode,
+    arms,
     read_by,
 )
-from tests.simulation.render import node_id
-from wingbeat_propeller.core.ids import unique_node_id
+from tests.simulation.render import FAILURE, arm_id, node_id
+from wingbeat_propeller.core.ids import child_execution_name, unique_node_id
 from wingbeat_propeller.core.phases import NodePhase
 
 SYSTEM_RETRIES_MAX = 3
 _START, _END = "start-node", "end-node"
 
-Outcome = Callable[[str, Task, int], str]
-"""How an attempt of a task in a node (by unique id) ends: `ok`, `user`, `system`, `fatal` or `hang`."""
+Outcome = Callable[[str, str, Task, int], str]
+"""How an attempt ends, by execution, unique node id, task and number: `ok`, `user`, `system`, `fatal` or `hang`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,12 @@ class Expectation:
     """By unique node id, as if no failure stopped anything else."""
     value: int | None = None
     """Its output; None: it fails."""
+    is_bare: bool = False
+    """Whether that is a bare number."""
+    children: "dict[str, Expectation]" = field(default_factory=dict[str, "Expectation"])
+    """Of the executions that its launch plan nodes create, by name."""
+    signals: dict[str, int | bool] = field(default_factory=dict[str, int | bool])
+    """What its gates wait for, and what they are given."""
 
 
 SUCCEEDED = frozenset({NodePhase.SUCCEEDED})
@@ -60,66 +76,152 @@ SKIPPED = frozenset({NodePhase.SKIPPED})
 TIMED_OUT = frozenset({NodePhase.FAILED, NodePhase.TIMED_OUT})
 
 
-def interpret(workflow: Workflow, value: int, outcome: Outcome) -> Expectation:
-    """Run a workflow on an input."""
-    run = _Run(outcome)
-    run.expectation.value = run.workflow(workflow, value, None, 0)
+def interpret(workflow: Workflow, given: "Known", name: str, outcome: Outcome) -> Expectation:
+    """Run a workflow on an input as the execution `name`."""
+    run = _Run(name, outcome)
+    result = run.workflow(workflow, given, Place(run.expectation.nodes))
+    run.expectation.value = None if result is None else result.total
+    run.expectation.is_bare = result is not None and result.is_bare
     return run.expectation
 
 
+def signal_value(execution: str, signal_id: str) -> int:
+    """What somebody gives as a signal."""
+    return sum(f"{execution}/{signal_id}".encode()) % 97
+
+
+def is_approved(execution: str, signal_id: str) -> bool:
+    """Whether somebody approves."""
+    return signal_value(execution, signal_id) % 5 > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A value: the sum of its numbers, and whether it is a bare number, which alone can be compared."""
+
+    total: int
+    is_bare: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a workflow runs: at the top, or inside an attempt of a node."""
+
+    nodes: dict[str, Expected]
+    parent: str | None = None
+    parent_attempt: int = 0
+
+    def unique_id(self, spec_id: str) -> str:
+        """Of a node here."""
+        return unique_node_id(self.parent, self.parent_attempt, spec_id)
+
+    def say(self, spec_id: str, expected: Expected) -> None:
+        """What must come of a node here."""
+        self.nodes[self.unique_id(spec_id)] = expected
+
+    def expected(self, spec_id: str) -> Expected:
+        """What was said."""
+        return self.nodes[self.unique_id(spec_id)]
+
+    def inside(self, spec_id: str, attempt: int = 0) -> "Place":
+        """Inside a node here."""
+        return Place(self.nodes, self.unique_id(spec_id), attempt)
+
+
 class _Run:
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, name: str, outcome: Outcome) -> None:
         self.expectation = Expectation()
+        self._name = name
         self._outcome = outcome
 
-    def workflow(self, workflow: Workflow, value: int, parent: str | None, parent_attempt: int) -> int | None:
+    def workflow(self, workflow: Workflow, value: Known, place: Place) -> Known | None:
         """Its output, None when it fails."""
-
-        def say(spec_id: str, expected: Expected) -> None:
-            self.expectation.nodes[unique_node_id(parent, parent_attempt, spec_id)] = expected
-
-        say(_START, Expected(SUCCEEDED))
-        values: dict[int, int] = {0: value}
+        place.say(_START, Expected(SUCCEEDED))
+        values: dict[int, Known] = {0: value}
         bad: set[int] = set()
         for number, node in enumerate(workflow.nodes, 1):
-            place = unique_node_id(parent, parent_attempt, node_id(number))
-            if workflow.sources(number) & bad:
-                bad.add(number)
-                self.expectation.nodes[place] = Expected(SKIPPED)
-                continue
-            given = evaluate(node.given, values)
-            match node:
-                case TaskNode():
-                    result = self._task(node, place, given)
-                case WorkflowNode():
-                    result = self.workflow(node.workflow, given, place, 0)
-                    self.expectation.nodes[place] = Expected(FAILED if result is None else SUCCEEDED, value=result)
+            skipped = bool(workflow.sources(number) & bad)
+            result = None if skipped else self._node(node, place, node_id(number), values, bad)
+            if skipped:
+                place.say(node_id(number), Expected(SKIPPED))
             if result is None:
                 bad.add(number)
             else:
                 values[number] = result
-        followed = {source for number in range(1, len(workflow.nodes) + 1) for source in workflow.sources(number)}
-        awaited = read_by(workflow.result) | {n for n in range(len(workflow.nodes) + 1) if n not in followed}
-        if awaited & bad:
-            say(_END, Expected(SKIPPED))
+        if bad:  # some way leads from each node to the end
+            place.say(_END, Expected(SKIPPED))
+            if workflow.failure is not None:
+                self._node(workflow.failure, place, FAILURE, values, set())
             return None
         result = evaluate(workflow.result, values)
-        say(_END, Expected(SUCCEEDED, value=result))
-        return None if bad else result
+        place.say(_END, Expected(SUCCEEDED, value=result.total))
+        return result
 
-    def _task(self, node: TaskNode, place: str, given: int) -> int | None:
+    def _node(self, node: Node, place: Place, spec_id: str, values: dict[int, Known], bad: set[int]) -> Known | None:
+        given = evaluate(node.given, values)
+        match node:
+            case TaskNode():
+                return self._task(node, place, spec_id, given)
+            case WorkflowNode():
+                result = self.workflow(node.workflow, given, place.inside(spec_id))
+                phases = FAILED if result is None else SUCCEEDED
+                place.say(spec_id, Expected(phases, value=None if result is None else result.total))
+                return result
+            case BranchNode():
+                return self._branch(node, place, spec_id, given, values, bad)
+            case LaunchPlanNode():
+                return self._child(node, place, spec_id, given)
+            case SleepNode():
+                place.say(spec_id, Expected(SUCCEEDED))
+                return Known(0, is_bare=False)
+            case SignalNode():
+                value = self.expectation.signals[node.signal_id] = signal_value(self._name, node.signal_id)
+                place.say(spec_id, Expected(SUCCEEDED, value=value))
+                return Known(value, is_bare=True)
+            case ApproveNode():
+                approved = self.expectation.signals[node.signal_id] = is_approved(self._name, node.signal_id)
+                place.say(spec_id, Expected(SUCCEEDED, value=given.total) if approved else Expected(FAILED))
+                return given if approved else None
+
+    def _child(self, node: LaunchPlanNode, place: Place, spec_id: str, given: Known) -> Known | None:
+        name = child_execution_name(self._name, place.unique_id(spec_id), 0)
+        child = self.expectation.children[name] = interpret(node.workflow, given, name, self._outcome)
+        place.say(spec_id, Expected(FAILED if child.value is None else SUCCEEDED, value=child.value))
+        return None if child.value is None else Known(child.value, child.is_bare)
+
+    def _branch(
+        self, node: BranchNode, place: Place, spec_id: str, given: Known, values: dict[int, Known], bad: set[int]
+    ) -> Known | None:
+        taken = _taken(node, given)
+        if taken is None:
+            place.say(spec_id, Expected(FAILED))
+            return None
+        arm, own_id, inside = arms(node)[taken], arm_id(spec_id, taken), place.inside(spec_id)
+        if read_by(arm.given) & bad:
+            inside.say(own_id, Expected(SKIPPED))
+            place.say(spec_id, Expected(SKIPPED))
+            return None
+        result = self._node(arm, inside, own_id, values, bad)
+        phases = inside.expected(own_id).phases
+        place.say(spec_id, Expected(phases, value=None if result is None else result.total))
+        return result
+
+    def _task(self, node: TaskNode, place: Place, spec_id: str, given: Known) -> Known | None:
         task = node.task
+        unique_id = place.unique_id(spec_id)
         if task.hangs:
             # The deadline of all attempts together may come before that of an attempt, when its start was late.
-            self.expectation.nodes[place] = Expected(TIMED_OUT, range(1, node.attempts_max + 1))
+            place.say(spec_id, Expected(TIMED_OUT, range(1, node.attempts_max + 1)))
             return None
-        ends = attempts(lambda attempt: self._outcome(place, task, attempt), node.attempts_max)
-        result = task_result(task.name, given) if ends[-1] == "ok" else None
+        ends = attempts(lambda attempt: self._outcome(self._name, unique_id, task, attempt), node.attempts_max)
+        made = range(len(ends), len(ends) + 1)
         failures = tuple(accumulate((end == "system" for end in ends), initial=0))
-        self.expectation.nodes[place] = Expected(
-            FAILED if result is None else SUCCEEDED, range(len(ends), len(ends) + 1), result, failures
-        )
-        return result
+        if ends[-1] != "ok":
+            place.say(spec_id, Expected(FAILED, made, None, failures))
+            return None
+        result = task_result(task.name, given.total)
+        place.say(spec_id, Expected(SUCCEEDED, made, result, failures))
+        return Known(result, is_bare=not task.is_large)
 
 
 def attempts(outcome: Callable[[int], str], attempts_max: int) -> list[str]:
@@ -136,12 +238,32 @@ def attempts(outcome: Callable[[int], str], attempts_max: int) -> list[str]:
             return ends
 
 
-def evaluate(value: Value, values: dict[int, int]) -> int:
-    """The sum of all integers in a value."""
+def evaluate(value: Value, values: dict[int, Known]) -> Known:
+    """What a value comes to."""
     match value:
         case Number():
-            return value.value
+            return Known(value.value, is_bare=True)
         case Of():
             return values[value.node]
         case Listed() | Mapped():
-            return sum(evaluate(element, values) for element in value.elements)
+            return Known(sum(evaluate(element, values).total for element in value.elements), is_bare=False)
+
+
+def _taken(node: BranchNode, given: Known) -> int | None:
+    """Position of the arm that runs, None when the branch fails."""
+    if not given.is_bare:
+        return None
+    for position, (condition, _) in enumerate(node.cases):
+        if _holds(condition, given.total):
+            return position
+    return None if node.otherwise is None else len(node.cases)
+
+
+def _holds(condition: Condition, x: int) -> bool:
+    match condition:
+        case Compared():
+            than = condition.than
+            return (x == than, x != than, x > than, x >= than, x < than, x <= than)[condition.operator]
+        case Both():
+            both = _holds(condition.left, x), _holds(condition.right, x)
+            return all(both) if condition.is_and else any(both)

@@ -66,10 +66,11 @@ class Machine:
         """Attempts that have not ended."""
         return sum(1 for attempt in self.attempts.values() if attempt.end is None)
 
-    def lose_some(self) -> None:
-        """The machine dies with its engine, or a disk: some attempts vanish without a trace."""
-        for name in list(self.attempts):
-            if self._faults.happens(self._faults.plan.attempt_untold):
+    def lose_some(self, process: Process) -> None:
+        """A machine dies with its engine: some of its attempts vanish without a trace. (What vanishes under a living
+        engine its runtime reports as a failure.)"""
+        for name, attempt in list(self.attempts.items()):
+            if attempt.owner.process is process and self._faults.happens(self._faults.plan.attempt_untold):
                 del self.attempts[name]
 
     def start(self, owner: "SimulatedRuntime", request: RuntimeRequest, origin: AttemptOrigin) -> None:

@@ -1,7 +1,7 @@
 """What tasks of the simulation are and do: the plugin that builds their requests, and the programs the machine runs."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from flyteidl.core import errors_pb2, literals_pb2, tasks_pb2
 
@@ -36,11 +36,8 @@ class SimulatedTasks:
         """Where attempts belong, by name."""
         self._instant: dict[str, str] = {}
 
-    def outcome(self, execution: str) -> Callable[[str, Task, int], str]:
-        """How attempts of an execution end, by node, task and number: always the same."""
-        return lambda node_id, task, attempt: self._outcome(execution, node_id, task, attempt)
-
-    def _outcome(self, execution: str, node_id: str, task: Task, attempt: int) -> str:
+    def outcome(self, execution: str, node_id: str, task: Task, attempt: int) -> str:
+        """How an attempt ends: always the same."""
         if task.hangs:
             return "hang"
         if self._plan.attempt_failed_by_system:
@@ -66,7 +63,7 @@ class SimulatedTasks:
             argv = [task.name, context.input_uri, context.output_prefix]
             return ContainerRequest(context.name, "image", argv, {}, origin=context.origin)
         self._instant[context.name] = task.name
-        end = self._outcome(context.execution_name, context.node_id, task, context.attempt)
+        end = self.outcome(context.execution_name, context.node_id, task, context.attempt)
         if end == "ok":
             assert inputs is not None, "asked for"
             return InstantRequest(context.name, _outputs(task, total(inputs[INPUT])))
@@ -90,7 +87,7 @@ class SimulatedTasks:
             return Ended(request.name, at, request.failure, None if request.failure else request.outputs)
         task = self._task(request)
         _, inputs, output_prefix = request.argv
-        end = self._outcome(origin.execution, origin.node_id, task, origin.attempt)
+        end = self.outcome(origin.execution, origin.node_id, task, origin.attempt)
         if end == "system":
             return Ended(request.name, at, _failure(end))
         if end == "ok":

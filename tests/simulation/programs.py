@@ -6,6 +6,7 @@ and maps of integers that counts as their sum.
 """
 
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -86,7 +87,76 @@ class WorkflowNode:
     workflow: "Workflow"
 
 
-Node: TypeAlias = TaskNode | WorkflowNode
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """`x operator than`; operators by their numbers in flyteidl."""
+
+    operator: int
+    than: int
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """Both conditions (`is_and`), or at least one."""
+
+    is_and: bool
+    left: "Condition"
+    right: "Condition"
+
+
+Condition: TypeAlias = Compared | Both
+
+
+@dataclass(slots=True, eq=False)
+class BranchNode:
+    """Runs the arm of the first case that holds for `given`, which must be a bare number."""
+
+    given: Value
+    after: frozenset[int]
+    cases: "list[tuple[Condition, Node]]"
+    otherwise: "Node | None"
+    """None: fail."""
+
+
+@dataclass(slots=True, eq=False)
+class LaunchPlanNode:
+    """Runs a workflow as an execution of its own, by its launch plan, which has the workflow's name."""
+
+    given: Value
+    after: frozenset[int]
+    workflow: "Workflow"
+
+
+@dataclass(slots=True, eq=False)
+class SleepNode:
+    """Waits; it has no output."""
+
+    after: frozenset[int]
+    duration_s: float
+    given: Value = field(default_factory=lambda: Number(0))
+    """Nothing."""
+
+
+@dataclass(slots=True, eq=False)
+class SignalNode:
+    """Waits for a number that somebody gives."""
+
+    after: frozenset[int]
+    signal_id: str
+    given: Value = field(default_factory=lambda: Number(0))
+    """Nothing."""
+
+
+@dataclass(slots=True, eq=False)
+class ApproveNode:
+    """Waits until somebody lets its input pass, or not."""
+
+    given: Value
+    after: frozenset[int]
+    signal_id: str
+
+
+Node: TypeAlias = TaskNode | WorkflowNode | BranchNode | LaunchPlanNode | SleepNode | SignalNode | ApproveNode
 
 
 @dataclass(slots=True, eq=False)
@@ -97,11 +167,17 @@ class Workflow:
     policy: FailurePolicy
     nodes: list[Node] = field(default_factory=list[Node])
     result: Value = field(default_factory=lambda: Of(0))
+    failure: "Node | None" = None
+    """Runs when the workflow has failed; reads nothing but its input."""
 
     def sources(self, node: int) -> frozenset[int]:
         """Nodes (0 included) that must have ended before node number `node` starts."""
         here = self.nodes[node - 1]
         return read_by(here.given) | here.after or frozenset({0})
+
+    def readable(self) -> tuple[int, ...]:
+        """Nodes (0 included) that have an output."""
+        return (0, *(n for n, node in enumerate(self.nodes, 1) if not isinstance(node, SleepNode)))
 
 
 def read_by(value: Value) -> frozenset[int]:
@@ -113,6 +189,47 @@ def read_by(value: Value) -> frozenset[int]:
             return frozenset[int]().union(*map(read_by, value.elements))
         case Number():
             return frozenset()
+
+
+def arms(node: BranchNode) -> Sequence[Node]:
+    """All arms of a branch, in order."""
+    found = [arm for _, arm in node.cases]
+    return found if node.otherwise is None else [*found, node.otherwise]
+
+
+def inner_nodes(workflow: Workflow) -> Iterator[Node]:
+    """The nodes of a workflow with the arms of its branches and its failure node; not those of workflows inside."""
+    pending = [*workflow.nodes, *([] if workflow.failure is None else [workflow.failure])]
+    while pending:
+        node = pending.pop(0)
+        yield node
+        if isinstance(node, BranchNode):
+            pending += arms(node)
+
+
+def tasks_of(workflow: Workflow) -> Iterator[Task]:
+    """All tasks of a workflow, nested ones included."""
+    for node in inner_nodes(workflow):
+        match node:
+            case TaskNode():
+                yield node.task
+            case WorkflowNode() | LaunchPlanNode():
+                yield from tasks_of(node.workflow)
+            case _:
+                pass
+
+
+def workflows_of(workflow: Workflow) -> Iterator[Workflow]:
+    """Workflows that are launched by a workflow as executions of their own, at any depth."""
+    for node in inner_nodes(workflow):
+        match node:
+            case WorkflowNode():
+                yield from workflows_of(node.workflow)
+            case LaunchPlanNode():
+                yield node.workflow
+                yield from workflows_of(node.workflow)
+            case _:
+                pass
 
 
 @dataclass(slots=True)
@@ -129,17 +246,53 @@ class Dice:
         rng = self.rng
         made = Workflow(name, FailurePolicy(rng.randint(0, 1)))
         for number in range(1, rng.randint(0, self.nodes_max if not depth else 3) + 1):
-            made.nodes.append(self._node(made, number, depth))
-        made.result = self._value(range(len(made.nodes) + 1))
+            made.nodes.append(self._gate_or_node(f"{name}.{number}", made, depth))
+        made.result = self._value(made.readable())
+        if rng.random() < 0.3:
+            made.failure = self._node(f"{name}.failure", (0,), self.depth_max)
         return made
 
-    def _node(self, workflow: Workflow, number: int, depth: int) -> Node:
+    def _gate_or_node(self, name: str, workflow: Workflow, depth: int) -> Node:
         rng = self.rng
-        given = self._value(range(number))
-        after = frozenset(rng.choices(range(number), k=rng.randint(0, 1)))
-        if depth < self.depth_max and rng.random() < 0.2:
-            return WorkflowNode(given, after, self.workflow(f"{workflow.name}.{number}", depth + 1))
-        return TaskNode(given, after, self.task(f"{workflow.name}.t{number}"), attempts_max=rng.randint(1, 3))
+        before = workflow.readable()
+        if rng.random() < 0.85:
+            return self._node(name, before, depth)
+        after = frozenset(rng.choices(range(len(workflow.nodes) + 1), k=rng.randint(0, 1)))
+        match rng.randint(0, 2):
+            case 0:
+                return SleepNode(after, rng.choice((0.01, 1.0, 10.0)) * rng.uniform(0.5, 1.5))
+            case 1:
+                return SignalNode(after, f"s{rng.randint(1, 3)}")
+            case _:
+                return ApproveNode(self._value(before), after, f"a{rng.randint(1, 3)}")
+
+    def _node(self, name: str, before: Sequence[int], depth: int) -> Node:
+        rng = self.rng
+        given = self._value(before)
+        after = frozenset(rng.choices(before, k=rng.randint(0, 1)))
+        roll = rng.random()
+        if depth < self.depth_max and roll < 0.2:
+            return WorkflowNode(given, after, self.workflow(name, depth + 1))
+        if depth < self.depth_max and roll < 0.28:
+            return LaunchPlanNode(given, after, self.workflow(name, depth + 1))
+        if roll > 0.85:
+            return self._branch(name, before, after, depth)
+        return TaskNode(given, after, self.task(name), attempts_max=rng.randint(1, 3))
+
+    def _branch(self, name: str, before: Sequence[int], after: frozenset[int], depth: int) -> BranchNode:
+        rng = self.rng
+        cases = [
+            (self._condition(), self._node(f"{name}.{arm}", before, depth + 1)) for arm in range(rng.randint(1, 3))
+        ]
+        otherwise = self._node(f"{name}.else", before, depth + 1) if rng.random() < 0.6 else None
+        given = Of(rng.choice(before)) if rng.random() < 0.9 else self._value(before)
+        return BranchNode(given, after, cases, otherwise)
+
+    def _condition(self, depth: int = 0) -> Condition:
+        rng = self.rng
+        if depth < 2 and rng.random() < 0.3:
+            return Both(rng.random() < 0.5, self._condition(depth + 1), self._condition(depth + 1))
+        return Compared(rng.randint(0, 5), rng.choice((0, 30, 60, 500_000)))
 
     def task(self, name: str) -> Task:
         """A task of some behaviour."""
@@ -168,7 +321,7 @@ class Dice:
             return Behaviour(["hang"])
         return Behaviour(rng.choices(["user", "system", "fatal", "ok"], weights=[5, 4, 1, 8], k=rng.randint(1, 4)))
 
-    def _value(self, before: range, depth: int = 0) -> Value:
+    def _value(self, before: Sequence[int], depth: int = 0) -> Value:
         rng = self.rng
         roll = rng.random()
         if depth < 2 and roll < 0.15:

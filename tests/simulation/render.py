@@ -2,6 +2,7 @@
 
 from flyteidl.core import (
     compiler_pb2,
+    condition_pb2,
     identifier_pb2,
     interface_pb2,
     literals_pb2,
@@ -13,16 +14,25 @@ from flyteidl.core import (
 from tests.simulation.programs import (
     INPUT,
     OUTPUT,
+    ApproveNode,
+    Both,
+    BranchNode,
+    Compared,
+    Condition,
+    LaunchPlanNode,
     Listed,
     Mapped,
     Node,
     Number,
     Of,
+    SignalNode,
+    SleepNode,
     Task,
     TaskNode,
     Value,
     Workflow,
     WorkflowNode,
+    inner_nodes,
     read_by,
 )
 
@@ -31,6 +41,17 @@ DOMAIN = "development"
 CONTAINER = "container"
 INSTANT = "instant"
 _INTEGER = types_pb2.LiteralType(simple=types_pb2.INTEGER)
+
+
+def boolean(value: bool) -> literals_pb2.Literal:
+    """A boolean literal."""
+    return literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(boolean=value)))
+
+
+FAILURE = "fn0"
+"""Id of the failure node."""
+_OR = condition_pb2.ConjunctionExpression.OR
+_NOTHING = literals_pb2.BindingData(scalar=literals_pb2.Scalar(none_type=literals_pb2.Void()))
 _START = "start-node"
 _END = "end-node"
 
@@ -38,6 +59,11 @@ _END = "end-node"
 def node_id(number: int) -> str:
     """Id of a node by its number."""
     return f"n{number}" if number else _START
+
+
+def arm_id(branch_id: str, position: int) -> str:
+    """Id of an arm of a branch."""
+    return f"{branch_id}{'abcd'[position]}"
 
 
 def integer(value: int) -> literals_pb2.Literal:
@@ -53,7 +79,7 @@ def closure(workflow: Workflow) -> compiler_pb2.CompiledWorkflowClosure:
 
 
 def _gather(workflow: Workflow, into: compiler_pb2.CompiledWorkflowClosure, seen: set[str]) -> None:
-    for node in workflow.nodes:
+    for node in inner_nodes(workflow):
         match node:
             case TaskNode():
                 if node.task.name not in seen:
@@ -64,6 +90,8 @@ def _gather(workflow: Workflow, into: compiler_pb2.CompiledWorkflowClosure, seen
                     seen.add(node.workflow.name)
                     into.sub_workflows.append(_compiled(node.workflow))
                     _gather(node.workflow, into, seen)
+            case _:
+                pass
 
 
 def _compiled(workflow: Workflow) -> compiler_pb2.CompiledWorkflow:
@@ -73,11 +101,14 @@ def _compiled(workflow: Workflow) -> compiler_pb2.CompiledWorkflow:
         interface=_interface(),
         nodes=[
             workflow_pb2.Node(id=_START),
-            workflow_pb2.Node(id=_END, inputs=[_binding(OUTPUT, workflow.result)]),
-            *(_node(node, number) for number, node in enumerate(workflow.nodes, 1)),
+            workflow_pb2.Node(id=_END, inputs=[_binding(OUTPUT, workflow.result, workflow)]),
+            *(_node(node, node_id(number), workflow) for number, node in enumerate(workflow.nodes, 1)),
         ],
-        outputs=[_binding(OUTPUT, workflow.result)],
+        outputs=[_binding(OUTPUT, workflow.result, workflow)],
     )
+    if workflow.failure is not None:
+        template.failure_node.CopyFrom(_node(workflow.failure, FAILURE, workflow))
+        template.failure_node.inputs.append(literals_pb2.Binding(var="err", binding=_NOTHING))
     made = compiler_pb2.CompiledWorkflow(template=template)
     followed: set[int] = set()
     for number in range(1, len(workflow.nodes) + 1):
@@ -90,11 +121,11 @@ def _compiled(workflow: Workflow) -> compiler_pb2.CompiledWorkflow:
     return made
 
 
-def _node(node: Node, number: int) -> workflow_pb2.Node:
+def _node(node: Node, spec_id: str, workflow: Workflow) -> workflow_pb2.Node:
     made = workflow_pb2.Node(
-        id=node_id(number),
-        metadata=workflow_pb2.NodeMetadata(name=node_id(number)),
-        inputs=[_binding(INPUT, node.given)],
+        id=spec_id,
+        metadata=workflow_pb2.NodeMetadata(name=spec_id),
+        inputs=[_binding(INPUT, node.given, workflow)],
         upstream_node_ids=[node_id(source) for source in sorted(node.after) if source],
     )
     match node:
@@ -105,7 +136,50 @@ def _node(node: Node, number: int) -> workflow_pb2.Node:
                 made.metadata.timeout.FromMicroseconds(round(node.task.timeout_s * 1e6))
         case WorkflowNode():
             made.workflow_node.sub_workflow_ref.CopyFrom(_identifier(identifier_pb2.WORKFLOW, node.workflow.name))
+        case LaunchPlanNode():
+            made.workflow_node.launchplan_ref.CopyFrom(_identifier(identifier_pb2.LAUNCH_PLAN, node.workflow.name))
+        case SleepNode():
+            del made.inputs[:]
+            made.gate_node.sleep.duration.FromMicroseconds(round(node.duration_s * 1e6))
+        case SignalNode():
+            del made.inputs[:]
+            made.gate_node.signal.signal_id = node.signal_id
+            made.gate_node.signal.type.CopyFrom(_INTEGER)
+            made.gate_node.signal.output_variable_name = OUTPUT
+        case ApproveNode():
+            made.gate_node.approve.signal_id = node.signal_id
+        case BranchNode():
+            made.branch_node.if_else.CopyFrom(_if_else(node, spec_id, workflow))
     return made
+
+
+def _if_else(node: BranchNode, spec_id: str, workflow: Workflow) -> workflow_pb2.IfElseBlock:
+    blocks = [
+        workflow_pb2.IfBlock(condition=_condition(condition), then_node=_node(arm, arm_id(spec_id, position), workflow))
+        for position, (condition, arm) in enumerate(node.cases)
+    ]
+    made = workflow_pb2.IfElseBlock(case=blocks[0], other=blocks[1:])
+    if node.otherwise is None:
+        made.error.message = "nothing fits"
+    else:
+        made.else_node.CopyFrom(_node(node.otherwise, arm_id(spec_id, len(blocks)), workflow))
+    return made
+
+
+def _condition(condition: Condition) -> condition_pb2.BooleanExpression:
+    match condition:
+        case Compared():
+            left = condition_pb2.Operand(var=INPUT)
+            right = condition_pb2.Operand(scalar=integer(condition.than).scalar)
+            comparison = condition_pb2.ComparisonExpression(left_value=left, right_value=right)
+            comparison.operator = condition.operator
+            return condition_pb2.BooleanExpression(comparison=comparison)
+        case Both():
+            conjunction = condition_pb2.ConjunctionExpression(
+                left_expression=_condition(condition.left), right_expression=_condition(condition.right)
+            )
+            conjunction.operator = condition_pb2.ConjunctionExpression.AND if condition.is_and else _OR
+            return condition_pb2.BooleanExpression(conjunction=conjunction)
 
 
 def _task(task: Task) -> tasks_pb2.TaskTemplate:
@@ -116,23 +190,25 @@ def _task(task: Task) -> tasks_pb2.TaskTemplate:
     )
 
 
-def _binding(var: str, value: Value) -> literals_pb2.Binding:
-    return literals_pb2.Binding(var=var, binding=_data(value))
+def _binding(var: str, value: Value, workflow: Workflow) -> literals_pb2.Binding:
+    return literals_pb2.Binding(var=var, binding=_data(value, workflow))
 
 
-def _data(value: Value) -> literals_pb2.BindingData:
+def _data(value: Value, workflow: Workflow) -> literals_pb2.BindingData:
     match value:
         case Number():
             return literals_pb2.BindingData(scalar=integer(value.value).scalar)
         case Of():
-            var = OUTPUT if value.node else INPUT
-            promise = types_pb2.OutputReference(node_id=node_id(value.node) if value.node else "", var=var)
+            is_handed_on = not value.node or isinstance(workflow.nodes[value.node - 1], ApproveNode)
+            promise = types_pb2.OutputReference(
+                node_id=node_id(value.node) if value.node else "", var=INPUT if is_handed_on else OUTPUT
+            )
             return literals_pb2.BindingData(promise=promise)
         case Listed():
-            elements = literals_pb2.BindingDataCollection(bindings=map(_data, value.elements))
-            return literals_pb2.BindingData(collection=elements)
+            elements = [_data(element, workflow) for element in value.elements]
+            return literals_pb2.BindingData(collection=literals_pb2.BindingDataCollection(bindings=elements))
         case Mapped():
-            entries = {f"k{i}": _data(element) for i, element in enumerate(value.elements)}
+            entries = {f"k{i}": _data(element, workflow) for i, element in enumerate(value.elements)}
             return literals_pb2.BindingData(map=literals_pb2.BindingDataMap(bindings=entries))
 
 

@@ -14,6 +14,7 @@ import asyncpg
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.faults import Fate, Faults
 from tests.simulation.sql_text import Row
+from wingbeat_controlplane.errors import ApiError
 
 
 class Client(Protocol):
@@ -56,7 +57,15 @@ class SimulatedServer:
         await self.call(connection, "SELECT 1", ())
         return connection
 
-    async def call(self, connection: "SimulatedConnection", sql: str, args: Sequence[Any]) -> list[Row]:
+    async def perform(self, client: Client, effect: Callable[[], Any]) -> Any:
+        """A transaction of `client`'s that is no statement of ours, but `effect`; its result. Raises as statements do,
+        and whatever `effect` raises."""
+        [answer] = await self.call(SimulatedConnection(self, client), effect, ())
+        return answer
+
+    async def call(
+        self, connection: "SimulatedConnection", sql: str | Callable[[], Any], args: Sequence[Any]
+    ) -> list[Any]:
         """Send a statement and wait for its answer."""
         if connection.closed:
             raise asyncpg.InterfaceError("connection is closed")
@@ -74,9 +83,9 @@ class SimulatedServer:
     def _apply(
         self,
         connection: "SimulatedConnection",
-        sql: str,
+        sql: str | Callable[[], Any],
         args: Sequence[Any],
-        answer: "asyncio.Future[list[Row]]",
+        answer: "asyncio.Future[list[Any]]",
         fate: Fate,
         back_s: float,
     ) -> None:
@@ -87,14 +96,15 @@ class SimulatedServer:
             self._outside.call_later(back_s, _fail, answer, asyncpg.CannotConnectNowError("the database starts up"))
             return
         try:
-            rows = self.database.run(sql, args)
-        except asyncpg.PostgresError as error:
+            rows = self.database.run(sql, args) if isinstance(sql, str) else [sql()]
+        except (asyncpg.PostgresError, ApiError) as error:
             self._outside.call_later(back_s, _fail, answer, error)
             return
         except Exception as error:  # noqa: BLE001 - an invariant is broken, or the simulator is: both end the world
             self.failed(error)
             return
-        self.applied(client, sql)
+        if isinstance(sql, str):
+            self.applied(client, sql)
         if fate is Fate.DONE:
             self._outside.call_later(back_s, _answer, answer, rows)
         elif fate is Fate.LOST:
@@ -115,14 +125,14 @@ class SimulatedServer:
         if connection in self._listeners:
             self._listeners.remove(connection)
 
-    def _notify(self, channel: str) -> None:
+    def _notify(self, channel: str, payload: str) -> None:
         for connection in list(self._listeners):
             if not connection.client.alive:
                 self._listeners.remove(connection)
             elif self._faults.happens(self._faults.plan.notifications_lost * 0.3):
                 connection.lose()
             elif not self._faults.happens(self._faults.plan.notifications_lost):
-                connection.client.call_later(self._faults.uniform(0.0, 0.01), connection.notify, channel)
+                connection.client.call_later(self._faults.uniform(0.0, 0.01), connection.notify, channel, payload)
 
 
 class SimulatedConnection:
@@ -175,10 +185,10 @@ class SimulatedConnection:
         self._server.unlisten(self)
         self._server.listen(self)
 
-    def notify(self, channel: str) -> None:
+    def notify(self, channel: str, payload: str) -> None:
         """A notification has arrived."""
         if not self.closed and channel in self._channels:
-            self._channels[channel](self, 0, channel, "")
+            self._channels[channel](self, 0, channel, payload)
 
     def lose(self) -> None:
         """The connection breaks; the client finds out a little later."""

@@ -17,6 +17,8 @@ Expression = Callable[[Row, Row], object]
 """Of the record that comes in (or is about to be inserted) and the row that is stored."""
 
 PACKAGE = "wingbeat_propeller.postgres"
+_SPOKEN = (PACKAGE, "wingbeat_controlplane.executions")
+"""Packages whose statements may come."""
 FENCED = "EXISTS (SELECT FROM fence)"
 
 _NAME = re.compile(r"(?:(\w+)\.)?(\w+)")
@@ -47,12 +49,13 @@ class Write:
 
 @cache
 def blocks() -> Mapping[str, tuple[str, str]]:
-    """File and block name of every statement of the package `postgres` by its text."""
+    """File and block name of every statement by its text."""
     found: dict[str, tuple[str, str]] = {}
-    for file in files(PACKAGE).iterdir():
-        if file.name.endswith(".sql"):
-            for name, text in load_queries(PACKAGE, file.name).items():
-                found[text] = (file.name, name)
+    for package in _SPOKEN:
+        for file in files(package).iterdir():
+            if file.name.endswith(".sql"):
+                for name, text in load_queries(package, file.name).items():
+                    found.setdefault(text, (file.name, name))
     return found
 
 
@@ -64,6 +67,29 @@ def record_types() -> Mapping[str, tuple[str, ...]]:
         for name, body in re.findall(r"CREATE TYPE (\w+) AS \((.*?)\);", file.read_text(), re.DOTALL):
             found[name] = tuple(line.split()[0] for line in _split(_without_comments(body)))
     return found
+
+
+@cache
+def table_defaults(table: str) -> Mapping[str, object]:
+    """What a column has in a row that is inserted without it, by name; None for those without a constant default."""
+    found: dict[str, object] = {}
+    for file in sorted(files(PACKAGE).joinpath("migrations").iterdir(), key=lambda file: file.name):
+        text = _without_comments(file.read_text())
+        for body in re.findall(rf"CREATE TABLE {table} \((.*?)\n\)", text, re.DOTALL):
+            found |= dict(_default(column) for column in _split(body) if column[0].islower())
+        for body in re.findall(rf"ALTER TABLE {table}\s+(ADD COLUMN .*?);", text, re.DOTALL):
+            found |= dict(_default(column.removeprefix("ADD COLUMN ")) for column in _split(body))
+    return found
+
+
+def _default(column: str) -> tuple[str, object]:
+    name, kind = column.split()[:2]
+    match = re.search(r"DEFAULT ('(\w*)'|-?\d+|true|false)", column)
+    if match is None:
+        return name, None
+    if match[1].startswith("'"):
+        return name, match[2].encode() if kind == "bytea" else match[2]
+    return name, match[1] == "true" if kind == "boolean" else int(match[1])
 
 
 @cache

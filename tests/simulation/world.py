@@ -13,30 +13,33 @@ from unittest.mock import patch
 
 import asyncpg
 import structlog
-from flyteidl.admin import matchable_resource_pb2
+from flyteidl.admin import execution_pb2, matchable_resource_pb2
 from flyteidl.core import literals_pb2
 
 from tests.simulation.blobs import BASE, SimulatedBlobs
 from tests.simulation.checkers import Checkers, Launched, Violation
+from tests.simulation.control_plane import SimulatedLauncher, SimulatedTerminator
 from tests.simulation.database import SimulatedDatabase
+from tests.simulation.describe import describe
 from tests.simulation.faults import FaultPlan, Faults, draw_plan
-from tests.simulation.interpreter import SYSTEM_RETRIES_MAX, interpret
+from tests.simulation.interpreter import SYSTEM_RETRIES_MAX, Expectation, Known, interpret
 from tests.simulation.loop import Process, SimulatedLoop, current_process
 from tests.simulation.machine import Machine, SimulatedRuntime
 from tests.simulation.plugin import SimulatedTasks
-from tests.simulation.programs import INPUT, Dice, Task, TaskNode, Workflow, WorkflowNode
-from tests.simulation.render import DOMAIN, PROJECT, closure, integer
+from tests.simulation.programs import INPUT, Dice, Workflow, tasks_of, workflows_of
+from tests.simulation.render import DOMAIN, PROJECT, boolean, closure, integer
 from tests.simulation.server import Client, SimulatedServer
+from wingbeat_controlplane.executions.children import ChildExecutions
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.phases import ExecutionPhase
-from wingbeat_propeller.engine.alone import NoChildren, NoSignals
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
-from wingbeat_propeller.ports import AttemptOrigin, LeaseLostError, RuntimeRequest
+from wingbeat_propeller.ports import AttemptOrigin, LeaseLostError, RuntimeRequest, SignalKey
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.queries import load_queries
+from wingbeat_propeller.postgres.signals import PostgresSignals
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 EPOCH = 1_700_000_000.0
@@ -85,6 +88,9 @@ class World:
         self.machine.failed = self._fail
         self.checkers = Checkers(self.database, self.objects)
         self._slots: list[_Slot] = []
+        self.database.aborted = self._aborted
+        self._workflows: dict[str, tuple[int, Workflow]] = {}
+        """Registered workflows and their row ids, by name."""
         self._lease_s = self._rng.choice((1.5, 6.0))
         self._closing = False
         self._failure: asyncio.Future[None] | None = None
@@ -129,55 +135,107 @@ class World:
             self._heal()
             await self._until_all_ended()
             await asyncio.sleep(3 * self._lease_s + 12.0)  # whatever is still on its way arrives, and sweeps pass
+            await self._until_all_ended()  # an orphan may have been launched meanwhile
             self.checkers.check_end()
             self._check_leaks()
             await self._stop_all()
+            self.note("the world is at rest")
 
     async def _launch_executions(self) -> None:
         rng = self._rng
         dice = Dice(rng)
-        workflows: list[tuple[int, Workflow]] = []
-        for _ in range(rng.randint(1, 3)):
-            workflow = dice.workflow(f"wf{len(workflows)}")
-            for task in tasks_of(workflow):
-                self.tasks.tasks[task.name] = task
-            workflows.append((self.database.insert_workflow(closure(workflow).SerializeToString()), workflow))
+        tops: list[Workflow] = []
+        for number in range(rng.randint(1, 3)):
+            top = dice.workflow(f"wf{number}")
+            tops.append(top)
+            for workflow in (top, *workflows_of(top)):
+                row = self.database.insert_workflow(closure(workflow).SerializeToString())
+                self._workflows[workflow.name] = row, workflow
+            self.tasks.tasks.update((task.name, task) for task in tasks_of(top))
+            for line in describe(top) if self._trace is not None else ():
+                self.note(line)
         for number in range(rng.randint(1, 4)):
             await asyncio.sleep(rng.choice((0.0, 0.0, 0.5, 2.0)) * rng.random())
-            key, workflow = rng.choice(workflows)
-            self._launch(f"e{number}", key, workflow)
+            self._launch_one(f"e{number}", rng.choice(tops))
 
-    def _launch(self, name: str, workflow_key: int, workflow: Workflow) -> None:
+    def _launch_one(self, name: str, workflow: Workflow) -> None:
         rng = self._rng
         value = rng.randint(0, 99)
-        parallelism = rng.choice((0, 0, 1, 2, 3))
-        literals = {INPUT: integer(value)}
+        expectation = interpret(workflow, Known(value, is_bare=True), name, self.tasks.outcome)
+        inputs = literals_pb2.LiteralMap(literals={INPUT: integer(value)}).SerializeToString()
+        key = self._insert(name, workflow, expectation, inputs, max_parallelism=rng.choice((0, 0, 1, 2, 3)))
+        if self.faults.happens(self.plan.aborts):
+            self.loop.world.call_later(rng.random() * 5.0, self._abort, key)
+
+    def _insert(
+        self,
+        name: str,
+        workflow: Workflow,
+        expectation: Expectation,
+        inputs: bytes,
+        *,
+        max_parallelism: int,
+        parent: Launched | None = None,
+        parent_node_id: str | None = None,
+    ) -> int:
         key = len(self.database.executions) + 1
-        expectation = interpret(workflow, value, self.tasks.outcome(name))
-        self.checkers.add(Launched(key, name, workflow, expectation, parallelism))
-        inputs = literals_pb2.LiteralMap(literals=literals).SerializeToString()
-        large = rng.random() < 0.2
-        if large:
-            self.objects[f"{BASE}/inputs/{name}"] = inputs
-        config = matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=parallelism)
+        self.checkers.add(Launched(key, name, workflow, expectation, max_parallelism, parent))
+        uri = f"{BASE}/inputs/{name}" if self._rng.random() < 0.2 else None
+        if uri is not None:
+            self.objects[uri] = inputs
+        config = matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=max_parallelism)
         self.database.insert_execution(
             project=PROJECT,
             domain=DOMAIN,
             name=name,
             shard=shard_of(PROJECT, DOMAIN, name),
-            workflow_id=workflow_key,
+            workflow_id=self._workflows[workflow.name][0],
+            spec=b"",
             config=config.SerializeToString(),
-            inputs=None if large else inputs,
-            inputs_uri=f"{BASE}/inputs/{name}" if large else None,
+            inputs=inputs if uri is None else None,
+            inputs_uri=uri,
+            parent_execution_id=None if parent is None else parent.key,
+            parent_node_id=parent_node_id,
         )
-        self.note(f"launch {name}: {workflow.name} of {len(workflow.nodes)} nodes, {expectation.value=}")
-        if self.faults.happens(self.plan.aborts):
-            self.loop.world.call_later(rng.random() * 5.0, self._abort, key)
+        self.note(f"launch {name}: {workflow.name}, {expectation.value=}")
+        for signal_id, value in expectation.signals.items():
+            self.loop.world.call_later(self._rng.random() * 8.0, self._signal, name, signal_id, value)
+        return key
+
+    def _insert_child(self, request: execution_pb2.ExecutionCreateRequest) -> None:
+        origin = request.spec.metadata.parent_node_execution
+        parent = self.checkers.by_name[origin.execution_id.name]
+        expectation = parent.expectation.children.get(request.name)
+        if expectation is None:
+            raise Violation(f"{parent.name} must not launch {request.name} for its node {origin.node_id}")
+        self._insert(
+            request.name,
+            self._workflows[request.spec.launch_plan.name][1],
+            expectation,
+            request.inputs.SerializeToString(),
+            max_parallelism=request.spec.max_parallelism,
+            parent=parent,
+            parent_node_id=origin.node_id,
+        )
+
+    def _signal(self, execution: str, signal_id: str, value: bool | int) -> None:
+        self.note(f"signal {signal_id} of {execution}: {value}")
+        literal = boolean(value) if isinstance(value, bool) else integer(value)
+        self.database.set_signal(SignalKey(PROJECT, DOMAIN, execution, signal_id), literal.SerializeToString())
 
     def _abort(self, key: int) -> None:
-        launched = self.checkers.executions[key]
-        launched.aborted = self.database.request_abort(key, "enough")
-        self.note(f"abort {launched.name}: {'asked' if launched.aborted else 'too late'}")
+        """Somebody aborts an execution, or one that it has launched."""
+        children = [one for one in self.checkers.executions.values() if one.parent and one.parent.key == key]
+        launched = self._rng.choice([self.checkers.executions[key], *children])
+        asked = self.database.request_abort(launched.key, "enough")
+        self.note(f"abort {launched.name}: {'asked' if asked else 'too late'}")
+        while asked and launched.parent is not None:
+            launched = launched.parent
+            launched.disturbed = True
+
+    def _aborted(self, key: int) -> None:
+        self.note(f"abort of {self.checkers.executions[key].name} is asked for")
+        self.checkers.executions[key].aborted = True
 
     async def _until_all_ended(self) -> None:
         deadline = self.loop.time() + SETTLE_S
@@ -221,6 +279,7 @@ class World:
         blobs: Any = SimulatedBlobs(self.objects, self.faults, process, self.loop.world)
         runtime = SimulatedRuntime(self.machine, self.faults, process, self.tasks.origins)
         runtime.launching = self._handing_over
+        launcher: Any = SimulatedLauncher(self.server, process, self._insert_child)
 
         def make_journal(term: int, rejected: Callable[[Effects, Exception], None]) -> PostgresJournal:
             self.note(f"{process.name} has term {term}")
@@ -239,8 +298,8 @@ class World:
             blobs=blobs,
             runtime=runtime,
             plugins=TaskPlugins([self.tasks], self.tasks),
-            signals=NoSignals(),
-            children=NoChildren(),
+            signals=PostgresSignals(pool),
+            children=ChildExecutions(pool, launcher, SimulatedTerminator(self.server, process)),
             clock=lambda: self._wall_clock() + process.offset_s,
         )
         await slot.engine.run()
@@ -263,7 +322,7 @@ class World:
             return
         self.note(f"kill {process.name}")
         self.loop.kill(process)
-        self.machine.lose_some()
+        self.machine.lose_some(process)
         slot.ended.set()
 
     # ---- faults in time ----
@@ -370,6 +429,8 @@ class World:
                 "timers": len(engine._timers),
                 "undurable": len(engine.live.undurable),
                 "backlog": engine.journal.backlog,
+                "gates": len(engine._signals._gates) + len(engine._signals._to_look),
+                "children": len(engine._children._wanted) + len(engine._children._by_execution),
             }
             if any(left.values()):
                 raise Violation(f"left in an engine without work: {left}")
@@ -413,16 +474,6 @@ class World:
             text = event.pop("event")
             self.note(f"{current_process().name} {level}: {text} {event or ''}")
         return ""
-
-
-def tasks_of(workflow: Workflow) -> Iterator[Task]:
-    """All tasks of a workflow, nested ones included."""
-    for node in workflow.nodes:
-        match node:
-            case TaskNode():
-                yield node.task
-            case WorkflowNode():
-                yield from tasks_of(node.workflow)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

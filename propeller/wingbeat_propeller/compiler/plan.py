@@ -78,7 +78,7 @@ class _Builder:
         if failure_node is not None:
             indegree[failure_node] = 1  # which nothing ever decrements
         kinds = tuple(_kind(node) for node in nodes)
-        targets = self._targets(nodes, kinds, index, bindings)
+        targets = self._targets(nodes, kinds, index, _read_outputs(bindings, owners))
         return Plan(
             name=template.id.name,
             policy=FailurePolicy(template.metadata.on_failure),
@@ -105,11 +105,10 @@ class _Builder:
         nodes: Sequence[workflow_pb2.Node],
         kinds: Sequence[NodeKind],
         index: Mapping[str, int],
-        bindings: Sequence[BindingProgram],
+        read: Sequence[tuple[str, ...]],
     ) -> tuple[Target | None, ...]:
         targets: list[Target | None] = [None] * len(nodes)
         # From the last to the first: the outputs of a branch are those of its arms, which come after it.
-        read = _read_outputs(bindings)
         for position in reversed(range(len(nodes))):
             node = nodes[position]
             match kinds[position]:
@@ -120,7 +119,7 @@ class _Builder:
                 case NodeKind.BRANCH:
                     targets[position] = branch_spec(node.branch_node.if_else, index, targets)
                 case NodeKind.LAUNCH_PLAN:
-                    targets[position] = _launch_plan(node.workflow_node.launchplan_ref, read.get(position, ()))
+                    targets[position] = _launch_plan(node.workflow_node.launchplan_ref, read[position])
                 case NodeKind.GATE:
                     targets[position] = gate_spec(node)
                 case _:
@@ -270,22 +269,25 @@ def _timeout_s(node: workflow_pb2.Node, target: Target | None) -> float:
     return 0.0 if is_long_sleep else timeout_s
 
 
-def _read_outputs(programs: Sequence[BindingProgram]) -> Mapping[int, tuple[str, ...]]:
-    """Names of the outputs that are read of each node, by its index."""
-    found: dict[int, dict[str, None]] = {}
+def _read_outputs(programs: Sequence[BindingProgram], owners: Sequence[int]) -> Sequence[tuple[str, ...]]:
+    """Names of the outputs that are read of each node; those of an arm are read as its branch's."""
+    found: list[dict[str, None]] = [{} for _ in programs]
     pending = [binding for program in programs for _, binding in program.bindings]
     while pending:
         binding = pending.pop()
         match binding:
             case Promise():
-                found.setdefault(binding.node, {})[binding.var] = None
+                found[binding.node][binding.var] = None
             case Items():
                 pending.extend(binding.elements)
             case Entries():
                 pending.extend(entry for _, entry in binding.entries)
             case Constant():
                 pass
-    return {node: tuple(sorted(names)) for node, names in found.items()}
+    for arm, owner in enumerate(owners):  # owners come before their arms
+        if owner >= 0:
+            found[arm] |= found[owner]
+    return [tuple(sorted(names)) for names in found]
 
 
 def _launch_plan(identifier: identifier_pb2.Identifier, read: tuple[str, ...]) -> LaunchPlanSpec:

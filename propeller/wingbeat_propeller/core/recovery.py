@@ -149,11 +149,10 @@ def _resume(walk: Walk, frame: Frame, inputs: Mapping[int, bytes]) -> None:
     if frame.failure is not None and (
         walk.state.policy is FailurePolicy.FAIL_IMMEDIATELY or frame.phases[END] or plan.failure_node in frame.runs
     ):
-        if plan.failure_node in frame.runs:
-            frame.failing = True
-        else:
+        if plan.failure_node not in frame.runs:
             walk.frame_failing(frame)
-        return
+            return
+        frame.failing = True
     walk.work.extend(
         (frame, node)
         for node, pending in enumerate(frame.pending)

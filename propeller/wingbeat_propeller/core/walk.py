@@ -57,7 +57,12 @@ class Walk(Recording):
     def _may_reach(self, frame: Frame, node: int) -> bool:
         if self.state.frames.get(frame.number) is not frame:
             return False
-        return not frame.failing or node == frame.plan.failure_node
+        if not frame.failing:
+            return True
+        plan = frame.plan
+        while plan.owners[node] >= 0:  # a failure node may be a branch
+            node = plan.owners[node]
+        return node == plan.failure_node
 
     def _reach(self, frame: Frame, node: int) -> None:
         if node in frame.tainted:
@@ -176,12 +181,11 @@ class Walk(Recording):
         run.phase = NodePhase.SKIPPED
         self.node_row(frame, run, node, ended=True)
         frame.phases[node] = NodePhase.SKIPPED
-        if owner >= 0:
+        if run.stage is Stage.PREPARING:  # else it is a branch that has begun, and dropped them
             self.drop_sources(frame, node)
+        if owner >= 0:
             self._skip(frame, owner)  # nothing can come of the branch either
             return
-        if run.stage is Stage.PREPARING:
-            self.drop_sources(frame, node)
         if node != END:
             self._advance(frame, node, taint=True)
         elif frame.failure is not None:

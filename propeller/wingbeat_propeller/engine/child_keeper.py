@@ -42,13 +42,15 @@ Name: TypeAlias = tuple[str, str, str]
 
 
 class _Child:
-    __slots__ = ("command", "execution", "live")
+    __slots__ = ("aborted", "command", "execution", "live")
 
     def __init__(self, live: LiveExecution, command: LaunchChild) -> None:
         self.live = live
         self.command = command
         self.execution: int | None = None
         """Row id, once it is known to exist."""
+        self.aborted = False
+        """Its node has ended without it. (One that was merely dropped belongs to another process.)"""
 
 
 class ChildKeeper:
@@ -90,6 +92,9 @@ class ChildKeeper:
     def abort(self, live: LiveExecution, command: AbortChild) -> None:
         """A node has ended without its child."""
         name = _name(live, command.name)
+        child = self._wanted.get(name)
+        if child is not None:
+            child.aborted = True
         self._forget(name)
         self._to_abort.append((name, command.reason))
         self._work.set()
@@ -172,7 +177,7 @@ class ChildKeeper:
                 else:
                     if self._is_wanted(child):
                         self._exists(child, execution)
-                    else:
+                    elif child.aborted:
                         # The abort may have come before the child was there; doing it twice does no harm.
                         reason = "the node that launched it has ended"
                         self._to_abort.append((_name(child.live, child.command.name), reason))

@@ -27,7 +27,13 @@ from wingbeat_propeller.engine.engine_tasks import EngineTasks
 from wingbeat_propeller.engine.fair_queue import FairQueue
 from wingbeat_propeller.engine.live import LiveExecution, Tenant
 from wingbeat_propeller.engine.outcomes import announced_deck, collect
-from wingbeat_propeller.engine.requests import build_context, load_inputs, remove_results, write_files
+from wingbeat_propeller.engine.requests import (
+    SupersededError,
+    build_context,
+    load_inputs,
+    remove_results,
+    write_files,
+)
 from wingbeat_propeller.ports import (
     BadTaskError,
     BlobNotFoundError,
@@ -73,7 +79,9 @@ class Dispatcher:
         raw_output_prefix: str,
         apply: Callable[[LiveExecution, Event], None],
         clock: Callable[[], float],
+        trusted: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`trusted` says whether the lease still holds; without it nothing is launched and no file is removed."""
         self._runtime = runtime
         self._plugins = plugins
         self._blobs = blobs
@@ -83,6 +91,7 @@ class Dispatcher:
         self._engine_tasks = EngineTasks(
             plugins=plugins, blobs=blobs, raw_output_prefix=raw_output_prefix, apply=apply, clock=clock
         )
+        self._trusted = trusted
         self._queue: FairQueue[Tenant, str, _Attempt] = FairQueue()
         self._under_way: dict[str, _Attempt] = {}
         self._to_abort: list[str] = []
@@ -91,6 +100,9 @@ class Dispatcher:
         self._told = asyncio.Event()
         self._work = asyncio.Event()
         self._starting = asyncio.Semaphore(STARTING_MAX)
+        self._starts: dict[asyncio.Task[None], _Attempt] = {}
+        self._aborted: set[str] = set()
+        """Names aborted while they are handed over: that abort may come before the launch."""
         self._running = False
         runtime.subscribe(self._on_events)
 
@@ -116,6 +128,8 @@ class Dispatcher:
         if self._queue.cancel(name) or self._engine_tasks.discard(name):
             return
         self._under_way.pop(name, None)
+        if any(attempt.launch.name == name for attempt in self._starts.values()):
+            self._aborted.add(name)
         self._to_abort.append(name)
         self._work.set()
 
@@ -146,6 +160,12 @@ class Dispatcher:
                 self._under_way.pop(name, None)
         live.names.clear()
         self._work.set()  # there may be room now
+
+    async def settled(self, dropped: Sequence[LiveExecution]) -> None:
+        """Wait until nothing is done any more for the attempts of executions that were dropped."""
+        starts = [start for start, attempt in self._starts.items() if attempt.live in dropped]
+        if starts:
+            await asyncio.wait(starts)
 
     async def run(self) -> None:
         """Dispatch until cancelled."""
@@ -207,15 +227,18 @@ class Dispatcher:
             await self._launch_batch(batch)
 
     async def _launch_batch(self, batch: Sequence[RuntimeRequest]) -> None:
-        _LAUNCHED.inc(len(batch))
-        await self._runtime.launch(batch)
+        if self._trusted():
+            _LAUNCHED.inc(len(batch))
+            await self._runtime.launch(batch)
         await asyncio.sleep(0)
 
     async def _spawn(
         self, tasks: asyncio.TaskGroup, attempt: _Attempt, plugin: TaskPlugin, request: RuntimeRequest | None
     ) -> None:
         await self._starting.acquire()
-        tasks.create_task(self._start(attempt, plugin, request), name=f"start {attempt.launch.name}")
+        start = tasks.create_task(self._start(attempt, plugin, request), name=f"start {attempt.launch.name}")
+        self._starts[start] = attempt
+        start.add_done_callback(self._starts.pop)
 
     def _build(
         self, attempt: _Attempt, plugin: TaskPlugin, inputs: Mapping[str, bytes] | None, checkpoint: str = ""
@@ -248,23 +271,30 @@ class Dispatcher:
             if attempt.is_repeat:
                 if await self._runtime.adopt([launch.name]):
                     return  # a launch that was on its way when its engine ended has arrived after all
-                await remove_results(self._blobs, launch)
+                await remove_results(self._blobs, launch, lambda: self._is_ours(attempt))
             await write_files(self._blobs, launch)
+        except SupersededError:
+            pass  # whoever has the attempt now starts it
         except BlobStoreFailedError as error:
             self._failed(attempt, error.failure())
         except (BlobNotFoundError, MalformedLiteralMapError) as error:
             text = f"the inputs of the task cannot be read: {error}"
             self._failed(attempt, Failure(ErrorKind.SYSTEM, "BindingResolutionFailure", text))
         else:
-            if self._under_way.get(launch.name) is attempt:
+            if self._is_ours(attempt):
                 _LAUNCHED.inc()
                 await self._runtime.launch([request])
-                if self._under_way.get(launch.name) is not attempt and launch.name not in attempt.live.names:
-                    # Aborted while it was handed over: the abort may have come before the launch.
+                if launch.name in self._aborted:
                     self._to_abort.append(launch.name)
                     self._work.set()
         finally:
+            self._aborted.discard(launch.name)
             self._starting.release()
+
+    def _is_ours(self, attempt: _Attempt) -> bool:
+        """Whether it is still this process's to start the attempt: it may have been aborted or dropped meanwhile, and a
+        process that was stopped for a while may have lost its lease without knowing."""
+        return self._under_way.get(attempt.launch.name) is attempt and self._trusted()
 
     def _on_events(self, events: Sequence[RuntimeEvent]) -> None:
         """Take events of the runtime; no more than two an attempt under way, and dropped while nothing runs here:

@@ -123,6 +123,7 @@ class Engine:
             raw_output_prefix=f"{blobs.base}/data",
             apply=self.apply,
             clock=clock,
+            trusted=lambda: self._keeper is not None and self._keeper.trusted,
         )
         self._signals = SignalKeeper(signals, apply=self.apply, clock=clock)
         self._children = ChildKeeper(children, blobs, apply=self.apply, clock=clock)
@@ -130,6 +131,7 @@ class Engine:
         self._preparing = asyncio.Semaphore(PREPARING_MAX)
         self._tasks: asyncio.TaskGroup | None = None
         self._journal: Journal | None = None
+        self._keeper: LeaseKeeper | None = None
 
     async def run(self) -> None:
         """Drive executions until cancelled; a cancel makes durable what was decided and gives the shards up.
@@ -148,7 +150,7 @@ class Engine:
         )
         sweeper = Sweeper(runtime=self._runtime, store=self._store, interval_s=options.sweep_s)
         term = await self._leases.join(options.name, options.lease_s)
-        keeper = LeaseKeeper(
+        keeper = self._keeper = LeaseKeeper(
             self._leases, term=term, lease_s=options.lease_s, acquired=intake.acquired, release=intake.released
         )
         journal = self._journal = self._make_journal(term, self._rejected)
@@ -225,6 +227,10 @@ class Engine:
             self._timers.cancel(key)
         self.live.remove(live)
         _LIVE.set(len(self.live))
+
+    async def settled(self, dropped: Sequence[LiveExecution]) -> None:
+        """Nothing is done any more for these executions."""
+        await self._dispatcher.settled(dropped)
 
     @property
     def queued(self) -> int:

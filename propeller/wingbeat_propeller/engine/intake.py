@@ -75,6 +75,10 @@ class Sink(Protocol):
         """Hand an execution over."""
         ...
 
+    async def settled(self, dropped: Sequence[LiveExecution]) -> None:
+        """Nothing is done any more for executions that were dropped."""
+        ...
+
     async def adopt(self, attempts: Sequence[tuple[LiveExecution, Launch]]) -> None:
         """Attempts under way before a restart."""
         ...
@@ -103,6 +107,8 @@ class Intake:
         self._clock = clock
         self._shards: set[int] = set()
         self._to_load: set[int] = set()
+        self._to_adopt: list[tuple[LiveExecution, Launch]] = []
+        """Attempts of executions that were rebuilt, until the dispatcher has them."""
         self._wake = asyncio.Event()
         self._passing = asyncio.Lock()
         """Held while shards and executions change, so that none is let go of while it is taken up."""
@@ -119,15 +125,18 @@ class Intake:
         self._wake.set()
 
     async def released(self, shards: frozenset[int]) -> None:
-        """Let go of shards: their executions are at rest once everything decided is durable.
+        """Let go of shards: their executions are at rest once nothing is done for their attempts and everything decided
+        is durable.
 
         Waits for a pass under way, which may be about to take up executions of these very shards.
         """
         async with self._passing:
             self._shards -= shards
             self._to_load -= shards
-            for live in self._live.in_shards(shards):
+            dropped = self._live.in_shards(shards)
+            for live in dropped:
                 self._sink.drop(live)
+        await self._sink.settled(dropped)
         await self._sink.journal.drained()
 
     async def run(self) -> None:
@@ -149,6 +158,7 @@ class Intake:
                 await asyncio.sleep(0.2)
 
     async def _work(self, reasons: set[str]) -> None:
+        await self._adopt()
         if self._to_load:
             reasons |= {"new", "abort"}
             await self._take_over(frozenset(self._to_load))
@@ -202,20 +212,24 @@ class Intake:
         after = 0
         while True:
             records = await self._store.live_executions(sorted(shards), after=after, limit=PAGE)
-            attempts: list[tuple[LiveExecution, Launch]] = []
-            for record in records:
-                after = record.execution
-                if record.execution in self._live:
-                    continue
-                plan = await self._plan(record)
+            # Plans first: once an execution is rebuilt, no outage may come between it and the adoption of its attempts.
+            plans = [(one, await self._plan(one)) for one in records if one.execution not in self._live]
+            for record, plan in plans:
                 if plan is not None:
-                    attempts += self._rebuild(record, plan)
-            if attempts:
-                await self._sink.adopt(attempts)
+                    self._to_adopt += self._rebuild(record, plan)
+            await self._adopt()
+            after = records[-1].execution if records else after
             if len(records) < PAGE:
                 break
         self._to_load -= shards
         self._shards |= shards
+
+    async def _adopt(self) -> None:
+        """Hand on the attempts of what was rebuilt; what an outage keeps back stays for the next pass."""
+        attempts = [(live, launch) for live, launch in self._to_adopt if self._live.get(live.state.key) is live]
+        if attempts:
+            await self._sink.adopt(attempts)
+        self._to_adopt = []
 
     def _rebuild(self, record: ExecutionRecord, plan: Plan) -> list[tuple[LiveExecution, Launch]]:
         live = self._make_live(record, plan)

@@ -57,6 +57,11 @@ class LeaseKeeper:
         self.owned: frozenset[int] = frozenset()
         """Shards this process works on; shrinks when a release has ended."""
 
+    @property
+    def trusted(self) -> bool:
+        """Whether the lease surely holds now. A process that was stopped for a while must look before it acts."""
+        return self._now() < self._trusted_until
+
     def wake(self) -> None:
         """Ask for a round now."""
         self._woken.set()

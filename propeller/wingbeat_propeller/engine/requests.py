@@ -1,6 +1,6 @@
 """From a Launch to a runtime request: the context of the attempt, and the files its program reads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.values import split_literal_map
@@ -64,14 +64,25 @@ async def write_files(blobs: Blobs, launch: Launch) -> None:
         await riding_out(lambda: blobs.put(template_uri, template), f"writing {template_uri}")
 
 
-async def remove_results(blobs: Blobs, launch: Launch) -> None:
+class SupersededError(Exception):
+    """The attempt is not this process's to start any more."""
+
+
+async def remove_results(blobs: Blobs, launch: Launch, is_ours: Callable[[], bool]) -> None:
     """Take away what an earlier run of the same attempt may have left, lest it is taken for the result of the next one.
 
-    Raises BlobStoreFailedError.
+    `is_ours` is asked before each call to the store: another process may have started the attempt meanwhile, and what
+    lies there then is its result. Raises BlobStoreFailedError, SupersededError.
     """
+
+    async def delete(uri: str) -> None:
+        if not is_ours():
+            raise SupersededError
+        await blobs.delete(uri)
+
     for name in RESULT_FILES:
         uri = f"{launch.output_dir}/{name}"
-        await riding_out(lambda uri=uri: blobs.delete(uri), f"removing {uri}")
+        await riding_out(lambda uri=uri: delete(uri), f"removing {uri}")
 
 
 def _inputs_uri(launch: Launch) -> str:
