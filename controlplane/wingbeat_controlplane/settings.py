@@ -136,6 +136,17 @@ class PropellerSettings(Section):
     """How long tasks of type `echo` take, for tests."""
     system_retries: int = Field(default=3, ge=0)
     """How often an attempt lost to a failure of the system is repeated."""
+    backoff_s: float = Field(default=1.0, ge=0)
+    """Pause before an attempt lost to a failure of the system is repeated; doubles with each such failure. 0: none."""
+    backoff_s_max: float = Field(default=60.0, ge=0)
+    """Longest of these pauses."""
+    default_attempts: int = Field(default=1, ge=1)
+    """Attempts, the first included, of tasks that ask for no retries."""
+    ignore_retry_cause: bool = False
+    """Whether failures of the system consume the retries that tasks ask for, too, instead of their own."""
+    interruptible_failure_threshold: int = -1
+    """Failures of the system after which an interruptible task runs where it is not interrupted. Negative: so many of
+    its last attempts do; 0: none."""
 
 
 class LocalRuntimeSettings(Section):

@@ -24,7 +24,7 @@ from tests.property.workflows import (
     total,
 )
 from wingbeat_propeller.core.bindings import NeedsContentError, evaluate
-from wingbeat_propeller.core.effects import Abort, Effects, Launch
+from wingbeat_propeller.core.effects import Abort, Effects, Launch, SetTimer
 from wingbeat_propeller.core.events import (
     AbortRequested,
     Begin,
@@ -33,6 +33,8 @@ from wingbeat_propeller.core.events import (
     TaskFailed,
     TaskStarted,
     TaskSucceeded,
+    TimerFired,
+    TimerKind,
 )
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
@@ -57,6 +59,8 @@ class Database:
         self.nodes: dict[str, NodeRow] = {}
         self.task_attempts: dict[str, set[int]] = {}
         self.blobs: dict[str, bytes] = {}
+        self.not_before: dict[tuple[str, int], float] = {}
+        """When an attempt may begin, by node and number."""
 
     def commit(self, effects: Effects) -> None:
         for row in effects.nodes:
@@ -68,6 +72,8 @@ class Database:
                     if getattr(row, name) is None:
                         setattr(row, name, getattr(old, name))
             self.nodes[row.node_id] = dataclasses.replace(row)
+            if row.retry_at is not None:
+                self.not_before[row.node_id, row.attempt] = row.retry_at
         for task in effects.tasks:
             self.task_attempts.setdefault(task.node_id, set()).add(task.attempt)
         if effects.execution_row is not None:
@@ -94,6 +100,7 @@ class World:
         self.queue: list[Effects] = []
         self.events: list[Event] = []
         self.old_events: list[Event] = []
+        self.timers: list[SetTimer] = []
         self.state = self._fresh()
         self.peak = 0
 
@@ -131,6 +138,7 @@ class World:
             content = {var: load(value) if isinstance(value, Ref) else value for var, value in values.items()}
             self.database.blobs[request.uri] = build_literal_map(content)
             self.events.append(Prepared(self.now, request.ref, {var: Ref(request.uri, var) for var in content}))
+        self.timers += effects.timers
         if effects.writes:
             self.queue.append(effects)
         else:
@@ -151,6 +159,8 @@ class World:
             self._launch(launch)
 
     def _launch(self, launch: Launch) -> None:
+        not_before = self.database.not_before.get((launch.node_id, launch.ref.attempt), 0.0)
+        assert self.now >= not_before, f"{launch.name} is launched before its pause is over"
         self.launched[launch.name] = launch
         if launch.name in self.finished:
             self.events.append(_for(self.finished[launch.name], launch))
@@ -185,6 +195,7 @@ class World:
         self.queue.clear()
         self.events.clear()
         self.old_events.clear()
+        self.timers.clear()
         self.state = self._fresh()
         if self.database.execution is None:
             self.begin()
@@ -202,7 +213,8 @@ class World:
             choices = ["commit"] * (3 * bool(self.queue)) + ["finish"] * bool(self.running)
             choices += ["event"] * (2 * bool(self.events)) + ["old"] * bool(self.old_events and crashes)
             choices += ["start"] * bool(self.running)
-            if not (self.queue or self.running or self.events):
+            choices += ["timer"] * bool(self.timers)
+            if not (self.queue or self.running or self.events or self.timers):
                 return
             match self.rng.choice(choices) if not crashes or self.rng.random() > 0.03 else "crash":
                 case "commit":
@@ -216,6 +228,10 @@ class World:
                     event = self.events.pop(self.rng.randrange(len(self.events)))
                     self.old_events = [*self.old_events[-5:], event]
                     self.take(step(self.state, event))
+                case "timer":
+                    timer = self.timers.pop(self.rng.randrange(len(self.timers)))
+                    self.now = max(self.now, timer.at)
+                    self.take(step(self.state, TimerFired(self.now, timer.ref, TimerKind(timer.kind))))
                 case "old":
                     self.take(step(self.state, self.rng.choice(self.old_events)))
                 case _:

@@ -33,6 +33,7 @@ from wingbeat_controlplane.executions.children import ChildExecutions
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
 from wingbeat_propeller.ports import AttemptOrigin, LeaseLostError, RuntimeRequest, SignalKey
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
@@ -290,7 +291,7 @@ class World:
                 name=process.name,
                 lease_s=self._lease_s,
                 sweep_s=5.0,
-                system_retries_max=SYSTEM_RETRIES_MAX,
+                retry=RetryPolicy(system_retries_max=SYSTEM_RETRIES_MAX),
             ),
             leases=PostgresLeases(pool),
             journal=make_journal,

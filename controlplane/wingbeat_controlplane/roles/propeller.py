@@ -22,12 +22,13 @@ from wingbeat_controlplane.roles.options import (
     store_options,
 )
 from wingbeat_controlplane.roles.stopping import unless_stopped
-from wingbeat_controlplane.settings import BlobSettings, Settings
+from wingbeat_controlplane.settings import BlobSettings, PropellerSettings, Settings
 from wingbeat_controlplane.supervisor.ports import reachable_host
 from wingbeat_controlplane.supervisor.readiness import notify_ready
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
 from wingbeat_propeller.blobs.store import open_store
 from wingbeat_propeller.copilot.transfer import describe_store
+from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.engine.collector import relax_collector
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
@@ -65,7 +66,7 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
                 name=propeller.name or f"{socket.gethostname()}:{os.getpid()}",
                 lease_s=propeller.lease_s,
                 poll_s=propeller.poll_s,
-                system_retries_max=propeller.system_retries,
+                retry=_retry_policy(propeller),
             ),
             leases=PostgresLeases(pool),
             journal=lambda term, rejected: PostgresJournal(dsn, term=term, blobs=store.blobs, rejected=rejected),
@@ -92,6 +93,17 @@ async def _drive(engine: Engine, partitions: TransitionPartitions) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(engine.run(), name="engine")
         tasks.create_task(partitions.run(), name="transition partitions")
+
+
+def _retry_policy(propeller: PropellerSettings) -> RetryPolicy:
+    return RetryPolicy(
+        system_retries_max=propeller.system_retries,
+        attempts_default=propeller.default_attempts,
+        ignores_cause=propeller.ignore_retry_cause,
+        interruptible_failure_threshold=propeller.interruptible_failure_threshold,
+        backoff_s=propeller.backoff_s,
+        backoff_s_max=propeller.backoff_s_max,
+    )
 
 
 def _local_runtime_options(settings: Settings) -> LocalRuntimeOptions:

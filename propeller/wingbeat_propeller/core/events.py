@@ -17,6 +17,8 @@ class TimerKind(IntEnum):
     """All attempts together took twice the timeout: the node times out."""
     WAKE = 2
     """What the node waits for is the time itself."""
+    RETRY = 4
+    """The pause before the next attempt is over."""
 
 
 class Begin(NamedTuple):

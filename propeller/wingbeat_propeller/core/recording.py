@@ -64,6 +64,7 @@ class Recording:
             inputs=inputs,
             input_uri=input_uri,
             memo=run.memo,
+            retry_at=run.retry_at,
             failure=failure,
         )
         self.effects.nodes.append(row)

@@ -95,6 +95,9 @@ def _restore_active(walk: Walk, frame: Frame, node: int, row: NodeRow) -> Frame 
     run.system_failures = row.system_failures
     run.started_at = row.started_at
     run.attempt_started_at = row.attempt_started_at
+    if row.retry_at is not None and row.attempt_started_at is None:
+        # A clock that was set back makes no pause longer than it may be.
+        run.retry_at = min(row.retry_at, walk.now + walk.state.settings.retry.backoff_s_max)
     frame.runs[node] = run
     return walk.kinds[frame.plan.kinds[node]].restore(walk, frame, run, node, row)
 

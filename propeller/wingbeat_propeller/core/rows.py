@@ -2,7 +2,7 @@
 
 A row holds the whole current state, so writing it twice is harmless and of several versions only the last needs to be
 written. Two kinds of fields are exceptions, to spare bytes: where a row says None for `inputs`, `input_uri`, `outputs`,
-`output_uri`, `deck_uri`, `details` or `memo`, what is stored already stays.
+`output_uri`, `deck_uri`, `details`, `memo` or `inherited`, what is stored already stays.
 """
 
 from dataclasses import dataclass
@@ -61,6 +61,12 @@ class NodeRow:
     """Serialized flyteidl.event.NodeExecutionEvent with nothing but the metadata of the target."""
     memo: bytes | None = None
     """NodeRun.memo: the engine's own, in the form of the node's kind."""
+    retry_at: float | None = None
+    """When the next attempt may begin; None: the current one is under way."""
+    cache_status: int = 0
+    """flyteidl.core.CatalogCacheStatus."""
+    inherited: str | None = None
+    """What a node that runs again takes over from the execution that this one recovers, in the form of its kind."""
     failure: Failure | None = None
 
 

@@ -5,13 +5,14 @@ and `recovery` change a state.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from wingbeat_propeller.core.ids import ExecutionKey, unique_node_id
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.plan import FailurePolicy, Plan
+from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.core.values import Value
 
 
@@ -24,7 +25,7 @@ class Settings:
     max_parallelism: int = 0
     """Task nodes queued or running at once; 0 is no limit."""
     interruptible: bool | None = None
-    system_retries_max: int = 3
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 class Stage(IntEnum):
@@ -53,6 +54,7 @@ class NodeRun:
         "parent_attempt",
         "parent_id",
         "phase",
+        "retry_at",
         "seq",
         "stage",
         "started_at",
@@ -81,6 +83,8 @@ class NodeRun:
         self.phase = 0
         self.attempt = 0
         self.system_failures = 0
+        self.retry_at: float | None = None
+        """When the next attempt may begin, while the node pauses after a failure of the system."""
         self.started_at: float | None = None
         self.attempt_started_at: float | None = None
         self.values: dict[str, Value] | None = None

@@ -112,6 +112,8 @@ def _timer_fired(walk: Walk, event: TimerFired) -> None:
     kind = walk.kinds[frame.plan.kinds[node]]
     if event.kind is TimerKind.WAKE:
         kind.woken(walk, frame, run, node)
+    elif event.kind is TimerKind.RETRY:
+        kind.retry(walk, frame, run, event.ref)
     elif event.kind is TimerKind.NODE:
         failure = Failure(ErrorKind.USER, "Timeout", "Timeout in node")
         kind.stop(walk, frame, run, node, failure.message)

@@ -9,7 +9,7 @@ the process ends: what was not committed never happened, and the next owner rebu
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 import structlog
@@ -37,6 +37,7 @@ from wingbeat_propeller.core.events import (
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.core.rows import ExecutionRow, Transition
 from wingbeat_propeller.core.state import Settings
 from wingbeat_propeller.core.step import step
@@ -80,7 +81,7 @@ class EngineOptions:
     """Executions in memory; more wait in the database."""
     backlog_max: int = 5_000
     """Effects waiting for the journal above which no new execution is taken up."""
-    system_retries_max: int = 3
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     sweep_s: float = 30.0
     """How often the runtime is searched for attempts that nobody waits for."""
 
@@ -112,9 +113,7 @@ class Engine:
         self._clock = clock
         self._on_durable = on_durable
         """Called with the seconds each batch of effects took to become durable; for measurements."""
-        self._settings = Settings(
-            base_uri=f"{blobs.base}/metadata/propeller", system_retries_max=options.system_retries_max
-        )
+        self._settings = Settings(base_uri=f"{blobs.base}/metadata/propeller", retry=options.retry)
         self.live = LiveExecutions()
         self._dispatcher = Dispatcher(
             runtime=runtime,

@@ -30,7 +30,8 @@ LIMIT $3;
 SELECT execution_id, node_id, seq, spec_node_id, parent_id, parent_attempt, node_name, kind, flags, phase, attempt,
     system_failures, extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8,
     extract(epoch FROM started_at)::float8, extract(epoch FROM attempt_started_at)::float8,
-    extract(epoch FROM ended_at)::float8, inputs, input_uri, outputs, output_uri, deck_uri, details, memo, error
+    extract(epoch FROM ended_at)::float8, inputs, input_uri, outputs, output_uri, deck_uri, details, memo,
+    extract(epoch FROM retry_at)::float8, cache_status, inherited, error
 FROM node_executions
 WHERE execution_id = ANY($1::bigint[])
 ORDER BY execution_id, seq;

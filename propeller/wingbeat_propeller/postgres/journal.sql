@@ -32,14 +32,16 @@ WITH fence AS (
     INSERT INTO node_executions AS n (
         execution_id, node_id, seq, spec_node_id, parent_id, parent_attempt, node_name, kind, flags, phase, attempt,
         system_failures, created_at, updated_at, started_at, attempt_started_at, ended_at,
-        inputs, input_uri, outputs, output_uri, deck_uri, details, memo, error, error_uri
+        inputs, input_uri, outputs, output_uri, deck_uri, details, memo, retry_at, cache_status,
+        inherited, error, error_uri
     )
     SELECT
         execution_id, node_id, seq, spec_node_id, parent_id, parent_attempt, node_name, kind, flags, phase, attempt,
         system_failures, to_timestamp(created_at), to_timestamp(updated_at), to_timestamp(started_at),
         to_timestamp(attempt_started_at), to_timestamp(ended_at),
-        inputs, input_uri, outputs, output_uri, deck_uri, details, memo, error, error_uri
-    FROM unnest($5::journal_node_2[]) WHERE EXISTS (SELECT FROM fence)
+        inputs, input_uri, outputs, output_uri, deck_uri, details, memo, to_timestamp(retry_at),
+        cache_status, inherited, error, error_uri
+    FROM unnest($5::journal_node_3[]) WHERE EXISTS (SELECT FROM fence)
     ON CONFLICT (execution_id, node_id) DO UPDATE SET
         flags = excluded.flags,
         phase = excluded.phase,
@@ -56,6 +58,9 @@ WITH fence AS (
         deck_uri = coalesce(excluded.deck_uri, n.deck_uri),
         details = coalesce(excluded.details, n.details),
         memo = coalesce(excluded.memo, n.memo),
+        retry_at = excluded.retry_at,
+        cache_status = excluded.cache_status,
+        inherited = coalesce(excluded.inherited, n.inherited),
         error = excluded.error,
         error_uri = excluded.error_uri
 ), tasks_written AS (

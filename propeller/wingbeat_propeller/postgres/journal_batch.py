@@ -25,6 +25,7 @@ _get_node = cast(
         *("execution", "node_id", "seq", "spec_node_id", "parent_id", "parent_attempt", "node_name", "kind", "flags"),
         *("phase", "attempt", "system_failures", "created_at", "updated_at", "started_at", "attempt_started_at"),
         *("ended_at", "inputs", "input_uri", "outputs", "output_uri", "deck_uri", "details", "memo"),
+        *("retry_at", "cache_status", "inherited"),
     ),
 )
 _get_task = cast(
@@ -39,7 +40,7 @@ _get_task = cast(
 
 @dataclass(frozen=True, slots=True)
 class BatchRecords:
-    """Rows of one commit, as the types journal_execution, journal_node_2, journal_task and journal_transition have
+    """Rows of one commit, as the types journal_execution, journal_node_3, journal_task and journal_transition have
     them, and the blobs, by URI, that must be stored before."""
 
     executions: Sequence[Record]
@@ -113,6 +114,8 @@ def _carry_node(before: NodeRow, row: NodeRow) -> None:
         row.details = before.details
     if row.memo is None:
         row.memo = before.memo
+    if row.inherited is None:
+        row.inherited = before.inherited
 
 
 def _carry_task(before: TaskRow, row: TaskRow) -> None:

@@ -20,6 +20,7 @@ from flyteidl.core import (
 
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.ids import shard_of
+from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.engine.alone import NoChildren, NoSignals
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
 from wingbeat_propeller.ports import InstantRequest, Runtime, TaskContext, TaskPlugin
@@ -138,11 +139,12 @@ async def engine(
     name: str = "test",
     lease_s: float = 6.0,
     plugin: TaskPlugin | None = None,
+    retry: RetryPolicy | None = None,
 ) -> AsyncIterator[Engine]:
     """A running engine; leaving the block drains it. `plugin` builds the requests of all tasks."""
     blobs = FolderBlobs(folder)
     made = Engine(
-        EngineOptions(name=name, lease_s=lease_s),
+        EngineOptions(name=name, lease_s=lease_s, retry=retry or RetryPolicy()),
         leases=PostgresLeases(pool),
         journal=lambda term, rejected: PostgresJournal(dsn, term=term, blobs=blobs, rejected=rejected),
         store=PostgresExecutionStore(pool, dsn),

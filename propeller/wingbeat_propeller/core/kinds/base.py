@@ -5,6 +5,7 @@ with the node's run in the frame, and may move nodes only by the methods of the 
 called for the attempt that the event names, once it is known to be under way.
 """
 
+from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.events import (
     ChildEnded,
     ChildStarted,
@@ -78,6 +79,9 @@ class Kind:
 
     def task_failed(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskFailed) -> None:
         """An attempt has failed."""
+
+    def retry(self, walk: Walk, frame: Frame, run: NodeRun, ref: NodeRef) -> None:
+        """The pause before the attempt that `ref` names is over."""
 
     def woken(self, walk: Walk, frame: Frame, run: NodeRun, node: int) -> None:
         """The time has come that the node waited for."""

@@ -1,12 +1,17 @@
-"""Task nodes: attempts that the runtime runs, tried again while the budget of their errors lasts."""
+"""Task nodes: attempts that the runtime runs, tried again while the budget of their errors lasts.
 
-from wingbeat_propeller.core.effects import Abort, Launch
-from wingbeat_propeller.core.events import TaskFailed, TaskStarted, TaskSucceeded
+While a node pauses before an attempt it stays in its phase and keeps its slot of max_parallelism: clients see a node
+that runs, and the pauses of all attempts together are short. When the pause ends is written down, so it survives a
+crash.
+"""
+
+from wingbeat_propeller.core.effects import Abort, Launch, NodeRef, SetTimer
+from wingbeat_propeller.core.events import TaskFailed, TaskStarted, TaskSucceeded, TimerKind
 from wingbeat_propeller.core.ids import attempt_name, generated_name
 from wingbeat_propeller.core.kinds.base import Kind
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
-from wingbeat_propeller.core.retry import GiveUp, decide_retry
+from wingbeat_propeller.core.retry import GiveUp, decide_retry, stays_interruptible
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value
@@ -31,7 +36,9 @@ class TaskKind(Kind):
         walk.timers(frame, run, node)
 
     def stop(self, walk: Walk, frame: Frame, run: NodeRun, node: int, reason: str) -> None:
-        """Abort the attempt."""
+        """Abort the attempt; in a pause between two there is none."""
+        if run.retry_at is not None:
+            return
         if run.task_created_at is not None:
             failure = Failure(ErrorKind.UNKNOWN, "Task Aborted", reason)
             walk.task_row(frame, run, node, TaskPhase.ABORTED, ended_at=walk.now, failure=failure)
@@ -46,14 +53,24 @@ class TaskKind(Kind):
             run.task_created_at = run.task_started_at = row.attempt_started_at
 
     def resume(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
-        """Let the runtime say whether the attempt lives, launch it if not."""
+        """Let the runtime say whether the attempt lives, launch it if not; or pause on."""
         walk.timers(frame, run, node)
+        if run.retry_at is not None:
+            walk.effects.timers.append(SetTimer(ref_of(frame, run, node), run.retry_at, TimerKind.RETRY))
+            return
         walk.effects.adopt.append(_launch(walk, frame, run, node, inputs))
 
     def expire(self, walk: Walk, frame: Frame, run: NodeRun, node: int, failure: Failure) -> None:
         """Abort the attempt; it has failed in a way that may be retried."""
         walk.effects.commands.append(Abort(ref_of(frame, run, node), run.name))
         self._failed(walk, frame, run, node, failure, walk.now)
+
+    def retry(self, walk: Walk, frame: Frame, run: NodeRun, ref: NodeRef) -> None:
+        """Launch the attempt that was put off."""
+        if run.retry_at is not None:
+            run.retry_at = None
+            walk.node_row(frame, run, ref.node)
+            walk.effects.commands.append(_launch(walk, frame, run, ref.node, None))
 
     def task_started(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskStarted) -> None:
         """The first sign of life makes the node run; a later one only renews the details."""
@@ -111,7 +128,8 @@ class TaskKind(Kind):
             attempt=run.attempt,
             system_failures=run.system_failures,
             attempts_max=frame.plan.attempts_max[node],
-            system_retries_max=walk.state.settings.system_retries_max,
+            policy=walk.state.settings.retry,
+            name=run.generated_name,
         )
         if isinstance(decision, GiveUp):
             walk.fail(frame, run, node, decision.failure, deck_uri=deck_uri)
@@ -121,8 +139,12 @@ class TaskKind(Kind):
         run.task_created_at = None
         run.task_started_at = None
         run.task_version = 0
+        run.retry_at = walk.now + decision.delay_s if decision.delay_s else None
         walk.node_row(frame, run, node).deck_uri = deck_uri
-        walk.effects.commands.append(_launch(walk, frame, run, node, None))
+        if run.retry_at is not None:
+            walk.effects.timers.append(SetTimer(ref_of(frame, run, node), run.retry_at, TimerKind.RETRY))
+        else:
+            walk.effects.commands.append(_launch(walk, frame, run, node, None))
 
 
 def _launch(walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> Launch:
@@ -131,8 +153,12 @@ def _launch(walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | N
     own = plan.interruptible[node]
     asked = state.settings.interruptible
     interruptible = own if own is not None else asked if asked is not None else plan.interruptible_default
-    # The last system attempt runs where it is not interrupted.
-    interruptible = interruptible and run.system_failures < state.settings.system_retries_max
+    interruptible = interruptible and stays_interruptible(
+        attempt=run.attempt,
+        system_failures=run.system_failures,
+        attempts_max=plan.attempts_max[node],
+        policy=state.settings.retry,
+    )
     _name(walk, run)
     return Launch(
         ref=ref_of(frame, run, node),
