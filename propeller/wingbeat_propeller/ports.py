@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from flyteidl.core import tasks_pb2
+from flyteidl.core import identifier_pb2, tasks_pb2
 
+from wingbeat_propeller.compiler.references import KnownReferences
 from wingbeat_propeller.compiler.resources import PlatformResources
 from wingbeat_propeller.container_files import ContainerFiles
 from wingbeat_propeller.core.effects import Effects
@@ -353,6 +354,14 @@ class ExecutionStore(Protocol):
 
     async def workflow_closure(self, workflow_id: int) -> bytes:
         """Serialized CompiledWorkflowClosure."""
+        ...
+
+    async def references(
+        self,
+        tasks: Sequence[identifier_pb2.Identifier],
+        launch_plans: Sequence[identifier_pb2.Identifier],
+    ) -> KnownReferences:
+        """Registered entities, as far as they exist."""
         ...
 
     async def listen(self, wake: Callable[[str, str], None]) -> None:

@@ -10,7 +10,6 @@ from tests.e2e.client import Client, phase
     ("workflow", "inputs", "words"),
     [
         ("map_wf", {"numbers": [1, 2]}, ("n0", "array")),
-        ("dynamic_wf", {"count": 2}, ("later.double_all", "dynamic")),
     ],
 )
 def test_unsupported_kinds(client: Client, workflow: str, inputs: dict[str, Any], words: tuple[str, ...]) -> None:

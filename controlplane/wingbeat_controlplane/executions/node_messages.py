@@ -61,6 +61,7 @@ def _closure(
         closure.workflow_node_metadata.executionId.CopyFrom(details.workflow_node_metadata.execution_id)
     elif row["kind"] == NodeKind.TASK or details.HasField("task_node_metadata"):
         closure.task_node_metadata.CopyFrom(_task_metadata(row, details.task_node_metadata))
+        closure.dynamic_job_spec_uri = details.task_node_metadata.dynamic_workflow.dynamic_job_spec_uri
     return closure
 
 

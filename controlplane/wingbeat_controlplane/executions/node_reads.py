@@ -1,10 +1,12 @@
-"""GetNodeExecution, ListNodeExecutions, GetNodeExecutionData."""
+"""GetNodeExecution, ListNodeExecutions, GetNodeExecutionData, GetDynamicNodeWorkflow."""
 
 import asyncpg
+import grpc
 from flyteidl.admin import node_execution_pb2
-from flyteidl.core import identifier_pb2
+from flyteidl.core import compiler_pb2, identifier_pb2
+from flyteidl.event import event_pb2
 
-from wingbeat_controlplane.errors import not_found
+from wingbeat_controlplane.errors import ApiError, not_found
 from wingbeat_controlplane.executions.data import DataReader, StoredValue
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.failures import listed_error, whole_error
@@ -15,7 +17,9 @@ from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.listing.filters import parse_filters
 from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_of
 from wingbeat_controlplane.listing.tables import NODE_EXECUTIONS
-from wingbeat_propeller.ports import Blobs
+from wingbeat_propeller.compiler.dynamic import compiled_uri
+from wingbeat_propeller.core.rows import FLAG_DYNAMIC
+from wingbeat_propeller.ports import BlobNotFoundError, Blobs, BlobTooLargeError
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries("wingbeat_controlplane.executions", "node_reads.sql")
@@ -79,7 +83,40 @@ class NodeReads:
             outputs=data.outputs.link,
             flyte_urls=node_urls(request.id, deck=bool(row["deck_uri"])),
         )
+        if row["flags"] & FLAG_DYNAMIC:
+            answer.dynamic_workflow.CopyFrom(await self._dynamic(row))
         return answer.SerializeToString() + data.encode()
+
+    async def dynamic_workflow(
+        self, request: node_execution_pb2.GetDynamicNodeWorkflowRequest
+    ) -> node_execution_pb2.DynamicNodeWorkflowResponse:
+        """The workflow that a dynamic node has made.
+
+        Raises ApiError INVALID_ARGUMENT, and NOT_FOUND for nodes that have made none.
+        """
+        row = await self._row("get_dynamic", request.id, present=request.HasField("id"))
+        if not row["flags"] & FLAG_DYNAMIC:
+            raise ApiError(grpc.StatusCode.NOT_FOUND, "node does not contain dynamic workflow")
+        dynamic = await self._dynamic(row)
+        return node_execution_pb2.DynamicNodeWorkflowResponse(compiled_workflow=dynamic.compiled_workflow)
+
+    async def _dynamic(self, row: asyncpg.Record) -> node_execution_pb2.DynamicWorkflowNodeMetadata:
+        """What is kept of a dynamic workflow, with its compiled form, which was stored before the row said so."""
+        event = event_pb2.NodeExecutionEvent.FromString(row["details"])
+        stored = event.task_node_metadata.dynamic_workflow
+        uri = compiled_uri(stored.dynamic_job_spec_uri)
+        try:
+            compiled = await self._blobs.get(uri, self._options.single_bytes_max)
+        except BlobNotFoundError as error:
+            raise ApiError(grpc.StatusCode.NOT_FOUND, f"the compiled workflow is gone: {error}") from error
+        except BlobTooLargeError as error:
+            text = f"the compiled workflow is too large for an answer; it is kept at {uri}"
+            raise ApiError(grpc.StatusCode.OUT_OF_RANGE, text) from error
+        return node_execution_pb2.DynamicWorkflowNodeMetadata(
+            id=stored.id,
+            compiled_workflow=compiler_pb2.CompiledWorkflowClosure.FromString(compiled),
+            dynamic_job_spec_uri=stored.dynamic_job_spec_uri,
+        )
 
     async def _row(
         self, query: str, identifier: identifier_pb2.NodeExecutionIdentifier, *, present: bool

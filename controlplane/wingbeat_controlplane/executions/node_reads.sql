@@ -15,6 +15,9 @@ FROM node_executions ne;
 SELECT EXISTS (SELECT FROM node_executions WHERE execution_id = $1 AND node_id = $2);
 
 -- name: get_node_data
-SELECT ne.inputs, ne.input_uri, ne.outputs, ne.output_uri, ne.deck_uri
+SELECT ne.inputs, ne.input_uri, ne.outputs, ne.output_uri, ne.deck_uri, ne.flags, ne.details
 FROM node_executions ne
 WHERE ne.execution_id = $1 AND ne.node_id = $2;
+
+-- name: get_dynamic
+SELECT ne.flags, ne.details FROM node_executions ne WHERE ne.execution_id = $1 AND ne.node_id = $2;

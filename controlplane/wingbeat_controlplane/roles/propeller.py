@@ -43,6 +43,9 @@ from wingbeat_propeller.tasks.registry import TaskPlugins
 
 _log = structlog.get_logger(__name__)
 
+RECURSION_MAX = 20_000
+"""Calls within calls: ends of nested frames (dynamics in dynamics) recurse, a few calls a level."""
+
 
 async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
     """Run executions until told to stop: no new launches, transitions flushed.
@@ -84,6 +87,7 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             metrics, _ = start_http_server(propeller.metrics_port + propeller.number, addr=settings.server.host)
             stack.callback(metrics.shutdown)
         relax_collector()
+        sys.setrecursionlimit(RECURSION_MAX)
         _log.info("running", blobs=store.blobs.base)
         notify_ready()
         await unless_stopped(stop, _drive(engine, partitions))

@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeAlias
 
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.outcome import Failure
+from wingbeat_propeller.core.plan import Plan
 from wingbeat_propeller.core.values import Value
 
 
@@ -79,6 +80,19 @@ class TaskFailed(NamedTuple):
     """As for success."""
 
 
+class TaskBecameDynamic(NamedTuple):
+    """An attempt is done and has made a workflow, which is to run in its place."""
+
+    now: float
+    ref: NodeRef
+    at: float
+    plan: Plan
+    identifier: bytes
+    """Serialized flyteidl.core.Identifier of the workflow."""
+    futures_uri: str
+    details: bytes | None = None
+
+
 class TimerFired(NamedTuple):
     """A deadline has come."""
 
@@ -138,6 +152,7 @@ Event: TypeAlias = (
     | TaskStarted
     | TaskSucceeded
     | TaskFailed
+    | TaskBecameDynamic
     | TimerFired
     | ChildStarted
     | ChildEnded

@@ -52,7 +52,7 @@ class Recording:
             parent_attempt=None if run.parent_id is None else run.parent_attempt,
             node_name=plan.names[node],
             kind=kind,
-            flags=_FLAGS.get(kind, 0),
+            flags=_FLAGS.get(kind, 0) | run.flags,
             phase=run.phase,
             attempt=run.attempt,
             system_failures=run.system_failures,

@@ -12,7 +12,7 @@ from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.kinds import KINDS
 from wingbeat_propeller.core.kinds.branch import taken_arm, unreached_arms
 from wingbeat_propeller.core.phases import NODE_FINAL, NODE_SUCCESS, ExecutionPhase, NodePhase
-from wingbeat_propeller.core.plan import END, START, FailurePolicy, NodeKind
+from wingbeat_propeller.core.plan import END, START, FailurePolicy, NodeKind, Plan
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Frame, Stage
 from wingbeat_propeller.core.values import Value, stored_values
@@ -24,14 +24,21 @@ class MalformedRowsError(ValueError):
 
 
 def rebuild(
-    state: ExecutionState, rows: Iterable[NodeRow], inputs: dict[str, Value], *, started_at: float | None, now: float
+    state: ExecutionState,
+    rows: Iterable[NodeRow],
+    inputs: dict[str, Value],
+    *,
+    started_at: float | None,
+    now: float,
+    dynamic_plans: Mapping[tuple[str, int], Plan] | None = None,
 ) -> Effects:
     """Bring a fresh `state` to where `rows` (in `seq` order) say the execution was, and go on from there.
 
-    `inputs` are the execution's. The effects hold the launches of attempts under way, their timers, and whatever is
+    `inputs` are the execution's, `dynamic_plans` the workflows of nodes in phase DYNAMIC_RUNNING by unique node id and
+    attempt. The effects hold the launches of attempts under way, their timers, and whatever is
     ready now. Raises MalformedRowsError.
     """
-    walk = Walk(state, now, KINDS)
+    walk = Walk(state, now, KINDS, dynamic_plans)
     state.phase = ExecutionPhase.RUNNING
     state.started_at = started_at
     frame = state.open_frame(state.plan, parent=None)

@@ -47,6 +47,7 @@ class NodeRun:
         "counted",
         "created_at",
         "data_dir",
+        "flags",
         "generated_name",
         "memo",
         "name",
@@ -91,6 +92,8 @@ class NodeRun:
         """Inputs that the node hands on as its outputs later."""
         self.child: int | None = None
         """Number of the frame that runs inside this node."""
+        self.flags = 0
+        """rows.FLAG_*, on top of those of its kind."""
         self.counted = False
         """Whether it holds one of the execution's max_parallelism slots."""
         self.memo: bytes | None = None

@@ -21,6 +21,7 @@ from wingbeat_propeller.core.events import (
     PrepareFailed,
     Quarantine,
     SignalReceived,
+    TaskBecameDynamic,
     TaskFailed,
     TaskStarted,
     TaskSucceeded,
@@ -67,7 +68,7 @@ def _prepare_failed(walk: Walk, event: PrepareFailed) -> None:
         walk.fail(*found, event.ref.node, event.failure)
 
 
-def _of_attempt(walk: Walk, event: TaskStarted | TaskSucceeded | TaskFailed) -> None:
+def _of_attempt(walk: Walk, event: TaskStarted | TaskSucceeded | TaskBecameDynamic | TaskFailed) -> None:
     """News of an attempt under way; what is over hears nothing."""
     found = walk.find(event.ref)
     if found is None or found[1].stage is not Stage.ACTIVE:
@@ -78,6 +79,8 @@ def _of_attempt(walk: Walk, event: TaskStarted | TaskSucceeded | TaskFailed) -> 
         kind.task_succeeded(walk, frame, run, event)
     elif isinstance(event, TaskStarted):
         kind.task_started(walk, frame, run, event)
+    elif isinstance(event, TaskBecameDynamic):
+        kind.task_became_dynamic(walk, frame, run, event)
     else:
         kind.task_failed(walk, frame, run, event)
 
@@ -141,6 +144,7 @@ _HANDLERS: dict[type[Event], Callable[[Walk, Event], None]] = cast(
         PrepareFailed: _prepare_failed,
         TaskStarted: _of_attempt,
         TaskSucceeded: _of_attempt,
+        TaskBecameDynamic: _of_attempt,
         TaskFailed: _of_attempt,
         TimerFired: _timer_fired,
         ChildStarted: _of_child,

@@ -10,7 +10,7 @@ that of the top workflow, at every depth.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from wingbeat_propeller.core.bindings import BindingResolutionError, NeedsContentError, evaluate
@@ -34,11 +34,19 @@ USER_ABORT = "Workflow aborted."
 class Walk(Recording):
     """One application of an event to a state. `kinds` has one entry for each NodeKind."""
 
-    __slots__ = ("kinds", "work")
+    __slots__ = ("dynamic_plans", "kinds", "work")
 
-    def __init__(self, state: ExecutionState, now: float, kinds: "Sequence[Kind]") -> None:
+    def __init__(
+        self,
+        state: ExecutionState,
+        now: float,
+        kinds: "Sequence[Kind]",
+        dynamic_plans: Mapping[tuple[str, int], Plan] | None = None,
+    ) -> None:
         super().__init__(state, now)
         self.kinds = kinds
+        self.dynamic_plans = dynamic_plans or {}
+        """While rows are restored: workflows made by dynamic tasks, by unique node id and attempt."""
         self.work: deque[tuple[Frame, int]] = deque()
         """Nodes whose upstreams are all final and that have not been looked at."""
 

@@ -8,7 +8,7 @@ queue, while it starts, or in the runtime. Tasks that the engine carries out its
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -18,15 +18,17 @@ from flyteidl.event import event_pb2
 from prometheus_client import Counter, Gauge
 
 from wingbeat_propeller.core.effects import Launch
-from wingbeat_propeller.core.events import Event, TaskFailed, TaskStarted, TaskSucceeded
+from wingbeat_propeller.core.events import Event, TaskBecameDynamic, TaskFailed, TaskStarted, TaskSucceeded
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.state import ExecutionState
 from wingbeat_propeller.core.values import MalformedLiteralMapError, split_literal_map
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.checkpoints import previous_checkpoint
+from wingbeat_propeller.engine.dynamics import DynamicPlan
 from wingbeat_propeller.engine.engine_tasks import EngineTasks
 from wingbeat_propeller.engine.fair_queue import FairQueue
 from wingbeat_propeller.engine.live import LiveExecution, Tenant
-from wingbeat_propeller.engine.outcomes import announced_deck, collect
+from wingbeat_propeller.engine.outcomes import IsDynamic, Outcome, announced_deck, collect
 from wingbeat_propeller.engine.requests import (
     SupersededError,
     build_context,
@@ -76,6 +78,7 @@ class Dispatcher:
         runtime: Runtime,
         plugins: TaskPlugins,
         blobs: Blobs,
+        compile_dynamic: Callable[[ExecutionState, Launch], Awaitable[DynamicPlan | Failure]],
         raw_output_prefix: str,
         apply: Callable[[LiveExecution, Event], None],
         clock: Callable[[], float],
@@ -85,6 +88,7 @@ class Dispatcher:
         self._runtime = runtime
         self._plugins = plugins
         self._blobs = blobs
+        self._compile_dynamic = compile_dynamic
         self._raw_output_prefix = raw_output_prefix
         self._apply = apply
         self._clock = clock
@@ -345,17 +349,25 @@ class Dispatcher:
     async def _collect(self, attempt: _Attempt, event: Ended) -> None:
         """Look at what the attempt left in the store."""
         launch = attempt.launch
-        outcome = event.failure or await collect(self._blobs, launch.task, launch.output_dir)
-        failed = isinstance(outcome, Failure)
-        deck_uri = await announced_deck(self._blobs, launch.task, launch.output_dir) if failed else outcome.deck_uri
+        outcome: Outcome | DynamicPlan = event.failure or await collect(self._blobs, launch.task, launch.output_dir)
+        if isinstance(outcome, IsDynamic):
+            if self._under_way.get(launch.name) is not attempt:
+                return
+            outcome = await self._compile_dynamic(attempt.live.state, launch)
+        deck_uri = None
+        if isinstance(outcome, Failure):
+            deck_uri = await announced_deck(self._blobs, launch.task, launch.output_dir)
         if self._under_way.get(launch.name) is not attempt:
             return
         details = _details(launch, event.logs)
-        if failed:
-            self._finish(attempt, TaskFailed(self._clock(), launch.ref, event.at, outcome, details, deck_uri))
+        now = self._clock()
+        if isinstance(outcome, DynamicPlan):
+            self._finish(attempt, TaskBecameDynamic(now, launch.ref, event.at, *outcome, details))
+        elif isinstance(outcome, Failure):
+            self._finish(attempt, TaskFailed(now, launch.ref, event.at, outcome, details, deck_uri))
         else:
             result = TaskSucceeded(
-                self._clock(),
+                now,
                 launch.ref,
                 event.at,
                 outcome.outputs,

@@ -43,6 +43,7 @@ from wingbeat_propeller.core.state import Settings
 from wingbeat_propeller.core.step import step
 from wingbeat_propeller.engine.child_keeper import ChildKeeper
 from wingbeat_propeller.engine.dispatcher import Dispatcher
+from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.intake import Intake, IntakeOptions
 from wingbeat_propeller.engine.lease_keeper import LeaseKeeper
 from wingbeat_propeller.engine.live import AttemptKey, LiveExecution, LiveExecutions
@@ -115,10 +116,12 @@ class Engine:
         """Called with the seconds each batch of effects took to become durable; for measurements."""
         self._settings = Settings(base_uri=f"{blobs.base}/metadata/propeller", retry=options.retry)
         self.live = LiveExecutions()
+        self._dynamics = Dynamics(blobs, store)
         self._dispatcher = Dispatcher(
             runtime=runtime,
             plugins=plugins,
             blobs=blobs,
+            compile_dynamic=self._dynamics.compile,
             raw_output_prefix=f"{blobs.base}/data",
             apply=self.apply,
             clock=clock,
@@ -143,6 +146,7 @@ class Engine:
             store=self._store,
             live=self.live,
             plans=PlanCache(self._store.workflow_closure),
+            dynamics=self._dynamics,
             settings=self._settings,
             sink=self,
             clock=self._clock,

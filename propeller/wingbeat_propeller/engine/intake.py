@@ -5,13 +5,14 @@ memory is full, executions wait in the database.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
 import structlog
 from flyteidl.admin import matchable_resource_pb2
+from flyteidl.event import event_pb2
 from google.protobuf.message import DecodeError
 
 from wingbeat_propeller.compiler.plan import MalformedClosureError
@@ -20,15 +21,17 @@ from wingbeat_propeller.core.effects import Effects, Launch
 from wingbeat_propeller.core.events import Begin, Event
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.core.phases import ExecutionPhase
+from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
 from wingbeat_propeller.core.plan import Plan
 from wingbeat_propeller.core.recovery import rebuild
-from wingbeat_propeller.core.rows import ExecutionRecord, ExecutionRow, Transition
+from wingbeat_propeller.core.rows import ExecutionRecord, ExecutionRow, NodeRow, Transition
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.values import Ref, Value, split_literal_map
+from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
+from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.live import LiveExecution, LiveExecutions
 from wingbeat_propeller.engine.plans import PlanCache
-from wingbeat_propeller.ports import ExecutionStore, Journal
+from wingbeat_propeller.ports import BlobNotFoundError, BlobTooLargeError, ExecutionStore, Journal
 
 _log = structlog.get_logger(__name__)
 
@@ -94,6 +97,7 @@ class Intake:
         store: ExecutionStore,
         live: LiveExecutions,
         plans: PlanCache,
+        dynamics: Dynamics,
         settings: Settings,
         sink: Sink,
         clock: Callable[[], float],
@@ -102,6 +106,7 @@ class Intake:
         self._store = store
         self._live = live
         self._plans = plans
+        self._dynamics = dynamics
         self._settings = settings
         self._sink = sink
         self._clock = clock
@@ -210,17 +215,27 @@ class Intake:
 
     async def _take_over(self, shards: frozenset[int]) -> None:
         after = 0
+        missed: BlobStoreFailedError | None = None
         while True:
             records = await self._store.live_executions(sorted(shards), after=after, limit=PAGE)
             # Plans first: once an execution is rebuilt, no outage may come between it and the adoption of its attempts.
             plans = [(one, await self._plan(one)) for one in records if one.execution not in self._live]
             for record, plan in plans:
-                if plan is not None:
-                    self._to_adopt += self._rebuild(record, plan)
+                if plan is None:
+                    continue
+                try:
+                    dynamic_plans = await self._dynamic_plans(record)
+                except BlobStoreFailedError as error:
+                    missed = error
+                    continue
+                if dynamic_plans is not None:
+                    self._to_adopt += self._rebuild(record, plan, dynamic_plans)
             await self._adopt()
             after = records[-1].execution if records else after
             if len(records) < PAGE:
                 break
+        if missed is not None:
+            raise OSError(str(missed)) from missed  # those that were left out are taken up when the store answers
         self._to_load -= shards
         self._shards |= shards
 
@@ -231,13 +246,34 @@ class Intake:
             await self._sink.adopt(attempts)
         self._to_adopt = []
 
-    def _rebuild(self, record: ExecutionRecord, plan: Plan) -> list[tuple[LiveExecution, Launch]]:
+    async def _dynamic_plans(self, record: ExecutionRecord) -> Mapping[tuple[str, int], Plan] | None:
+        """Workflows that dynamic nodes under way have made; None when they cannot be had, and then the execution has
+        failed. Raises BlobStoreFailedError."""
+        try:
+            return {
+                (row.node_id, row.attempt): await self._dynamics.load(_futures_uri(row))
+                for row in record.nodes
+                if row.phase == NodePhase.DYNAMIC_RUNNING
+            }
+        except (BlobNotFoundError, BlobTooLargeError, MalformedClosureError, DecodeError) as error:
+            _log.error("dynamic workflow cannot be read", execution=record.name, error=str(error))
+            self._fail(record, f"the workflow that a dynamic task has made cannot be read: {error}")
+            return None
+
+    def _rebuild(
+        self, record: ExecutionRecord, plan: Plan, dynamic_plans: Mapping[tuple[str, int], Plan]
+    ) -> list[tuple[LiveExecution, Launch]]:
         live = self._make_live(record, plan)
         if live is None:
             return []
         try:
             effects = rebuild(
-                live.state, record.nodes, _inputs(record, plan), started_at=record.started_at, now=self._clock()
+                live.state,
+                record.nodes,
+                _inputs(record, plan),
+                started_at=record.started_at,
+                now=self._clock(),
+                dynamic_plans=dynamic_plans,
             )
         except Exception as error:  # noqa: BLE001 - one execution's broken rows must not keep the shard from being served
             _log.exception("execution cannot be rebuilt", execution=record.name)
@@ -299,6 +335,11 @@ class Intake:
 def _resources(attributes: bytes | None) -> PlatformResources:
     """Thousands of executions have the same. Raises DecodeError, InvalidResourcesError."""
     return PlatformResources.parse(matchable_resource_pb2.TaskResourceAttributes.FromString(attributes or b""))
+
+
+def _futures_uri(row: NodeRow) -> str:
+    details = event_pb2.NodeExecutionEvent.FromString(row.details or b"")
+    return details.task_node_metadata.dynamic_workflow.dynamic_job_spec_uri
 
 
 def _inputs(record: ExecutionRecord, plan: Plan) -> dict[str, Value]:

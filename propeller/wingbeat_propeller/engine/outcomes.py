@@ -35,7 +35,11 @@ class Produced:
     deck_uri: str | None
 
 
-Outcome: TypeAlias = Produced | Failure
+class IsDynamic:
+    """The program wrote a workflow instead of outputs."""
+
+
+Outcome: TypeAlias = Produced | IsDynamic | Failure
 
 
 async def collect(blobs: Blobs, task: TaskSpec, output_dir: str) -> Outcome:
@@ -48,8 +52,7 @@ async def collect(blobs: Blobs, task: TaskSpec, output_dir: str) -> Outcome:
 
 async def _collect(blobs: Blobs, task: TaskSpec, output_dir: str) -> Outcome:
     if await _stat(blobs, f"{output_dir}/futures.pb") is not None:
-        text = f"task '{task.name}' is dynamic: it produced a workflow, which this release cannot run"
-        return Failure(ErrorKind.SYSTEM, "NodeKindNotSupported", text)
+        return IsDynamic()
     failure = await _reported_failure(blobs, f"{output_dir}/error.pb")
     if failure is not None:
         return failure
@@ -109,7 +112,7 @@ def parse_error_document(data: bytes) -> Failure:
     return Failure(ErrorKind(error.origin), error.code, error.message, retryable=retryable)
 
 
-async def _outputs(blobs: Blobs, task: TaskSpec, uri: str) -> Outcome:
+async def _outputs(blobs: Blobs, task: TaskSpec, uri: str) -> Produced | Failure:
     size = await _stat(blobs, uri)
     if size is None:
         names = ", ".join(task.output_names)

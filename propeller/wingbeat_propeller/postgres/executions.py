@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
 import structlog
-from flyteidl.core import execution_pb2
+from flyteidl.admin import launch_plan_pb2, task_pb2
+from flyteidl.core import execution_pb2, identifier_pb2
 
+from wingbeat_propeller.compiler.references import EntityKey, KnownReferences, LaunchPlanInterface
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.rows import ExecutionRecord, NodeRow
@@ -88,6 +90,20 @@ class PostgresExecutionStore:
             raise LookupError(f"no workflow with row id {workflow_id}")
         return closure
 
+    async def references(
+        self,
+        tasks: Sequence[identifier_pb2.Identifier],
+        launch_plans: Sequence[identifier_pb2.Identifier],
+    ) -> KnownReferences:
+        """Registered tasks and launch plans, as far as they exist."""
+        with outages_as_oserror():
+            found_tasks = await self._pool.fetch(_SQL["task_closures"], *_columns(tasks)) if tasks else ()
+            found_plans = await self._pool.fetch(_SQL["launch_plans"], *_columns(launch_plans)) if launch_plans else ()
+        return KnownReferences(
+            {_key(row): task_pb2.TaskClosure.FromString(row["closure"]).compiled_task.template for row in found_tasks},
+            {_key(row): _launch_plan(row) for row in found_plans},
+        )
+
     async def listen(self, wake: Callable[[str, str], None]) -> None:
         """Live until cancelled; see `ports.ExecutionStore.listen`."""
         backoff_s = _BACKOFF_S_MIN
@@ -130,6 +146,25 @@ async def _listen(connection: asyncpg.Connection, wake: Callable[[str, str], Non
                 await lost.wait()
         except TimeoutError:
             await connection.execute("SELECT 1", timeout=_PROBE_S)
+
+
+def _columns(identifiers: Sequence[identifier_pb2.Identifier]) -> tuple[list[str], list[str], list[str], list[str]]:
+    return (
+        [identifier.project for identifier in identifiers],
+        [identifier.domain for identifier in identifiers],
+        [identifier.name for identifier in identifiers],
+        [identifier.version for identifier in identifiers],
+    )
+
+
+def _key(row: asyncpg.Record) -> EntityKey:
+    return (row["project"], row["domain"], row["name"], row["version"])
+
+
+def _launch_plan(row: asyncpg.Record) -> LaunchPlanInterface:
+    spec = launch_plan_pb2.LaunchPlanSpec.FromString(row["spec"])
+    closure = launch_plan_pb2.LaunchPlanClosure.FromString(row["closure"])
+    return LaunchPlanInterface(spec.workflow_id, closure.expected_inputs, closure.expected_outputs)
 
 
 def _record(row: asyncpg.Record, nodes: Sequence[NodeRow]) -> ExecutionRecord:

@@ -54,3 +54,13 @@ WHERE e.id IS NULL OR e.ended_at IS NOT NULL
 
 -- name: workflow_closure
 SELECT closure FROM workflows WHERE id = $1;
+
+-- name: task_closures
+SELECT t.project, t.domain, t.name, t.version, t.closure
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS asked (project, domain, name, version)
+JOIN tasks AS t USING (project, domain, name, version);
+
+-- name: launch_plans
+SELECT lp.project, lp.domain, lp.name, lp.version, lp.spec, lp.closure
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS asked (project, domain, name, version)
+JOIN launch_plans AS lp USING (project, domain, name, version);

@@ -10,11 +10,17 @@ from tests.unit.core.plans import line, task
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.effects import Launch, NodeRef
 from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.engine.dispatcher import Dispatcher
 from wingbeat_propeller.engine.live import LiveExecution
 from wingbeat_propeller.ports import AttemptOrigin, InstantRequest, RuntimeEvent, RuntimeRequest, TaskContext
 from wingbeat_propeller.tasks.registry import TaskPlugins
+
+
+async def nothing_is_dynamic(_state: ExecutionState, launch: Launch) -> Failure:
+    """No task here writes futures."""
+    raise AssertionError(launch.name)
 
 
 class OneAtATime:
@@ -95,6 +101,7 @@ def _made(tmp_path: Path) -> tuple[Dispatcher, OneAtATime]:
         runtime=runtime,
         plugins=TaskPlugins([], Plugin()),
         blobs=FolderBlobs(tmp_path),
+        compile_dynamic=nothing_is_dynamic,
         raw_output_prefix="/b/data",
         apply=lambda _live, _event: None,
         clock=lambda: 0.0,

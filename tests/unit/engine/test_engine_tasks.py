@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from flyteidl.core import tasks_pb2
-from tests.unit.engine.test_dispatcher import OneAtATime, _launch, _live
+from tests.unit.engine.test_dispatcher import OneAtATime, _launch, _live, nothing_is_dynamic
 
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.effects import Launch
@@ -55,6 +55,7 @@ class Bench:
             runtime=self.runtime,
             plugins=TaskPlugins([], plugin),
             blobs=self.blobs,
+            compile_dynamic=nothing_is_dynamic,
             raw_output_prefix="/b/data",
             apply=self._apply,
             clock=lambda: asyncio.get_running_loop().time(),

@@ -1,4 +1,4 @@
-"""Node executions: get, list, data."""
+"""Node executions: get, list, data, workflows that they made."""
 
 from flyteidl.admin import node_execution_pb2
 
@@ -7,7 +7,8 @@ from wingbeat_controlplane.services.rpcs import CallContext, Encoded
 
 
 class NodeExecutionRpcs:
-    """GetNodeExecution, ListNodeExecutions, ListNodeExecutionsForTask, GetNodeExecutionData."""
+    """GetNodeExecution, ListNodeExecutions, ListNodeExecutionsForTask, GetNodeExecutionData,
+    GetDynamicNodeWorkflow."""
 
     executions: Executions
 
@@ -34,3 +35,9 @@ class NodeExecutionRpcs:
     ) -> Encoded:
         """Inputs and outputs."""
         return Encoded(await self.executions.nodes.data(request))
+
+    async def GetDynamicNodeWorkflow(
+        self, request: node_execution_pb2.GetDynamicNodeWorkflowRequest, context: CallContext
+    ) -> node_execution_pb2.DynamicNodeWorkflowResponse:
+        """The workflow that a dynamic node has made."""
+        return await self.executions.nodes.dynamic_workflow(request)

@@ -10,6 +10,7 @@ from wingbeat_propeller.core.events import (
     ChildEnded,
     ChildStarted,
     SignalReceived,
+    TaskBecameDynamic,
     TaskFailed,
     TaskStarted,
     TaskSucceeded,
@@ -76,6 +77,9 @@ class Kind:
 
     def task_succeeded(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskSucceeded) -> None:
         """An attempt is done and its outputs are known."""
+
+    def task_became_dynamic(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskBecameDynamic) -> None:
+        """An attempt has made a workflow that is to run in its place."""
 
     def task_failed(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskFailed) -> None:
         """An attempt has failed."""

@@ -3,16 +3,25 @@
 While a node pauses before an attempt it stays in its phase and keeps its slot of max_parallelism: clients see a node
 that runs, and the pauses of all attempts together are short. When the pause ends is written down, so it survives a
 crash.
+
+Any task may turn out to be dynamic: its attempt ends well and leaves a workflow, which then runs as a frame inside the
+node. While that frame is there, nothing of the attempt is left in the runtime, and the node holds no slot of
+max_parallelism, which its inner nodes may need.
 """
 
+from dataclasses import replace
+
+from flyteidl.core import identifier_pb2
+from flyteidl.event import event_pb2
+
 from wingbeat_propeller.core.effects import Abort, Launch, NodeRef, SetTimer
-from wingbeat_propeller.core.events import TaskFailed, TaskStarted, TaskSucceeded, TimerKind
+from wingbeat_propeller.core.events import TaskBecameDynamic, TaskFailed, TaskStarted, TaskSucceeded, TimerKind
 from wingbeat_propeller.core.ids import attempt_name, generated_name
 from wingbeat_propeller.core.kinds.base import Kind
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
 from wingbeat_propeller.core.retry import GiveUp, decide_retry, stays_interruptible
-from wingbeat_propeller.core.rows import NodeRow
+from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT, NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value
 from wingbeat_propeller.core.walk import Walk, ref_of
@@ -36,7 +45,10 @@ class TaskKind(Kind):
         walk.timers(frame, run, node)
 
     def stop(self, walk: Walk, frame: Frame, run: NodeRun, node: int, reason: str) -> None:
-        """Abort the attempt; in a pause between two there is none."""
+        """Abort the attempt, or the workflow that it has made; in a pause between two there is nothing."""
+        if run.child is not None:
+            walk.stop_frame(run.child, reason)
+            return
         if run.retry_at is not None:
             return
         if run.task_created_at is not None:
@@ -44,24 +56,33 @@ class TaskKind(Kind):
             walk.task_row(frame, run, node, TaskPhase.ABORTED, ended_at=walk.now, failure=failure)
         walk.effects.commands.append(Abort(ref_of(frame, run, node), run.name))
 
-    def restore(self, walk: Walk, frame: Frame, run: NodeRun, node: int, row: NodeRow) -> None:
-        """The attempt under way, and the slot it holds."""
+    def restore(self, walk: Walk, frame: Frame, run: NodeRun, node: int, row: NodeRow) -> Frame | None:
+        """The attempt under way and the slot it holds, or the frame of what it has made."""
         _name(walk, run)
+        run.flags = row.flags
+        if row.phase == NodePhase.DYNAMIC_RUNNING:
+            plan = walk.dynamic_plans[row.node_id, row.attempt]
+            return walk.state.open_frame(plan, parent=frame, parent_node=node)
         run.counted = True
         walk.state.active += 1
         if row.attempt_started_at is not None:
             run.task_created_at = run.task_started_at = row.attempt_started_at
+        return None
 
     def resume(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
         """Let the runtime say whether the attempt lives, launch it if not; or pause on."""
         walk.timers(frame, run, node)
         if run.retry_at is not None:
             walk.effects.timers.append(SetTimer(ref_of(frame, run, node), run.retry_at, TimerKind.RETRY))
-            return
-        walk.effects.adopt.append(_launch(walk, frame, run, node, inputs))
+        elif run.child is None:
+            walk.effects.adopt.append(_launch(walk, frame, run, node, inputs))
 
     def expire(self, walk: Walk, frame: Frame, run: NodeRun, node: int, failure: Failure) -> None:
         """Abort the attempt; it has failed in a way that may be retried."""
+        if run.child is not None:
+            walk.stop_frame(run.child, failure.message)
+            self._retry(walk, frame, run, node, failure)
+            return
         walk.effects.commands.append(Abort(ref_of(frame, run, node), run.name))
         self._failed(walk, frame, run, node, failure, walk.now)
 
@@ -103,6 +124,28 @@ class TaskKind(Kind):
             deck_uri=event.deck_uri,
         )
 
+    def task_became_dynamic(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskBecameDynamic) -> None:
+        """The attempt is over; the workflow it has made runs inside the node."""
+        node = event.ref.node
+        walk.task_over(frame, run, node, TaskPhase.SUCCEEDED, event.at, details=event.details)
+        walk.release(run)
+        run.phase = NodePhase.DYNAMIC_RUNNING
+        run.flags = FLAG_PARENT | FLAG_DYNAMIC
+        dynamic = event_pb2.DynamicWorkflowNodeMetadata(
+            id=identifier_pb2.Identifier.FromString(event.identifier), dynamic_job_spec_uri=event.futures_uri
+        )
+        metadata = event_pb2.TaskNodeMetadata(dynamic_workflow=dynamic)
+        row = walk.node_row(frame, run, node)
+        row.details = event_pb2.NodeExecutionEvent(task_node_metadata=metadata).SerializeToString()
+        walk.open_frame(event.plan, {}, parent=frame, parent_node=node)
+
+    def child_failed(self, walk: Walk, frame: Frame, run: NodeRun, node: int, child: Frame, failure: Failure) -> None:
+        """The workflow has failed, and so has the node; only after a timeout inside it is the task tried again."""
+        if NodePhase.TIMED_OUT in child.phases:
+            self._retry(walk, frame, run, node, replace(failure, retryable=True))
+        else:
+            walk.fail(frame, run, node, failure)
+
     def task_failed(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskFailed) -> None:
         """Try again while the budget lasts."""
         failure, node = event.failure, event.ref.node
@@ -121,6 +164,13 @@ class TaskKind(Kind):
         deck_uri: str | None = None,
     ) -> None:
         walk.task_over(frame, run, node, TaskPhase.FAILED, at, failure=failure, details=details)
+        self._retry(walk, frame, run, node, failure, deck_uri=deck_uri)
+
+    def _retry(
+        self, walk: Walk, frame: Frame, run: NodeRun, node: int, failure: Failure, *, deck_uri: str | None = None
+    ) -> None:
+        """The next attempt, if there is one left."""
+        run.child = None
         if failure.kind is ErrorKind.SYSTEM:
             run.system_failures += 1
         decision = decide_retry(
@@ -140,6 +190,10 @@ class TaskKind(Kind):
         run.task_started_at = None
         run.task_version = 0
         run.retry_at = walk.now + decision.delay_s if decision.delay_s else None
+        if not run.counted:  # a dynamic node had given its slot back; it does not wait for another
+            run.counted = True
+            walk.state.active += 1
+            run.phase = NodePhase.RUNNING
         walk.node_row(frame, run, node).deck_uri = deck_uri
         if run.retry_at is not None:
             walk.effects.timers.append(SetTimer(ref_of(frame, run, node), run.retry_at, TimerKind.RETRY))
