@@ -335,7 +335,10 @@ class ExecutionStore(Protocol):
     async def new_executions(
         self, shards: Sequence[int], *, known: Sequence[int], limit: int
     ) -> Sequence[ExecutionRecord]:
-        """Executions of `shards` that no engine has begun (phase UNDEFINED), oldest first, without those in `known`."""
+        """Executions of `shards` that no engine has begun, oldest first, without those in `known`.
+
+        One that waits for its turn is among them only to be ended: it was aborted, or its time to begin is over.
+        """
         ...
 
     async def live_executions(self, shards: Sequence[int], *, after: int, limit: int) -> Sequence[ExecutionRecord]:
@@ -366,9 +369,9 @@ class ExecutionStore(Protocol):
 
     async def listen(self, wake: Callable[[str, str], None]) -> None:
         """Live until cancelled: call `wake(reason, payload)` at each notification. Reasons are "new", "abort",
-        "shards" (these carry nothing to go by), "child" (row id of an execution that has ended and has a parent) and
-        "signal" (`project:domain:execution` whose signal was set). After each (re)connect each reason comes once with
-        an empty payload, since notifications may have been lost meanwhile."""
+        "queue", "shards" (these carry nothing to go by), "child" (row id of an execution that has ended and has a
+        parent) and "signal" (`project:domain:execution` whose signal was set). After each (re)connect each reason
+        comes once with an empty payload, since notifications may have been lost meanwhile."""
         ...
 
 
@@ -450,4 +453,39 @@ class Children(Protocol):
     async def abort_orphans(self) -> int:
         """Terminate executions whose launch plan node has ended without them, as after a crash between the two; returns
         how many there were."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Executions of one launch plan name, over all its versions, that wait for others of it to end."""
+
+    project: str
+    domain: str
+    name: str
+    launch_plan_ids: frozenset[int] = field(compare=False)
+    """Row ids of the versions."""
+    has_room: bool = field(compare=False)
+    """Whether the first of the line could begin, as far as could be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """All lines, how many executions wait in them, and the seconds until the next one that has not begun must have."""
+
+    count: int
+    next_begin_s: float | None
+    lines: Sequence[Line]
+
+
+class Lines(Protocol):
+    """Executions that wait for their turn."""
+
+    async def look(self) -> Waiting:
+        """What waits now."""
+        ...
+
+    async def admit(self, line: Line) -> int:
+        """Let as many begin as there is room for, in the order of launch, and announce them as new; returns how many.
+        Any process may call it at any time."""
         ...

@@ -12,6 +12,8 @@ from typing import TypeAlias
 from flyteidl.admin import common_pb2, execution_pb2, launch_plan_pb2, matchable_resource_pb2
 from flyteidl.core import security_pb2
 
+from wingbeat_controlplane.registry.own_annotations import without_own
+
 Config: TypeAlias = matchable_resource_pb2.WorkflowExecutionConfig
 
 Layer: TypeAlias = execution_pb2.ExecutionSpec | launch_plan_pb2.LaunchPlanSpec | Config
@@ -28,10 +30,16 @@ def resolve_settings(
     caller: str,
 ) -> Config:
     """Effective settings; `attributes` are those that match, the most specific first. `caller` becomes the execution
-    identity where none is named; labels of the project fill keys that the winning labels leave free."""
+    identity where none is named; labels of the project fill keys that the winning labels leave free. Annotations of
+    our own are read by the launch, each by itself, and go no further: neither to tasks nor to children."""
     said = (request, launch_plan, *attributes)
     config = _resolve(said, application)
     config.security_context.CopyFrom(_security(said, _from_deprecated(request, launch_plan), application, caller))
+    config.ClearField("annotations")
+    for layer in (*said, application):
+        if annotations := without_own(layer.annotations.values):
+            config.annotations.values.update(annotations)
+            break
     for key, value in project_labels.items():
         if key not in config.labels.values:
             config.labels.values[key] = value

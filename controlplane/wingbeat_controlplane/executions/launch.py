@@ -1,10 +1,10 @@
 """CreateExecution: from a request to a row that an engine takes up.
 
 The order of failure is that of Flyte v1: form of the request, project, launch plan, inputs, cluster pool, concurrency,
-name. The row, its tags and the notification of the engine are one statement; a launch is three round trips once its
-launch plan is known. Inputs too large for a row go to the blob store after the row is inserted and before it is
-committed: a name that is taken never touches the blobs of the execution that has it, and no engine sees a row whose
-inputs are missing.
+name. Every way to launch ends here, so what launch plans say about overlap and deadlines holds for all of them. The
+row, its tags and the notification of the engine are one statement; a launch is three round trips once its launch plan
+is known. Inputs too large for a row go to the blob store after the row is inserted and before it is committed: a name
+that is taken never touches the blobs of the execution that has it, and no engine sees a row whose inputs are missing.
 """
 
 import hashlib
@@ -12,22 +12,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-from flyteidl.admin import execution_pb2
+from flyteidl.admin import execution_pb2, matchable_resource_pb2
 from flyteidl.core import identifier_pb2, literals_pb2
 
 from wingbeat_controlplane.errors import ApiError, already_exists, invalid_argument, not_found
 from wingbeat_controlplane.executions.effective_settings import resolve_notifications, resolve_settings
-from wingbeat_controlplane.executions.identifiers import check_node_id, execution_label
+from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
+from wingbeat_controlplane.executions.identifiers import check_execution_id, check_node_id, execution_label
 from wingbeat_controlplane.executions.launch_attributes import RESOURCE_TYPES, matching_configs, resolve_attributes
 from wingbeat_controlplane.executions.launch_targets import LaunchTarget, LaunchTargets
 from wingbeat_controlplane.executions.names import generated_name
 from wingbeat_controlplane.executions.new_execution import NewExecution, Parent
 from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.places import must_wait, replace_oldest
 from wingbeat_controlplane.executions.repeats import Repeats
 from wingbeat_controlplane.executions.request_checks import check_create, given_inputs
 from wingbeat_controlplane.executions.shown_spec import shown_spec
 from wingbeat_controlplane.registry.attributes import AttributeStore, Level, Match
+from wingbeat_controlplane.registry.deadlines import Deadlines, stated_deadlines
+from wingbeat_controlplane.registry.overlap import Overlap
 from wingbeat_controlplane.registry.projects import ProjectStore
 from wingbeat_propeller.compiler.inputs import InvalidInputError, missing_inputs
 from wingbeat_propeller.ports import Blobs
@@ -62,6 +65,7 @@ class Launcher:
         self._attributes = attributes
         self._targets = targets
         self._options = options
+        self._keys = ExecutionKeys(pool)
         self._repeats: Repeats[identifier_pb2.WorkflowExecutionIdentifier] = Repeats(options.dedupe_window_s)
 
     async def create(
@@ -74,8 +78,9 @@ class Launcher:
         """Insert an execution and wake its engine; returns its id.
 
         Identical unnamed requests of one connection within the options' window are one. `source_execution_id` is the
-        row of the execution that is launched again. Raises ApiError INVALID_ARGUMENT, NOT_FOUND (launch plan, task or
-        parent), ALREADY_EXISTS (name, or the launch plan's concurrency limit).
+        row of the execution that is launched again; else a request that refers to one, as clients do who relaunch with
+        other inputs, tells it. Raises ApiError INVALID_ARGUMENT, NOT_FOUND (launch plan, task, parent or reference),
+        ALREADY_EXISTS (name, or the launch plan's limit), RESOURCE_EXHAUSTED (the launch plan's line).
         """
         check_create(request)
         if request.name:
@@ -97,10 +102,13 @@ class Launcher:
         parent = await self._find_parent(request.spec.metadata)
         parent_spec = None if parent is None else parent.spec
         matches, workflow_matches = await self._match(request, target)
+        if source_execution_id is None:
+            source_execution_id = await self._find_reference(request.spec.metadata)
+        attributes = matching_configs(matches)
         config = resolve_settings(
             request.spec,
             target.settings,
-            matching_configs(matches),
+            attributes,
             self._options.defaults,
             project_labels=project.labels.values,
             caller=caller.principal,
@@ -131,25 +139,47 @@ class Launcher:
             user_inputs=user_inputs,
             source_execution_id=source_execution_id,
             parent=parent,
+            deadlines=_deadlines(request.spec, target, (*attributes, self._options.defaults)),
         )
         await self._insert(new)
         return new.identifier
 
     async def _insert(self, new: NewExecution) -> None:
-        row = new.row(self._blobs.base)
         blobs = new.blobs(self._blobs.base)
-        limit = new.target.concurrency_max
-        if not blobs and not limit:
-            if await self._pool.fetchrow(_SQL["insert_execution"], *row) is None:
+        plan = new.target.identifier
+        overlap = new.target.overlap
+        if not blobs and overlap is None:
+            if await self._pool.fetchrow(_SQL["insert_execution"], *new.row(self._blobs.base, waits=False)) is None:
                 raise _taken(new.identifier)
             return
         async with self._pool.acquire() as connection, connection.transaction():
-            if limit:
-                await _check_concurrency(connection, new.target.identifier, limit)
-            if await connection.fetchrow(_SQL["insert_execution"], *row) is None:
+            waits = False
+            if overlap is not None:
+                waits = await must_wait(connection, plan, overlap, queue_max=self._options.queue_max)
+            row = new.row(self._blobs.base, waits=waits)
+            created = await connection.fetchrow(_SQL["insert_execution"], *row)
+            if created is None:
                 raise _taken(new.identifier)
             for uri, data in blobs.items():
                 await self._blobs.put(uri, data)
+            if waits and overlap is not None and overlap.behavior is Overlap.REPLACE:
+                await replace_oldest(
+                    connection,
+                    plan,
+                    overlap,
+                    new.identifier,
+                    key=created["id"],
+                    principal=new.spec.metadata.principal,
+                )
+
+    async def _find_reference(self, metadata: execution_pb2.ExecutionMetadata) -> int | None:
+        if not metadata.reference_execution.ByteSize():
+            return None
+        check_execution_id(metadata.reference_execution, present=True)
+        key = await self._keys.find(metadata.reference_execution)
+        if key is None:
+            raise not_found("execution", metadata.reference_execution)
+        return key
 
     async def _match(
         self, request: execution_pb2.ExecutionCreateRequest, target: LaunchTarget
@@ -183,14 +213,16 @@ def _completion(target: LaunchTarget, given: literals_pb2.LiteralMap) -> bytes:
         raise invalid_argument(str(error)) from error
 
 
-async def _check_concurrency(
-    connection: "PoolConnectionProxy[asyncpg.Record]", plan: identifier_pb2.Identifier, limit: int
-) -> None:
-    """Refuse when `limit` executions of the plan's name are under way; nobody else decides that before we commit."""
-    key = (plan.project, plan.domain, plan.name)
-    await connection.execute(_SQL["lock_launch_plan"], *key)
-    if await connection.fetchval(_SQL["count_under_way"], *key) >= limit:
-        raise already_exists(f"concurrency limit ({limit}) reached for launch plan {plan.name}; skipping execution")
+def _deadlines(
+    request: execution_pb2.ExecutionSpec,
+    target: LaunchTarget,
+    configs: Sequence[matchable_resource_pb2.WorkflowExecutionConfig],
+) -> Deadlines:
+    """Each from the first that says it: request, launch plan, then `configs`."""
+    deadlines = stated_deadlines(request.annotations.values, request.quality_of_service).over(target.deadlines)
+    for config in configs:
+        deadlines = deadlines.over(stated_deadlines(config.annotations.values))
+    return deadlines
 
 
 def _taken(identifier: identifier_pb2.WorkflowExecutionIdentifier) -> ApiError:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from flyteidl.admin import execution_pb2, launch_plan_pb2
 from flyteidl.core import identifier_pb2, interface_pb2
 
+from wingbeat_controlplane.registry.deadlines import Deadlines, stated_deadlines
 from wingbeat_controlplane.registry.generated import generated_id
+from wingbeat_controlplane.registry.overlap import OverlapPolicy, overlap_policy
 from wingbeat_controlplane.registry.recent import Recent
 from wingbeat_controlplane.registry.registry import Registry
 from wingbeat_propeller.compiler.references import EntityKey, entity_key
@@ -32,19 +34,15 @@ class LaunchTarget:
     """Of the launch plan."""
     spec: launch_plan_pb2.LaunchPlanSpec
     expected: interface_pb2.ParameterMap
+    overlap: OverlapPolicy | None
+    """None: any number of executions may be alive at once."""
+    deadlines: Deadlines
+    """For executions that say nothing themselves."""
 
     @property
     def settings(self) -> launch_plan_pb2.LaunchPlanSpec:
         """What the launch plan says about how executions run; the one made for a single task has no say in that."""
         return self.spec if self.task_id is None else _SILENT
-
-    @property
-    def concurrency_max(self) -> int:
-        """Executions of the launch plan's name that may be under way at once before new ones are refused; 0: any."""
-        policy = self.spec.concurrency_policy
-        if self.task_id is not None or policy.behavior != launch_plan_pb2.CONCURRENCY_LIMIT_BEHAVIOR_SKIP:
-            return 0
-        return policy.max
 
 
 class LaunchTargets:
@@ -55,7 +53,8 @@ class LaunchTargets:
         self._kept: Recent[tuple[int, EntityKey], LaunchTarget] = Recent(KEPT_BYTES_MAX)
 
     async def find(self, spec: execution_pb2.ExecutionSpec) -> LaunchTarget:
-        """The target of `spec.launch_plan`, whose type is LAUNCH_PLAN or TASK. Raises ApiError NOT_FOUND."""
+        """The target of `spec.launch_plan`, whose type is LAUNCH_PLAN or TASK. Raises ApiError NOT_FOUND, and
+        INVALID_ARGUMENT for a launch plan that an older release let pass with annotations that cannot be read."""
         key = (int(spec.launch_plan.resource_type), entity_key(spec.launch_plan))
         target = self._kept.get(key)
         if target is None:
@@ -72,11 +71,18 @@ class LaunchTargets:
             await self._registry.generated.ensure(launch_plan, spec)
             launch_plan = generated_id(launch_plan, identifier_pb2.LAUNCH_PLAN)
         record = await self._registry.launch_plans.get(launch_plan)
+        plan_spec = record.launch_plan.spec
         return LaunchTarget(
             launch_plan_id=record.id,
             workflow_id=record.workflow_id,
             task_id=task_id,
             identifier=record.launch_plan.id,
-            spec=record.launch_plan.spec,
+            spec=plan_spec,
             expected=record.launch_plan.closure.expected_inputs,
+            overlap=overlap_policy(plan_spec) if task_id is None else None,
+            deadlines=(
+                stated_deadlines(plan_spec.annotations.values, plan_spec.quality_of_service)
+                if task_id is None
+                else Deadlines()
+            ),
         )

@@ -8,6 +8,7 @@ from flyteidl.core import identifier_pb2
 
 from wingbeat_controlplane.executions.launch_attributes import LaunchAttributes
 from wingbeat_controlplane.executions.launch_targets import LaunchTarget
+from wingbeat_controlplane.registry.deadlines import Deadlines
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.values import INLINE_BYTES_MAX
 
@@ -36,14 +37,15 @@ class NewExecution:
     user_inputs: bytes
     source_execution_id: int | None
     parent: Parent | None
+    deadlines: Deadlines
 
     def blobs(self, base: str) -> Mapping[str, bytes]:
         """Values too large for a row, by URI in the store with URI prefix `base`."""
         named = {"inputs": self.inputs, "user_inputs": self.user_inputs}
         return {self._uri(base, name): data for name, data in named.items() if len(data) > INLINE_BYTES_MAX}
 
-    def row(self, base: str) -> tuple[object, ...]:
-        """Parameters of the statement `insert_execution`."""
+    def row(self, base: str, *, waits: bool) -> tuple[object, ...]:
+        """Parameters of the statement `insert_execution`; `waits`: for its turn in the line of its launch plan."""
         tags = self._tags()
         source = self.source_execution_id
         if source is None and self.parent is not None:
@@ -70,6 +72,10 @@ class NewExecution:
             [key for key, _ in tags],
             [value for _, value in tags],
             *self._attribute_columns(),
+            waits,
+            self.target.overlap.alive_max if waits and self.target.overlap is not None else None,
+            self.deadlines.queue_s,
+            self.deadlines.run_s,
         )
 
     def _attribute_columns(self) -> tuple[object, ...]:

@@ -20,6 +20,8 @@ class ExecutionOptions:
     """Defaults and limits of containers where no matchable attributes say otherwise."""
     dedupe_window_s: float = 3.0
     """Identical unnamed creations of one connection within this time make one execution; 0 turns it off."""
+    queue_max: int = 1000
+    """Executions of one launch plan that may wait for their turn; more are refused."""
     data_inline_bytes_max: int = 18 << 20
     """Most data in one answer; what does not fit is handed out as a link. Clients take messages of 20 MiB."""
     single_bytes_max: int = 128 << 20

@@ -6,8 +6,10 @@ from flyteidl.core import identifier_pb2, literals_pb2
 from wingbeat_controlplane.errors import invalid_argument, invalid_value, missing
 from wingbeat_controlplane.executions.identifiers import check_text
 from wingbeat_controlplane.executions.names import check_name
+from wingbeat_controlplane.registry.deadlines import stated_deadlines
 from wingbeat_controlplane.registry.labels import check_labels
 from wingbeat_controlplane.registry.notifications import check_notifications
+from wingbeat_controlplane.registry.own_annotations import check_execution_annotations
 
 LAUNCHABLE = (identifier_pb2.LAUNCH_PLAN, identifier_pb2.TASK)
 
@@ -28,6 +30,8 @@ def check_create(request: execution_pb2.ExecutionCreateRequest) -> None:
     spec = request.spec
     _check_launch_plan(spec)
     check_labels(spec.labels.values)
+    check_execution_annotations(spec.annotations.values)
+    stated_deadlines(spec.annotations.values, spec.quality_of_service)
     check_notifications(spec.notifications.notifications)
     _check_tags(spec)
     if spec.max_parallelism < 0:

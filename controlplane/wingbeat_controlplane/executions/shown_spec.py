@@ -13,6 +13,8 @@ def shown_spec(
 ) -> execution_pb2.ExecutionSpec:
     """Inputs go out; principal, nesting, system metadata and the resolved security context come in.
 
+    A request that refers to an execution and names no mode is a relaunch: that is how the console sends changed inputs.
+
     What else was resolved (labels, environment and so on) is not shown: the spec says what was asked for. Executions of
     a launch plan show the resolved parallelism. `parent` is the spec of the execution whose launch plan node asked: its
     depth and its cluster label go on.
@@ -21,6 +23,8 @@ def shown_spec(
     spec.CopyFrom(request.spec)
     spec.ClearField("inputs")
     spec.metadata.principal = principal
+    if spec.metadata.reference_execution.ByteSize() and spec.metadata.mode == execution_pb2.ExecutionMetadata.MANUAL:
+        spec.metadata.mode = execution_pb2.ExecutionMetadata.RELAUNCH
     if parent is not None:
         spec.metadata.nesting = parent.metadata.nesting + 1
         if parent.HasField("execution_cluster_label"):

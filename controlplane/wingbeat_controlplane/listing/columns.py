@@ -2,17 +2,15 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
+from wingbeat_controlplane.listing.durations import go_duration_s
+
 _BIGINT_MAX = 2**63 - 1
-_GO_DURATION = re.compile(r"([+-]?)((?:\d+(?:\.\d*)?(?:ns|us|µs|μs|ms|s|m|h))+)")
-_GO_PART = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|μs|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +43,8 @@ def _time(text: str) -> datetime:
 
 def _duration(text: str) -> timedelta:
     """Seconds (`90`, `1.5`) or a Go duration (`1h5m`); rounded to microseconds, as the column is."""
-    match = _GO_DURATION.fullmatch(text)
-    if match is None:
-        return timedelta(seconds=float(text))
-    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _GO_PART.findall(match[2]))
-    return timedelta(seconds=-seconds if match[1] == "-" else seconds)
+    seconds = go_duration_s(text)
+    return timedelta(seconds=float(text) if seconds is None else seconds)
 
 
 def _bytes(text: str) -> bytes:

@@ -7,7 +7,9 @@ it, since nobody looks for it later.
 from flyteidl.admin import matchable_resource_pb2
 
 from wingbeat_controlplane.errors import invalid_argument, invalid_value, missing
+from wingbeat_controlplane.registry.deadlines import stated_deadlines
 from wingbeat_controlplane.registry.labels import check_labels
+from wingbeat_controlplane.registry.own_annotations import check_execution_annotations
 from wingbeat_propeller.compiler.resources import InvalidResourcesError, PlatformResources
 
 ATTRIBUTES_BYTES_MAX = 64 << 10
@@ -62,6 +64,8 @@ def check_attributes(attributes: matchable_resource_pb2.MatchingAttributes) -> N
             if config.max_parallelism < 0:
                 raise invalid_value("max_parallelism")
             check_labels(config.labels.values)
+            check_execution_annotations(config.annotations.values)
+            stated_deadlines(config.annotations.values)
         case _:
             pass
 

@@ -4,9 +4,12 @@ from flyteidl.admin import launch_plan_pb2
 from flyteidl.core import identifier_pb2, interface_pb2
 
 from wingbeat_controlplane.errors import invalid_argument, missing
+from wingbeat_controlplane.registry.deadlines import stated_deadlines
 from wingbeat_controlplane.registry.identifiers import check_identifier
 from wingbeat_controlplane.registry.labels import check_labels
 from wingbeat_controlplane.registry.notifications import check_notifications
+from wingbeat_controlplane.registry.overlap import overlap_policy
+from wingbeat_controlplane.registry.own_annotations import check_launch_plan_annotations
 from wingbeat_controlplane.registry.schedules import check_schedule
 from wingbeat_propeller.compiler.launch_plan import InvalidLaunchPlanError, complete_launch_plan
 
@@ -26,6 +29,9 @@ def check_request(request: launch_plan_pb2.LaunchPlanCreateRequest) -> None:
     check_labels(spec.labels.values)
     check_notifications(spec.entity_metadata.notifications)
     check_schedule(spec.entity_metadata.schedule)
+    check_launch_plan_annotations(spec.annotations.values)
+    stated_deadlines(spec.annotations.values, spec.quality_of_service)
+    overlap_policy(spec)
     if spec.max_parallelism < 0:
         raise invalid_argument("invalid value for max_parallelism: must not be negative")
 

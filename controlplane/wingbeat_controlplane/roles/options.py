@@ -106,6 +106,7 @@ def execution_options(settings: Settings) -> ExecutionOptions:
         defaults=execution_defaults(settings),
         task_resources=task_resources(settings),
         dedupe_window_s=settings.launch.dedupe_window_s,
+        queue_max=settings.launch.queue_max,
     )
 
 

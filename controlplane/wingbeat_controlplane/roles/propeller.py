@@ -34,6 +34,7 @@ from wingbeat_propeller.engine.engine import Engine, EngineOptions
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases
+from wingbeat_propeller.postgres.lines import PostgresLines
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.postgres.signals import PostgresSignals
 from wingbeat_propeller.postgres.transitions import TransitionPartitions, TransitionsOptions
@@ -81,6 +82,7 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
                 pool, store.blobs, open_registry(pool, registry_options(settings)), execution_options(settings)
             ),
             plugins=TaskPlugins.installed(echo_sleep_s=propeller.echo_sleep_s),
+            lines=PostgresLines(pool),
         )
         partitions = TransitionPartitions(pool, TransitionsOptions(retention_days=propeller.transitions_days))
         if propeller.metrics_port:

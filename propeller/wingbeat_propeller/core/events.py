@@ -10,7 +10,7 @@ from wingbeat_propeller.core.values import Value
 
 
 class TimerKind(IntEnum):
-    """Deadlines of a node."""
+    """Deadlines of a node, and of the execution as a whole."""
 
     ATTEMPT = 0
     """The attempt has run for its timeout: it fails and may be retried."""
@@ -18,6 +18,8 @@ class TimerKind(IntEnum):
     """All attempts together took twice the timeout: the node times out."""
     WAKE = 2
     """What the node waits for is the time itself."""
+    EXECUTION = 3
+    """The execution has run for as long as it may: it times out. The timer's ref says nothing."""
     RETRY = 4
     """The pause before the next attempt is over."""
 

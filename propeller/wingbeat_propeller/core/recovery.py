@@ -70,6 +70,7 @@ def rebuild(
     for each in restored:
         if state.frames.get(each.number) is each:
             _resume(walk, each, unstored.get(each.number, {}))
+    walk.deadline()
     walk.drain()
     return walk.effects
 

@@ -128,3 +128,11 @@ class ExecutionRecord:
     """Serialized flyteidl.admin.TaskResourceAttributes: defaults and limits of its containers; None: none."""
     nodes: tuple[NodeRow, ...] = ()
     """Everything written so far, in `seq` order; empty for a new execution."""
+    launch_plan_id: int | None = None
+    """Row id of the launch plan; None for a single task."""
+    waiting: bool = False
+    """It waits for its turn among the executions of its launch plan, and may not begin."""
+    begin_by: float | None = None
+    """When it ends if it has not begun by then."""
+    deadline_s: float | None = None
+    """How long after its begin it ends if it has not by itself."""

@@ -26,6 +26,8 @@ class Settings:
     """Task nodes queued or running at once; 0 is no limit."""
     interruptible: bool | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    deadline_s: float | None = None
+    """How long the execution may run, from its begin."""
 
 
 class Stage(IntEnum):

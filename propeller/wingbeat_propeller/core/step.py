@@ -32,7 +32,7 @@ from wingbeat_propeller.core.kinds import KINDS
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
 from wingbeat_propeller.core.state import ExecutionState, Stage
-from wingbeat_propeller.core.walk import AUTO_ABORT, USER_ABORT, Walk
+from wingbeat_propeller.core.walk import AUTO_ABORT, USER_ABORT, Walk, deadline_exceeded
 
 
 def step(state: ExecutionState, event: Event) -> Effects:
@@ -50,6 +50,7 @@ def _begin(walk: Walk, event: Begin) -> None:
     state.phase = ExecutionPhase.RUNNING
     state.started_at = walk.now
     walk.execution_row()
+    walk.deadline()
     walk.open_frame(state.plan, event.inputs, parent=None)
 
 
@@ -106,7 +107,11 @@ def _signal_received(walk: Walk, event: SignalReceived) -> None:
 
 
 def _timer_fired(walk: Walk, event: TimerFired) -> None:
-    """A deadline of a node that is still under way."""
+    """A deadline of a node that is still under way, or of the execution."""
+    if event.kind is TimerKind.EXECUTION:
+        failure = deadline_exceeded(walk.state)
+        walk.end(ExecutionPhase.TIMED_OUT, failure, failure.message)
+        return
     found = walk.find(event.ref, any_attempt=event.kind is TimerKind.NODE)
     if found is None or found[1].stage is not Stage.ACTIVE:
         return

@@ -349,6 +349,23 @@ class Walk(Recording):
             self.effects.timers.append(SetTimer(ref, run.attempt_started_at + timeout_s, TimerKind.ATTEMPT))
         self.effects.timers.append(SetTimer(ref, run.created_at + 2 * timeout_s, TimerKind.NODE))
 
+    def deadline(self) -> None:
+        """Set the timer of the whole run; it follows from when the execution began, so a restart sets the same one."""
+        state = self.state
+        if state.settings.deadline_s is not None and state.started_at is not None:
+            at = state.started_at + state.settings.deadline_s
+            self.effects.timers.append(SetTimer(_WHOLE, at, TimerKind.EXECUTION))
+
+
+_WHOLE = NodeRef(0, START, 0)
+"""Stands where a timer of the execution names a node."""
+
+
+def deadline_exceeded(state: ExecutionState) -> Failure:
+    """What an execution ends with that has run for too long."""
+    text = f"the execution ran for longer than its deadline allows ({state.settings.deadline_s:.15g} s)"
+    return Failure(ErrorKind.USER, "DeadlineExceeded", text)
+
 
 def ref_of(frame: Frame, run: NodeRun, node: int) -> NodeRef:
     """Address of a node's current attempt."""

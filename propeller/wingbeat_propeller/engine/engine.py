@@ -41,6 +41,7 @@ from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.core.rows import ExecutionRow, Transition
 from wingbeat_propeller.core.state import Settings
 from wingbeat_propeller.core.step import step
+from wingbeat_propeller.engine.admission import Admission
 from wingbeat_propeller.engine.child_keeper import ChildKeeper
 from wingbeat_propeller.engine.dispatcher import Dispatcher
 from wingbeat_propeller.engine.dynamics import Dynamics
@@ -52,7 +53,7 @@ from wingbeat_propeller.engine.preparation import PreparationFailedError, prepar
 from wingbeat_propeller.engine.signal_keeper import SignalKeeper
 from wingbeat_propeller.engine.sweeper import Sweeper
 from wingbeat_propeller.engine.timer_wheel import TimerWheel
-from wingbeat_propeller.ports import Blobs, Children, ExecutionStore, Journal, Leases, Runtime, Signals
+from wingbeat_propeller.ports import Blobs, Children, ExecutionStore, Journal, Leases, Lines, Runtime, Signals
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 _log = structlog.get_logger(__name__)
@@ -88,7 +89,8 @@ class EngineOptions:
 
 
 class Engine:
-    """See the module. Build one per term: `journal` makes the journal once the term is known."""
+    """See the module. Build one per term: `journal` makes the journal once the term is known. Without `lines` nothing
+    that waits is let go by this process."""
 
     def __init__(
         self,
@@ -102,6 +104,7 @@ class Engine:
         plugins: TaskPlugins,
         signals: Signals,
         children: Children,
+        lines: Lines | None = None,
         clock: Callable[[], float] = time.time,
         on_durable: Callable[[float], None] | None = None,
     ) -> None:
@@ -111,6 +114,7 @@ class Engine:
         self._store = store
         self._blobs = blobs
         self._runtime = runtime
+        self._lines = lines
         self._clock = clock
         self._on_durable = on_durable
         """Called with the seconds each batch of effects took to become durable; for measurements."""
@@ -134,6 +138,7 @@ class Engine:
         self._tasks: asyncio.TaskGroup | None = None
         self._journal: Journal | None = None
         self._keeper: LeaseKeeper | None = None
+        self._admission: Admission | None = None
 
     async def run(self) -> None:
         """Drive executions until cancelled; a cancel makes durable what was decided and gives the shards up.
@@ -151,6 +156,8 @@ class Engine:
             sink=self,
             clock=self._clock,
         )
+        if self._lines is not None:
+            self._admission = Admission(self._lines, poll_s=options.poll_s, wake_intake=lambda: intake.wake("new"))
         sweeper = Sweeper(runtime=self._runtime, store=self._store, interval_s=options.sweep_s)
         term = await self._leases.join(options.name, options.lease_s)
         keeper = self._keeper = LeaseKeeper(
@@ -166,6 +173,9 @@ class Engine:
                     self._signals.wake(payload)
                 case "child":
                     self._children.wake(payload)
+                case "queue":
+                    if self._admission is not None:
+                        self._admission.wake()
                 case _:
                     intake.wake(reason)
 
@@ -184,6 +194,8 @@ class Engine:
                 tasks.create_task(sweeper.run(), name="sweeper")
                 tasks.create_task(self._signals.run(), name="signals")
                 tasks.create_task(self._children.run(), name="children")
+                if self._admission is not None:
+                    tasks.create_task(self._admission.run(), name="admission")
         finally:
             self._tasks = None
             writer.cancel()
@@ -218,8 +230,8 @@ class Engine:
             self._command(live, effects)
 
     async def adopt(self, attempts: Sequence[tuple[LiveExecution, Launch]]) -> None:
-        """Attempts under way before a restart."""
-        await self._dispatcher.adopt(attempts)
+        """Attempts under way before a restart; an execution among them may have ended by its deadline meanwhile."""
+        await self._dispatcher.adopt([(live, launch) for live, launch in attempts if not live.state.ended])
 
     def drop(self, live: LiveExecution) -> None:
         """The execution has ended, or belongs to another process from now on."""
@@ -270,6 +282,12 @@ class Engine:
         if row is not None and row.ended_at is not None:
             _ENDED.labels(ExecutionPhase(row.phase).name).inc()
             self.drop(live)
+            self.ended(live.launch_plan_id)
+
+    def ended(self, launch_plan_id: int | None) -> None:
+        """An execution of this launch plan has ended, durably; others may wait for that."""
+        if self._admission is not None:
+            self._admission.ended(launch_plan_id)
 
     def _rejected(self, effects: Effects, error: Exception) -> None:
         """The database refuses these rows for their own sake: the execution ends with that reason."""

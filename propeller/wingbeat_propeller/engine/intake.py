@@ -1,5 +1,7 @@
 """Taking executions up: new ones as they are launched, and those of shards that come from another process.
 
+An execution that was aborted before it began, or whose time to begin is over, ends without having begun.
+
 Notifications only wake; the database says what there is. A slow poll covers lost notifications. When the journal or
 memory is full, executions wait in the database.
 """
@@ -86,6 +88,10 @@ class Sink(Protocol):
         """Attempts under way before a restart."""
         ...
 
+    def ended(self, launch_plan_id: int | None) -> None:
+        """An execution of this launch plan that never began has ended, durably."""
+        ...
+
 
 class Intake:
     """Keeps memory in step with the shards this process owns."""
@@ -167,13 +173,15 @@ class Intake:
         if self._to_load:
             reasons |= {"new", "abort"}
             await self._take_over(frozenset(self._to_load))
-        if "new" in reasons:
-            await self._take_new()
         if "abort" in reasons and self._shards:
             for key, cause in await self._store.abort_requests(sorted(self._shards)):
                 live = self._live.get(ExecutionKey(key))
-                if live is not None and not live.state.ended:
+                if live is None:
+                    reasons |= {"new"}  # it has not begun
+                elif not live.state.ended:
                     self._sink.abort(live, cause)
+        if "new" in reasons:
+            await self._take_new()
 
     async def _take_new(self) -> None:
         while self._shards and self._has_room():
@@ -198,6 +206,12 @@ class Intake:
         return len(self._live) < self._options.live_max and self._sink.journal.backlog < self._options.backlog_max
 
     async def _begin(self, record: ExecutionRecord) -> None:
+        if record.abort_cause is not None:
+            self._end(record, ExecutionPhase.ABORTED, None)
+            return
+        if record.waiting or (record.begin_by is not None and record.begin_by <= self._clock()):
+            self._end(record, ExecutionPhase.TIMED_OUT, _began_too_late(record))
+            return
         plan = await self._plan(record)
         if plan is None:
             return
@@ -210,8 +224,6 @@ class Intake:
             self._refuse(live, f"the inputs cannot be read: {error}")
             return
         self._sink.apply(live, Begin(self._clock(), inputs))
-        if record.abort_cause is not None:
-            self._sink.abort(live, record.abort_cause)
 
     async def _take_over(self, shards: frozenset[int]) -> None:
         after = 0
@@ -297,6 +309,7 @@ class Intake:
             self._settings,
             max_parallelism=config.max_parallelism,
             interruptible=config.interruptible.value if config.HasField("interruptible") else None,
+            deadline_s=record.deadline_s,
         )
         state = ExecutionState(record.execution, record.project, record.domain, record.name, plan, settings)
         live = LiveExecution(
@@ -309,6 +322,7 @@ class Intake:
             annotations=dict(config.annotations.values),
             raw_output_prefix=config.raw_output_data_config.output_location_prefix.rstrip("/"),
             resources=resources,
+            launch_plan_id=record.launch_plan_id,
         )
         self._live.add(live)
         return live
@@ -323,12 +337,20 @@ class Intake:
 
     def _refuse(self, live: LiveExecution, reason: str) -> None:
         live.state.ended = True
-        self._sink.perform(live, _failed(live.state.key, self._clock(), reason))
+        failure = Failure(ErrorKind.SYSTEM, "EngineFault", reason)
+        self._sink.perform(live, _ended(live.state.key, self._clock(), ExecutionPhase.FAILED, failure))
 
     def _fail(self, record: ExecutionRecord, reason: str) -> None:
-        key = record.execution
-        effects = _failed(key, self._clock(), reason)
-        self._sink.journal.submit(effects, lambda _: self._live.undurable.discard(key))
+        self._end(record, ExecutionPhase.FAILED, Failure(ErrorKind.SYSTEM, "EngineFault", reason))
+
+    def _end(self, record: ExecutionRecord, phase: ExecutionPhase, failure: Failure | None) -> None:
+        """End an execution that is not in memory."""
+
+        def committed(_: Effects) -> None:
+            self._live.undurable.discard(record.execution)
+            self._sink.ended(record.launch_plan_id)
+
+        self._sink.journal.submit(_ended(record.execution, self._clock(), phase, failure), committed)
 
 
 @lru_cache(maxsize=RESOURCES_KEPT)
@@ -350,9 +372,15 @@ def _inputs(record: ExecutionRecord, plan: Plan) -> dict[str, Value]:
     return {}
 
 
-def _failed(key: ExecutionKey, now: float, reason: str) -> Effects:
+def _ended(key: ExecutionKey, now: float, phase: ExecutionPhase, failure: Failure | None) -> Effects:
     effects = Effects(key)
-    failure = Failure(ErrorKind.SYSTEM, "EngineFault", reason)
-    effects.execution_row = ExecutionRow(key, ExecutionPhase.FAILED, now, ended_at=now, failure=failure)
-    effects.transitions.append(Transition(key, None, 0, ExecutionPhase.FAILED, now))
+    effects.execution_row = ExecutionRow(key, phase, now, ended_at=now, failure=failure)
+    effects.transitions.append(Transition(key, None, 0, phase, now))
     return effects
+
+
+def _began_too_late(record: ExecutionRecord) -> Failure:
+    assert record.begin_by is not None, "only what has a time to begin can be late"
+    allowed_s = round(record.begin_by - record.created_at, 3)
+    text = f"the execution did not begin within its queue deadline ({allowed_s:.15g} s)"
+    return Failure(ErrorKind.USER, "QueueDeadlineExceeded", text)

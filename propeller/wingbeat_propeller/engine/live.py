@@ -36,6 +36,8 @@ class LiveExecution:
     """Empty: the installation's."""
     resources: PlatformResources = field(default_factory=PlatformResources)
     """Defaults and limits of its containers."""
+    launch_plan_id: int | None = None
+    """Row id of its launch plan, in whose line others may wait for its end."""
     names: set[str] = field(default_factory=set[str])
     """Attempts that are queued, starting or running."""
     timers: set[tuple[AttemptKey, int]] = field(default_factory=set[tuple[AttemptKey, int]])

@@ -26,6 +26,7 @@ _SQL = load_queries(__package__ or "", "executions.sql")
 CHANNELS = {
     "wingbeat_new": "new",
     "wingbeat_abort": "abort",
+    "wingbeat_queue": "queue",
     "wingbeat_shards": "shards",
     "wingbeat_child": "child",
     "wingbeat_signal": "signal",
@@ -48,7 +49,8 @@ class PostgresExecutionStore:
     ) -> Sequence[ExecutionRecord]:
         """Executions of `shards` that no engine has begun, oldest first, without the ids in `known`.
 
-        One that was aborted before it began is among them, with phase ABORTING and `abort_cause` set.
+        One that was aborted before it began is among them, with phase ABORTING and `abort_cause` set, and one that
+        waits for its turn although its time to begin is over, with `waiting` set.
         """
         with outages_as_oserror():
             rows = await self._pool.fetch(_SQL["new_executions"], shards, known, limit)
@@ -184,6 +186,10 @@ def _record(row: asyncpg.Record, nodes: Sequence[NodeRow]) -> ExecutionRecord:
         abort_cause=row["abort_cause"],
         task_resources=row["task_resources"],
         nodes=tuple(nodes),
+        launch_plan_id=row["launch_plan_id"],
+        waiting=row["waiting"],
+        begin_by=row["begin_by"],
+        deadline_s=row["deadline_s"],
     )
 
 

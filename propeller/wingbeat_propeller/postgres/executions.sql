@@ -1,26 +1,31 @@
 -- name: new_executions
--- Not begun, and those that somebody aborted before any engine had begun them.
+-- Not begun: new ones, those that a line has let go, those whose time to begin is over although they still wait, and
+-- those that somebody aborted before any engine had begun them.
 SELECT id, project, domain, name, shard, workflow_id, config, task_resources, inputs, inputs_uri, phase,
     extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM started_at)::float8 AS started_at,
-    CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause
+    CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause,
+    launch_plan_id, waiting, extract(epoch FROM begin_by)::float8 AS begin_by, deadline_s
 FROM (
     SELECT * FROM executions WHERE shard = ANY($1::smallint[]) AND phase = 0
     UNION ALL
-    SELECT * FROM executions AS e
+    SELECT * FROM executions WHERE shard = ANY($1::smallint[]) AND phase = 1 AND NOT waiting
+    UNION ALL
+    SELECT * FROM executions WHERE shard = ANY($1::smallint[]) AND phase = 1 AND waiting AND begin_by <= now()
+    UNION ALL
+    SELECT * FROM executions
     WHERE shard = ANY($1::smallint[]) AND abort_requested_at IS NOT NULL AND ended_at IS NULL
         AND phase = 9 AND started_at IS NULL
-        AND NOT EXISTS (SELECT FROM node_executions AS n WHERE n.execution_id = e.id)
 ) AS fresh
 WHERE id <> ALL($2::bigint[])
 ORDER BY id
 LIMIT $3;
 
 -- name: live_executions
--- Begun and not ended. One that somebody aborted before anybody had begun it is new: taken up here as well, it would end
--- twice.
+-- Begun and not ended. What has not begun comes as new, and only so: nothing is taken up twice.
 SELECT id, project, domain, name, shard, workflow_id, config, task_resources, inputs, inputs_uri, phase,
     extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM started_at)::float8 AS started_at,
-    CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause
+    CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause,
+    launch_plan_id, waiting, extract(epoch FROM begin_by)::float8 AS begin_by, deadline_s
 FROM executions
 WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND started_at IS NOT NULL AND id > $2
 ORDER BY id

@@ -27,6 +27,7 @@ from wingbeat_propeller.ports import InstantRequest, Runtime, TaskContext, TaskP
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases
+from wingbeat_propeller.postgres.lines import PostgresLines
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 
@@ -153,6 +154,7 @@ async def engine(
         plugins=TaskPlugins([], plugin or InstantPlugin()),
         signals=NoSignals(),
         children=NoChildren(),
+        lines=PostgresLines(pool),
     )
     running = asyncio.create_task(made.run())
     try:

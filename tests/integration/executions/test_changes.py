@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import grpc
 import pytest
-from flyteidl.admin import common_pb2, event_pb2, execution_pb2
+from flyteidl.admin import common_pb2, event_pb2, execution_pb2, matchable_resource_pb2
 from flyteidl.core import execution_pb2 as core_execution_pb2
 from flyteidl.core import identifier_pb2
 from flyteidl.service import admin_pb2_grpc
@@ -136,3 +136,46 @@ async def test_relaunching_at_once_and_in_vain(admin: Admin, pool: asyncpg.Pool)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await admin.RelaunchExecution(execution_pb2.ExecutionRelaunchRequest(id=execution_id("nothing")))
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_relaunching_with_other_inputs(admin: Admin, pool: asyncpg.Pool) -> None:
+    """A creation that refers to an execution is shown as its relaunch, with the new inputs; with no mode as well, which
+    is what the console sends."""
+    await admin.CreateExecution(launch("source", text="old"))
+    for name, mode in (
+        ("explicit", execution_pb2.ExecutionMetadata.RELAUNCH),
+        ("console", execution_pb2.ExecutionMetadata.MANUAL),
+    ):
+        request = launch(name, text="new")
+        request.spec.metadata.mode = mode
+        request.spec.metadata.reference_execution.CopyFrom(execution_id("source"))
+        await admin.CreateExecution(request)
+        found = await _get(admin, name)
+        assert found.spec.metadata.mode == execution_pb2.ExecutionMetadata.RELAUNCH
+        assert found.spec.metadata.reference_execution == execution_id("source")
+        data = await admin.GetExecutionData(execution_pb2.WorkflowExecutionGetDataRequest(id=execution_id(name)))
+        assert data.full_inputs == literals(text="new", count=3)
+    scope = common_pb2.NamedEntityIdentifier(project=PROJECT, domain=DOMAIN)
+    key = await pool.fetchval("SELECT id FROM executions WHERE name = 'source'")
+    filters = f"eq(mode,{execution_pb2.ExecutionMetadata.RELAUNCH})+eq(source_execution_id,{key})"
+    listed = await admin.ListExecutions(common_pb2.ResourceListRequest(id=scope, limit=10, filters=filters))
+    assert {each.id.name for each in listed.executions} == {"explicit", "console"}
+    request = launch("lost", text="new")
+    request.spec.metadata.reference_execution.CopyFrom(execution_id("nothing"))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await admin.CreateExecution(request)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+async def test_relaunch_decides_about_the_cache(admin: Admin, pool: asyncpg.Pool, overwrite: bool) -> None:
+    """Whether results are read from the cache is said by the relaunch alone, whatever the source said."""
+    source = launch("source")
+    source.spec.overwrite_cache = not overwrite
+    await admin.CreateExecution(source)
+    await admin.RelaunchExecution(
+        execution_pb2.ExecutionRelaunchRequest(id=execution_id("source"), name="again", overwrite_cache=overwrite)
+    )
+    assert (await _get(admin, "again")).spec.overwrite_cache is overwrite
+    config = await pool.fetchval("SELECT config FROM executions WHERE name = 'again'")
+    assert matchable_resource_pb2.WorkflowExecutionConfig.FromString(config).overwrite_cache is overwrite

@@ -18,6 +18,7 @@ from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import FailurePolicy, NodeKind, Plan
+from wingbeat_propeller.core.recovery import rebuild
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.step import step
 
@@ -148,6 +149,45 @@ def test_retries_keep_the_node_running() -> None:
     assert (row.phase, row.attempt, row.ended_at) == (NodePhase.RUNNING, 1, None)
     assert effects.ended == [launch.name]
     assert _launch(effects).previous_generated_name == launch.generated_name
+
+
+def test_an_execution_past_its_deadline_times_out() -> None:
+    """Everything under way is aborted, the reason names the deadline, and what comes later changes nothing."""
+    settings = Settings(base_uri="mem://b", deadline_s=7200.0)
+    state = ExecutionState(ExecutionKey(1), "p", "d", "e", line(line(task("deep"))), settings)
+    effects = step(state, Begin(100.0, {"x": b"\x0a\x00"}))
+    launch = _launch(effects)
+    timer = _timer(effects, TimerKind.EXECUTION)
+    assert timer.at == 7300.0
+    effects = step(state, TimerFired(7300.0, timer.ref, TimerKind.EXECUTION))
+    assert _phases(effects) == {"n0-0-n0": NodePhase.ABORTED, "n0": NodePhase.ABORTED}
+    assert Abort(launch.ref, launch.name) in effects.commands
+    row = effects.execution_row
+    assert row is not None
+    assert (row.phase, row.ended_at) == (ExecutionPhase.TIMED_OUT, 7300.0)
+    text = "the execution ran for longer than its deadline allows (7200 s)"
+    assert row.failure == Failure(ErrorKind.USER, "DeadlineExceeded", text)
+    assert not step(state, TaskSucceeded(7300.0, launch.ref, 7300.0, {"o0": b"\x0a\x00"})).writes
+
+
+def test_a_deadline_that_comes_after_the_end_changes_nothing() -> None:
+    """The end was first."""
+    settings = Settings(base_uri="mem://b", deadline_s=1.0)
+    state = ExecutionState(ExecutionKey(1), "p", "d", "e", line(task("t")), settings)
+    effects = step(state, Begin(100.0, {"x": b"\x0a\x00"}))
+    step(state, TaskSucceeded(100.5, _launch(effects).ref, 100.5, {"o0": b"\x0a\x00"}))
+    assert state.phase == ExecutionPhase.SUCCEEDED
+    assert not step(state, TimerFired(101.0, _timer(effects, TimerKind.EXECUTION).ref, TimerKind.EXECUTION)).writes
+
+
+def test_a_restart_sets_the_same_deadline() -> None:
+    """It counts from when the execution began, wherever it is taken up."""
+    settings = Settings(base_uri="mem://b", deadline_s=50.0)
+    state = ExecutionState(ExecutionKey(1), "p", "d", "e", line(task("t")), settings)
+    rows = step(state, Begin(100.0, {"x": b"\x0a\x00"})).nodes
+    again = ExecutionState(ExecutionKey(1), "p", "d", "e", line(task("t")), settings)
+    effects = rebuild(again, rows, {"x": b"\x0a\x00"}, started_at=100.0, now=140.0)
+    assert _timer(effects, TimerKind.EXECUTION).at == 150.0
 
 
 def test_aborts_reach_what_runs_inside_first() -> None:
