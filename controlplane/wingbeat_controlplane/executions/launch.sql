@@ -5,7 +5,7 @@ JOIN node_executions n ON n.execution_id = e.id AND n.node_id = $4
 WHERE e.project = $1 AND e.domain = $2 AND e.name = $3;
 
 -- name: insert_execution
--- $23 waits for its turn, $24 how many may be alive, $25 and $26 seconds to begin and to end in.
+-- $29 waits for its turn, $30 how many may be alive, $31 and $32 seconds to begin and to end in.
 WITH created AS (
     INSERT INTO executions (
         project, domain, name, shard, launch_entity, launch_plan_id, workflow_id, task_id, spec, config, notifications,
@@ -27,7 +27,7 @@ WITH created AS (
     ON CONFLICT DO NOTHING
 ), queued AS (
     INSERT INTO transitions (execution_id, phase, at)
-    SELECT id, 1, now() FROM created WHERE $23
+    SELECT id, 1, now() FROM created WHERE $29
 )
-SELECT id, pg_notify(CASE WHEN $23 THEN 'wingbeat_queue' ELSE 'wingbeat_new' END, shard::text)
+SELECT id, pg_notify(CASE WHEN $29 THEN 'wingbeat_queue' ELSE 'wingbeat_new' END, shard::text)
 FROM created;

@@ -8,11 +8,20 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.integration.executions.conftest import address, admin, blobs, executions, listener, servicer, signer
+from tests.integration.executions.conftest import (
+    address,
+    admin,
+    blobs,
+    executions,
+    listener,
+    options,
+    servicer,
+    signer,
+)
 
 from wingbeat_propeller.postgres.pool import create_pool
 
-__all__ = ["address", "admin", "blobs", "executions", "listener", "servicer", "signer"]
+__all__ = ["address", "admin", "blobs", "executions", "listener", "options", "servicer", "signer"]
 
 ROOT = Path(__file__).resolve().parents[3]
 StartEngine = Callable[[], "subprocess.Popen[bytes]"]

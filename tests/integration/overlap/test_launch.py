@@ -21,6 +21,13 @@ from wingbeat_propeller.core.phases import ExecutionPhase
 
 Admin = admin_pb2_grpc.AdminServiceStub
 Phase = core_execution_pb2.WorkflowExecution
+QUEUE_MAX = 3
+
+
+@pytest.fixture
+def options() -> ExecutionOptions:
+    """A short line."""
+    return ExecutionOptions(queue_max=QUEUE_MAX)
 
 
 async def _register(admin: Admin, version: str = "v1", **annotations: str) -> None:
@@ -124,22 +131,17 @@ async def test_versions_share_a_line(admin: Admin, pool: asyncpg.Pool) -> None:
     assert not any(waiting for _, waiting in (await _places(pool)).values())
 
 
-async def test_a_full_line_refuses(
-    admin: Admin, pool: asyncpg.Pool, servicer: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_line_refuses(admin: Admin, pool: asyncpg.Pool) -> None:
     """As many as the setting allows wait; the next is RESOURCE_EXHAUSTED with a sentence, and nothing is stored."""
     await _register(admin, overlap="queue")
-    launcher = servicer.executions.launcher  # type: ignore[attr-defined]
-    monkeypatch.setattr(launcher, "_queue_max", 2)
-    assert ExecutionOptions().queue_max == 1000
     answers = await asyncio.gather(
         *(admin.CreateExecution(_launch(f"e{number}")) for number in range(8)), return_exceptions=True
     )
     errors = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
     assert {error.code() for error in errors} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-    assert len(errors) == 5
-    assert "2 executions of launch plan limited wait already" in (errors[0].details() or "")
-    assert sorted((await _places(pool)).values()) == [(0, False), (1, True), (1, True)]
+    assert len(errors) == 8 - QUEUE_MAX - 1
+    assert f"{QUEUE_MAX} executions of launch plan limited wait already" in (errors[0].details() or "")
+    assert sorted((await _places(pool)).values()) == [(0, False), *[(1, True)] * QUEUE_MAX]
 
 
 async def test_a_queued_execution_is_terminated(
