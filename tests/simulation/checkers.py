@@ -30,6 +30,14 @@ class Launched:
     expectation: Expectation
     max_parallelism: int
     parent: "Launched | None" = None
+    alive_max: int = 0
+    """How many executions of its launch plan may be alive at once; 0: any number."""
+    replaces: bool = False
+    """It has the oldest aborted if there are as many."""
+    queue_s: float | None = None
+    """Seconds in which it must begin,"""
+    deadline_s: float | None = None
+    """and in which it must end after its begin."""
     aborted: bool = False
     """Somebody has asked for its abort."""
     disturbed: bool = False
@@ -48,6 +56,8 @@ class Checkers:
         self._objects = objects
         self.executions: dict[int, Launched] = {}
         self.by_name: dict[str, Launched] = {}
+        self._beginning: list[Launched] = []
+        """Of the launch plan with a line, in the commit that is looked at."""
         database.observers.append(self.committing)
 
     def add(self, launched: Launched) -> None:
@@ -59,6 +69,7 @@ class Checkers:
 
     def committing(self, term: int, changes: Sequence[Change]) -> None:
         """What every commit must hold; called before it takes effect."""
+        self._beginning.clear()
         for table, old, new in changes:
             match table:
                 case "node_executions":
@@ -138,8 +149,28 @@ class Checkers:
         self._owned(term, launched.key)
         if old["ended_at"] is not None:
             raise Violation(f"{launched.name} changes after its end: {_shown(old)} becomes {_shown(new)}")
+        if old["started_at"] is None and new["started_at"] is not None:
+            self._begins(launched, old)
         if (new["phase"] in EXECUTION_FINAL) is (new["ended_at"] is None):
             raise Violation(f"{launched.name} has phase and time that do not fit: {_shown(new)}")
+
+    def _begins(self, launched: Launched, old: Row) -> None:
+        """Never more than the launch plan allows, nobody out of turn, and nobody before those that make room for it."""
+        if old["waiting"]:
+            raise Violation(f"{launched.name} begins and has not been let go: {_shown(old)}")
+        if not launched.alive_max:
+            return
+        others = [row for row in self._database.executions.values() if row["launch_plan_id"] == old["launch_plan_id"]]
+        alive = [row["name"] for row in others if row["started_at"] is not None and row["ended_at"] is None]
+        alive += [each.name for each in self._beginning]
+        self._beginning.append(launched)
+        if len(alive) >= launched.alive_max:
+            raise Violation(f"{launched.name} begins while {alive} are alive, {launched.alive_max} allowed")
+        for row in others:
+            if row["id"] < launched.key and row["waiting"] and row["phase"] == ExecutionPhase.QUEUED:
+                raise Violation(f"{launched.name} overtakes {row['name']}")
+            if row["replaced_by"] == launched.key and row["ended_at"] is None:
+                raise Violation(f"{launched.name} begins before {row['name']} has ended, which it replaces")
 
     def _task_written(self, old: Row | None, new: Row) -> None:
         final = (TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.ABORTED)
@@ -168,6 +199,11 @@ class Checkers:
             if node["phase"] not in NODE_FINAL:
                 raise Violation(f"{launched.name} has ended and its node {place} has not: {_shown(node)}")
         if launched.disturbed or (launched.aborted and row["phase"] == ExecutionPhase.ABORTED):
+            return
+        if row["phase"] == ExecutionPhase.TIMED_OUT:
+            limit_s = launched.queue_s if row["started_at"] is None else launched.deadline_s
+            if limit_s is None or row["error"] is None:
+                raise Violation(f"{launched.name} has no such deadline, or no reason: {_shown(row)}")
             return
         expected = launched.expectation
         wanted = ExecutionPhase.FAILED if expected.value is None else ExecutionPhase.SUCCEEDED

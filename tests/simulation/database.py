@@ -91,14 +91,38 @@ class SimulatedDatabase:
         return len(self.workflows)
 
     def insert_execution(self, **columns: object) -> int:
-        """What the API inserts to launch an execution; returns its row id."""
+        """What the API inserts to launch an execution, QUEUED if it waits for its turn; returns its row id."""
         number = len(self.executions) + 1
         now = self.clock()
         row: Row = {**table_defaults("executions"), "id": number, "created_at": now, "updated_at": now, **columns}
         self.executions[number] = row
         self.nodes_of[number] = []
-        self.notified("wingbeat_new", "")
+        if row["waiting"]:
+            row["phase"] = ExecutionPhase.QUEUED
+        self.notified("wingbeat_queue" if row["waiting"] else "wingbeat_new", "")
         return number
+
+    def alive(self, plan: int) -> int:
+        """How many executions of a launch plan are under way, or have been let go and are to begin."""
+        return sum(row["ended_at"] is None and not row["waiting"] for row in self._of_plan(plan))
+
+    def line(self, plan: int) -> list[Row]:
+        """Executions of a launch plan that wait for their turn, first come first."""
+        return [row for row in self._of_plan(plan) if row["waiting"] and row["phase"] == ExecutionPhase.QUEUED]
+
+    def replace_oldest(self, key: int, alive_max: int) -> None:
+        """What the API does for a launch that replaces others: request the abort of all but the newest."""
+        others = [
+            row
+            for row in self._of_plan(self.executions[key]["launch_plan_id"])
+            if row["ended_at"] is None and row["abort_requested_at"] is None
+        ]
+        for row in others[:-alive_max]:
+            row["replaced_by"] = key
+            self.request_abort(row["id"], "replaced")
+
+    def _of_plan(self, plan: int) -> list[Row]:
+        return [row for row in self.executions.values() if row["launch_plan_id"] == plan]
 
     def request_abort(self, execution: int, cause: str) -> bool:
         """What TerminateExecution does; returns whether it was not too late."""
@@ -252,9 +276,11 @@ class SimulatedDatabase:
         return _selected(_RECORD, fresh[:limit])
 
     def _is_new(self, row: Row) -> bool:
+        late = row["begin_by"] is not None and row["begin_by"] <= self.clock()
+        if row["phase"] == ExecutionPhase.QUEUED and (late or not row["waiting"]):
+            return True
         aborted = row["abort_requested_at"] is not None and row["ended_at"] is None and row["phase"] == 9
-        untouched = row["started_at"] is None and not self.nodes_of.get(row["id"])
-        return row["phase"] == 0 or (aborted and untouched)
+        return row["phase"] == 0 or (aborted and row["started_at"] is None)
 
     def live_executions(self, sql: str, shards: Sequence[int], after: int, limit: int) -> list[Row]:
         live = [
@@ -336,6 +362,46 @@ class SimulatedDatabase:
     def _children(self) -> list[Row]:
         return [row for row in self.executions.values() if row["parent_execution_id"] is not None]
 
+    # ---- lines.sql ----
+
+    def waiting(self, _sql: str) -> list[Row]:
+        now = self.clock()
+        rows = self.executions.values()
+        begins = [row["begin_by"] for row in rows if row["begin_by"] is not None and row["phase"] in (0, 1)]
+        return [
+            {
+                "count": sum(row["waiting"] and row["phase"] == 1 for row in rows),
+                "next_s": min((begin_by - now for begin_by in begins if begin_by > now), default=None),
+            }
+        ]
+
+    def lines(self, _sql: str) -> list[Row]:
+        plans = sorted({row["launch_plan_id"] for row in self.executions.values() if row["waiting"]})
+        return [
+            {
+                "project": "",
+                "domain": "",
+                "name": str(plan),
+                "ids": [plan],
+                "has_room": self.alive(plan) < self.line(plan)[0]["alive_max"],
+            }
+            for plan in plans
+            if self.line(plan)
+        ]
+
+    def admit(self, _sql: str, _project: str, _domain: str, name: str) -> list[Row]:
+        """What the function admit_executions does."""
+        plan = int(name)
+        admitted = 0
+        for row in self.line(plan):
+            replaced = [r for r in self._of_plan(plan) if r["ended_at"] is None and r["replaced_by"] == row["id"]]
+            if self.alive(plan) >= row["alive_max"] or replaced:
+                break
+            row["waiting"] = False
+            admitted += 1
+            self.notified("wingbeat_new", "")
+        return [{"admit_executions": admitted}]
+
     def _in(self, shards: Sequence[int]) -> list[Row]:
         wanted = set(shards)
         return [row for row in self.executions.values() if row["shard"] in wanted]
@@ -351,6 +417,7 @@ _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
         "executions.sql": (
             *("new_executions", "live_executions", "nodes", "abort_requests", "unwanted", "workflow_closure"),
         ),
+        "lines.sql": ("waiting", "lines", "admit"),
         "signals.sql": ("open",),
         "children.sql": ("parent_settings", "find", "ended", "abort_orphans"),
     }.items()

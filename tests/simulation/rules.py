@@ -20,6 +20,10 @@ class Drawn(TypedDict):
     deadline_s: float | None
 
 
+NO_RULES: Drawn = {"alive_max": 0, "replaces": False, "queue_s": None, "deadline_s": None}
+"""Of what executions launch: their nodes wait for them, and with a line in common for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The rules of one world."""
@@ -35,7 +39,7 @@ class Rules:
         rng = self.rng
         return {
             "alive_max": self.alive_max,
-            "replaces": self.replaces,
+            "replaces": self.replaces and self.alive_max > 0,
             "queue_s": rng.random() * 5.0 if self.with_deadlines and rng.random() < 0.3 else None,
             "deadline_s": rng.random() * 10.0 if self.with_deadlines and rng.random() < 0.3 else None,
         }

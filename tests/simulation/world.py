@@ -28,6 +28,7 @@ from tests.simulation.machine import Machine, SimulatedRuntime
 from tests.simulation.plugin import SimulatedTasks
 from tests.simulation.programs import INPUT, Dice, Workflow, tasks_of, workflows_of
 from tests.simulation.render import DOMAIN, PROJECT, boolean, closure, integer
+from tests.simulation.rules import NO_RULES, PLAN, draw_rules
 from tests.simulation.server import Client, SimulatedServer
 from wingbeat_controlplane.executions.children import ChildExecutions
 from wingbeat_propeller.core.effects import Effects
@@ -39,6 +40,7 @@ from wingbeat_propeller.ports import AttemptOrigin, LeaseLostError, RuntimeReque
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases
+from wingbeat_propeller.postgres.lines import PostgresLines
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeat_propeller.postgres.signals import PostgresSignals
 from wingbeat_propeller.tasks.registry import TaskPlugins
@@ -68,6 +70,7 @@ class World:
         self.seed = seed
         self._trace = trace
         self._rng = random.Random(rng.random())
+        self.rules = draw_rules(random.Random(f"{seed} rules"))
         self.loop = SimulatedLoop(random.Random(rng.random()))
         self.loop.unhandled = self._fail
         self.plan = plan or draw_plan(random.Random(rng.random()))
@@ -180,7 +183,9 @@ class World:
         parent_node_id: str | None = None,
     ) -> int:
         key = len(self.database.executions) + 1
-        self.checkers.add(Launched(key, name, workflow, expectation, max_parallelism, parent))
+        rules = self.rules.draw() if parent is None else NO_RULES
+        launched = Launched(key, name, workflow, expectation, max_parallelism, parent, **rules)
+        self.checkers.add(launched)
         uri = f"{BASE}/inputs/{name}" if self._rng.random() < 0.2 else None
         if uri is not None:
             self.objects[uri] = inputs
@@ -197,11 +202,23 @@ class World:
             inputs_uri=uri,
             parent_execution_id=None if parent is None else parent.key,
             parent_node_id=parent_node_id,
+            **self._place(launched),
         )
-        self.note(f"launch {name}: {workflow.name}, {expectation.value=}")
+        self.note(f"launch {name}: {workflow.name}, {expectation.value=}, {rules}")
+        if launched.replaces:
+            self.database.replace_oldest(key, launched.alive_max)
         for signal_id, value in expectation.signals.items():
             self.loop.world.call_later(self._rng.random() * 8.0, self._signal, name, signal_id, value)
         return key
+
+    def _place(self, launched: Launched) -> dict[str, object]:
+        """Its place in the line of its launch plan, and its deadlines, as the API decides and writes them."""
+        begin_by = None if launched.queue_s is None else self._wall_clock() + launched.queue_s
+        place: dict[str, object] = {"begin_by": begin_by, "deadline_s": launched.deadline_s}
+        if launched.alive_max:
+            waits = self.database.alive(PLAN) >= launched.alive_max or bool(self.database.line(PLAN))
+            place |= {"launch_plan_id": PLAN, "waiting": waits, "alive_max": launched.alive_max}
+        return place
 
     def _insert_child(self, request: execution_pb2.ExecutionCreateRequest) -> None:
         origin = request.spec.metadata.parent_node_execution
@@ -299,6 +316,7 @@ class World:
             blobs=blobs,
             runtime=runtime,
             plugins=TaskPlugins([self.tasks], self.tasks),
+            lines=PostgresLines(pool),
             signals=PostgresSignals(pool),
             children=ChildExecutions(pool, launcher, SimulatedTerminator(self.server, process)),
             clock=lambda: self._wall_clock() + process.offset_s,
