@@ -77,6 +77,8 @@ class ServerSettings(Section):
     """Largest gRPC message taken."""
     grace_s: float = Field(default=5.0, ge=0)
     """How long calls under way may go on once the server is asked to stop."""
+    engine_timeout_s: float = Field(default=2.0, gt=0)
+    """How long an engine may take to say why an execution does not go on, before the rows are read instead."""
 
 
 class DatabaseSettings(Section):
@@ -120,6 +122,9 @@ class PropellerSettings(Section):
     """Engine processes that `wingbeat up` runs."""
     name: str = ""
     """Name of an engine process, for people; empty: host and process id."""
+    host: str = "127.0.0.1"
+    """Address on which an engine answers the server's questions about executions, on a free port; the server must reach
+    it. Empty: it answers none, and the server reads the rows."""
     number: int = Field(default=0, ge=0)
     """Place among the engine processes of one `wingbeat up`, which sets it."""
     metrics_port: int = Field(default=0, ge=0, le=65535)

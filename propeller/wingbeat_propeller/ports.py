@@ -320,6 +320,10 @@ class Leases(Protocol):
         """
         ...
 
+    async def announce(self, term: int, address: str) -> None:
+        """Make known where this process answers questions, as gRPC names addresses. Raises LeaseLostError."""
+        ...
+
     async def release(self, term: int, shards: Sequence[int]) -> None:
         """Give up shards whose executions are at rest and wake the others."""
         ...

@@ -26,7 +26,7 @@ from wingbeat_controlplane.executions.rows import Row
 from wingbeat_controlplane.registry.times import timestamp
 from wingbeat_propeller.core.phases import EXECUTION_FINAL, ExecutionPhase
 from wingbeat_propeller.postgres.queries import load_queries
-from wingbeatidl.query.v1 import query_pb2
+from wingbeatidl.query.v1 import identity_pb2, query_pb2
 
 PAGE_SIZE = 1_000
 """Nodes in a page when the caller names no number."""
@@ -105,7 +105,7 @@ async def _page(
     answer = query_pb2.GetExecutionAtResponse(
         existed=True,
         created_at=timestamp(head["created_at"]),
-        phase=query_pb2.ExecutionPhase.Name(phase),
+        phase=identity_pb2.ExecutionPhase.Name(phase),
         phase_since=timestamp(since),
         nodes=[_node(row) for row in rows[:limit]],
         read_at=timestamp(_EPOCH + token.read_at_us * _MICROSECOND),

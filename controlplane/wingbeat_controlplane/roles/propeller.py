@@ -23,7 +23,7 @@ from wingbeat_controlplane.roles.options import (
 )
 from wingbeat_controlplane.roles.stopping import unless_stopped
 from wingbeat_controlplane.settings import BlobSettings, PropellerSettings, Settings
-from wingbeat_controlplane.supervisor.ports import reachable_host
+from wingbeat_controlplane.supervisor.ports import bracketed, reachable_host
 from wingbeat_controlplane.supervisor.readiness import notify_ready
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
 from wingbeat_propeller.blobs.store import open_store
@@ -71,6 +71,7 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
                 lease_s=propeller.lease_s,
                 poll_s=propeller.poll_s,
                 retry=_retry_policy(propeller),
+                answer_host=bracketed(propeller.host),
             ),
             leases=PostgresLeases(pool),
             journal=lambda term, rejected: PostgresJournal(dsn, term=term, blobs=store.blobs, rejected=rejected),

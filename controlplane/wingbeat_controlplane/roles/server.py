@@ -14,6 +14,9 @@ from prometheus_client import REGISTRY
 from wingbeat_controlplane.executions.history import History
 from wingbeat_controlplane.executions.parts import Executions, build_executions
 from wingbeat_controlplane.executions.signals import SignalStore
+from wingbeat_controlplane.executions.why.explanations import Explanations
+from wingbeat_controlplane.executions.why.from_rows import FromRows
+from wingbeat_controlplane.executions.why.owners import Owners
 from wingbeat_controlplane.gateway.application import GatewayOptions, GatewayParts, create_gateway
 from wingbeat_controlplane.gateway.http_server import HttpServer
 from wingbeat_controlplane.identity.anonymous import anonymous_principal
@@ -44,6 +47,7 @@ from wingbeat_controlplane.supervisor.ports import bracketed
 from wingbeat_controlplane.supervisor.readiness import is_supervised, notify_ready
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
 from wingbeat_propeller.blobs.store import Store, open_store
+from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.operations.v1 import operations_pb2
@@ -67,7 +71,9 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         executions = _executions(settings, pool, store, registry)
         # A creation whose caller has gone away still ends before its connections do.
         stack.push_async_callback(executions.launcher.drained)
-        servicers = _servicers(settings, pool, store, registry, executions)
+        owners = Owners(settings.server.engine_timeout_s)
+        stack.push_async_callback(owners.close)
+        servicers = _servicers(settings, pool, store, registry, executions, owners)
         rpcs = {name: rpc for service, servicer in servicers for name, rpc in rpcs_of(service, servicer).items()}
         application = create_gateway(
             GatewayOptions(version=_version(), body_bytes_max=settings.server.message_bytes_max),
@@ -114,7 +120,12 @@ def _executions(settings: Settings, pool: asyncpg.Pool, store: Store, registry: 
 
 
 def _servicers(
-    settings: Settings, pool: asyncpg.Pool, store: Store, registry: Registry, executions: Executions
+    settings: Settings,
+    pool: asyncpg.Pool,
+    store: Store,
+    registry: Registry,
+    executions: Executions,
+    owners: Owners,
 ) -> list[tuple[ServiceDescriptor, object]]:
     """Every service that is offered, with what answers its rpcs."""
     assert store.signer is not None, "the server opens its store with a signing key"
@@ -144,7 +155,10 @@ def _servicers(
             operations_pb2.DESCRIPTOR.services_by_name["OperationsService"],
             OperationsServicer(pool, version=_version()),
         ),
-        (query_pb2.DESCRIPTOR.services_by_name["QueryService"], QueryServicer(History(pool))),
+        (
+            query_pb2.DESCRIPTOR.services_by_name["QueryService"],
+            QueryServicer(History(pool), Explanations(pool, owners, FromRows(PostgresExecutionStore(pool, "")))),
+        ),
     ]
 
 

@@ -8,7 +8,7 @@ queue, while it starts, or in the runtime. Tasks that the engine carries out its
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -170,6 +170,37 @@ class Dispatcher:
         starts = [start for start, attempt in self._starts.items() if attempt.live in dropped]
         if starts:
             await asyncio.wait(starts)
+
+    # ---- what explanations ask ----
+
+    @property
+    def capacity(self) -> int:
+        """How many attempts may be under way at once."""
+        return self._runtime.capacity
+
+    def is_queued(self, name: str) -> bool:
+        """Whether an attempt waits for its turn."""
+        return name in self._queue
+
+    def is_started(self, name: str) -> bool:
+        """Whether an attempt has left the queue."""
+        return name in self._under_way
+
+    def is_handed_over(self, name: str) -> bool:
+        """Whether the runtime has an attempt."""
+        return name in self._under_way and all(start.launch.name != name for start in self._starts.values())
+
+    def place(self, name: str) -> int:
+        """How many attempts leave the queue before this one, which waits there; 0 when it does not."""
+        return self._queue.place(name) or 0
+
+    def waiting(self) -> Mapping[Tenant, int]:
+        """How many attempts of each tenant wait."""
+        return self._queue.waiting()
+
+    def occupants(self) -> Iterable[tuple[LiveExecution, Launch]]:
+        """The attempts that take up room."""
+        return ((attempt.live, attempt.launch) for attempt in self._under_way.values())
 
     async def run(self) -> None:
         """Dispatch until cancelled."""

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import get_args
 
 import structlog
@@ -42,9 +43,11 @@ from wingbeat_propeller.core.rows import ExecutionRow, Transition
 from wingbeat_propeller.core.state import Settings
 from wingbeat_propeller.core.step import step
 from wingbeat_propeller.engine.admission import Admission
+from wingbeat_propeller.engine.answering import answer_servers
 from wingbeat_propeller.engine.child_keeper import ChildKeeper
 from wingbeat_propeller.engine.dispatcher import Dispatcher
 from wingbeat_propeller.engine.dynamics import Dynamics
+from wingbeat_propeller.engine.explainer import Explainer
 from wingbeat_propeller.engine.intake import Intake, IntakeOptions
 from wingbeat_propeller.engine.lease_keeper import LeaseKeeper
 from wingbeat_propeller.engine.live import AttemptKey, LiveExecution, LiveExecutions
@@ -55,6 +58,7 @@ from wingbeat_propeller.engine.sweeper import Sweeper
 from wingbeat_propeller.engine.timer_wheel import TimerWheel
 from wingbeat_propeller.ports import Blobs, Children, ExecutionStore, Journal, Leases, Lines, Runtime, Signals
 from wingbeat_propeller.tasks.registry import TaskPlugins
+from wingbeatidl.engine.v1 import engine_pb2
 
 _log = structlog.get_logger(__name__)
 _STEPS = Counter("wingbeat_steps", "Events applied to executions", ["event"])
@@ -84,6 +88,8 @@ class EngineOptions:
     backlog_max: int = 5_000
     """Effects waiting for the journal above which no new execution is taken up."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    answer_host: str = ""
+    """Where questions of the servers are answered, on a free port; empty: nowhere."""
     sweep_s: float = 30.0
     """How often the runtime is searched for attempts that nobody waits for."""
 
@@ -139,6 +145,7 @@ class Engine:
         self._journal: Journal | None = None
         self._keeper: LeaseKeeper | None = None
         self._admission: Admission | None = None
+        self._intake: Intake | None = None
 
     async def run(self) -> None:
         """Drive executions until cancelled; a cancel makes durable what was decided and gives the shards up.
@@ -146,7 +153,7 @@ class Engine:
         Raises LeaseLostError (in an ExceptionGroup) when another process may own the shards.
         """
         options = self._options
-        intake = Intake(
+        intake = self._intake = Intake(
             IntakeOptions(poll_s=options.poll_s, live_max=options.live_max, backlog_max=options.backlog_max),
             store=self._store,
             live=self.live,
@@ -196,12 +203,28 @@ class Engine:
                 tasks.create_task(self._children.run(), name="children")
                 if self._admission is not None:
                     tasks.create_task(self._admission.run(), name="admission")
+                if options.answer_host:
+                    announce = partial(self._leases.announce, term)
+                    answering = answer_servers(self.explain, host=options.answer_host, announce=announce)
+                    tasks.create_task(answering, name="answer servers")
         finally:
             self._tasks = None
             writer.cancel()
             await asyncio.wait([writer])
             await self._leases.leave(term)
             _log.info("engine stopped", name=options.name, term=term)
+
+    def explain(self, request: engine_pb2.ExplainRequest) -> engine_pb2.ExplainResponse:
+        """Why an execution, or nodes of it, do not go on, as far as this process knows."""
+        assert self._intake is not None, "the engine runs"
+        explainer = Explainer(
+            name=self._options.name,
+            live=self.live,
+            dispatcher=self._dispatcher,
+            condition=self._intake.condition,
+            clock=self._clock,
+        )
+        return explainer.explain(request)
 
     # ---- what intake, dispatcher and timers call ----
 

@@ -78,6 +78,9 @@ class FairQueue(Generic[T, K, V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
     @property
     def full(self) -> bool:
         """Whether the next push raises."""

@@ -34,6 +34,7 @@ from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.live import LiveExecution, LiveExecutions
 from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.ports import BlobNotFoundError, BlobTooLargeError, ExecutionStore, Journal
+from wingbeatidl.query.v1 import why_pb2
 
 _log = structlog.get_logger(__name__)
 
@@ -149,6 +150,24 @@ class Intake:
                 self._sink.drop(live)
         await self._sink.settled(dropped)
         await self._sink.journal.drained()
+
+    def condition(self, shard: int) -> why_pb2.Engine:
+        """Why an execution of a shard that has not ended is not in memory."""
+        options = self._options
+        condition = why_pb2.Engine.CONDITION_ABOUT_TO_BEGIN
+        if shard in self._to_load:
+            condition = why_pb2.Engine.CONDITION_LOADING
+        elif shard not in self._shards:
+            condition = why_pb2.Engine.CONDITION_SHARD_MOVING
+        elif not self._has_room():
+            condition = why_pb2.Engine.CONDITION_FULL
+        return why_pb2.Engine(
+            condition=condition,
+            live_executions=len(self._live),
+            live_executions_max=options.live_max,
+            backlog=self._sink.journal.backlog,
+            backlog_max=options.backlog_max,
+        )
 
     async def run(self) -> None:
         """Take up work until cancelled."""

@@ -54,6 +54,13 @@ class PostgresLeases:
         self._reported = (self._reported & owned) | acquired
         return ShardChange(acquired=acquired, to_release=owned - desired)
 
+    async def announce(self, term: int, address: str) -> None:
+        """Make known where this process answers questions. Raises LeaseLostError."""
+        with outages_as_oserror():
+            announced = await self._pool.fetchval(_SQL["announce"], term, address)
+        if announced is None:
+            raise LeaseLostError(f"term {term} has ended")
+
     async def release(self, term: int, shards: Sequence[int]) -> None:
         """Give up shards whose executions are at rest; the others are woken."""
         with outages_as_oserror():

@@ -29,6 +29,9 @@ SELECT term, name, pg_notify('wingbeat_shards', '') FROM ended;
 -- name: take
 UPDATE shards SET term = $1 WHERE shard = ANY($2::smallint[]) AND term IS NULL RETURNING shard;
 
+-- name: announce
+UPDATE propellers SET address = $2 WHERE term = $1 RETURNING term;
+
 -- name: release
 WITH freed AS (
     UPDATE shards SET term = NULL WHERE term = $1 AND shard = ANY($2::smallint[]) RETURNING shard

@@ -141,11 +141,15 @@ async def engine(
     lease_s: float = 6.0,
     plugin: TaskPlugin | None = None,
     retry: RetryPolicy | None = None,
+    answer_host: str = "",
+    live_max: int = 20_000,
 ) -> AsyncIterator[Engine]:
     """A running engine; leaving the block drains it. `plugin` builds the requests of all tasks."""
     blobs = FolderBlobs(folder)
     made = Engine(
-        EngineOptions(name=name, lease_s=lease_s, retry=retry or RetryPolicy()),
+        EngineOptions(
+            name=name, lease_s=lease_s, retry=retry or RetryPolicy(), answer_host=answer_host, live_max=live_max
+        ),
         leases=PostgresLeases(pool),
         journal=lambda term, rejected: PostgresJournal(dsn, term=term, blobs=blobs, rejected=rejected),
         store=PostgresExecutionStore(pool, dsn),

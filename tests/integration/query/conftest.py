@@ -9,14 +9,18 @@ import pytest
 from tests.integration.engine.harness import chain, register
 
 from wingbeat_controlplane.executions.history import History
+from wingbeat_controlplane.executions.why.explanations import Explanations
+from wingbeat_controlplane.executions.why.from_rows import FromRows
+from wingbeat_controlplane.executions.why.owners import Owners
 from wingbeat_controlplane.services.query import QueryServicer
 from wingbeat_controlplane.services.rpcs import rpcs_of
 from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.plan import NodeKind
+from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.queries import load_queries
-from wingbeatidl.query.v1 import query_pb2, query_pb2_grpc
+from wingbeatidl.query.v1 import identity_pb2, query_pb2, query_pb2_grpc
 
 CREATED = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
@@ -68,7 +72,7 @@ def moment(at_s: float) -> datetime:
 def question(at_s: float, *, page_size: int = 0, page_token: str = "") -> query_pb2.GetExecutionAtRequest:
     """How was `e1` at that instant?"""
     request = query_pb2.GetExecutionAtRequest(
-        execution=query_pb2.ExecutionIdentifier(project="flytesnacks", domain="development", name="e1"),
+        execution=identity_pb2.ExecutionIdentifier(project="flytesnacks", domain="development", name="e1"),
         page_size=page_size,
         page_token=page_token,
     )
@@ -89,10 +93,12 @@ async def log(pool: asyncpg.Pool) -> Log:
 
 
 @pytest.fixture
-async def query(pool: asyncpg.Pool) -> AsyncIterator[query_pb2_grpc.QueryServiceStub]:
+async def query(pool: asyncpg.Pool, database_url: str) -> AsyncIterator[query_pb2_grpc.QueryServiceStub]:
     """A client."""
+    owners = Owners(timeout_s=0.5)
+    explanations = Explanations(pool, owners, FromRows(PostgresExecutionStore(pool, database_url)))
     service = query_pb2.DESCRIPTOR.services_by_name["QueryService"]
-    server = GrpcServer(rpcs_of(service, QueryServicer(History(pool))), GrpcOptions())
+    server = GrpcServer(rpcs_of(service, QueryServicer(History(pool), explanations)), GrpcOptions())
     port = server.bind("127.0.0.1:0")
     await server.start()
     try:
@@ -100,6 +106,7 @@ async def query(pool: asyncpg.Pool) -> AsyncIterator[query_pb2_grpc.QueryService
             yield query_pb2_grpc.QueryServiceStub(channel)
     finally:
         await server.stop(0)
+        await owners.close()
 
 
 HISTORY_SQL = load_queries("wingbeat_controlplane.executions", "history.sql")

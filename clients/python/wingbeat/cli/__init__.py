@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": Command("wingbeat_controlplane.cli.doctor:doctor", "Check this machine and the installation."),
     "config": Command("wingbeat_controlplane.cli.config:config", "Show every setting and where it comes from."),
     "history": Command("wingbeat.cli.history:history", "Show how an execution stood at an instant.", server=False),
+    "why": Command("wingbeat.cli.why:why", "Say why an execution or a node is not running.", server=False),
     "version": Command("wingbeat.cli.version:version", "Print the version.", server=False),
 }
 

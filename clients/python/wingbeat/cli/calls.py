@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wingbeat.cli.endpoint import EndpointError, find_endpoint
 from wingbeat.cli.output import fail
-from wingbeatidl.query.v1 import query_pb2
+from wingbeatidl.query.v1 import query_pb2, why_pb2
 
 if TYPE_CHECKING:
     import grpc
@@ -26,10 +26,19 @@ class QueryClient:
             request_serializer=query_pb2.GetExecutionAtRequest.SerializeToString,
             response_deserializer=query_pb2.GetExecutionAtResponse.FromString,
         )
+        self._why = channel.unary_unary(
+            f"{_SERVICE}Why",
+            request_serializer=why_pb2.WhyRequest.SerializeToString,
+            response_deserializer=why_pb2.WhyResponse.FromString,
+        )
 
     def get_execution_at(self, request: query_pb2.GetExecutionAtRequest) -> query_pb2.GetExecutionAtResponse:
         """One page of how an execution stood."""
         return self._get_execution_at(request, timeout=TIMEOUT_S)
+
+    def why(self, request: why_pb2.WhyRequest) -> why_pb2.WhyResponse:
+        """Why an execution, or a node of it, is not running."""
+        return self._why(request, timeout=TIMEOUT_S)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from wingbeat.cli.calls import query_client
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Execution, Project, execution_path, parse_execution
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
 from wingbeat.cli.times import parse_time, show_span, show_time
-from wingbeatidl.query.v1 import query_pb2
+from wingbeatidl.query.v1 import identity_pb2, query_pb2
 
 _PAGE = 5_000
 _COLOURS = {
@@ -52,7 +52,7 @@ def history(
 
 
 def _ask(
-    identifier: query_pb2.ExecutionIdentifier, moment: datetime, endpoint: str | None, data_dir: str | None
+    identifier: identity_pb2.ExecutionIdentifier, moment: datetime, endpoint: str | None, data_dir: str | None
 ) -> query_pb2.GetExecutionAtResponse:
     """All pages as one answer."""
     request = query_pb2.GetExecutionAtRequest(execution=identifier, page_size=_PAGE)
@@ -67,14 +67,14 @@ def _ask(
 
 
 def _show(name: str, moment: datetime, answer: query_pb2.GetExecutionAtResponse, limit: int) -> None:
-    say(f"[bold]{escape(name)}[/] at {show_time(moment)}")
+    say(f"[bold]{escape(name)}[/] at {show_time(moment, zone=True)}")
     created = answer.created_at.ToDatetime(tzinfo=UTC)
     if not answer.existed:
         say(f"  did not exist yet: it was created at {show_time(created)}, {show_span(created - moment)} later")
         return
     since = answer.phase_since.ToDatetime(tzinfo=UTC)
     spent = f"since {show_time(since, beside=moment)}, {show_span(moment - since)} before"
-    say(f"  {_phase(query_pb2.ExecutionPhase.Name(answer.phase), 'EXECUTION_PHASE_')} {spent}")
+    say(f"  {_phase(identity_pb2.ExecutionPhase.Name(answer.phase), 'EXECUTION_PHASE_')} {spent}")
     counts = Counter(_name(node) for node in answer.nodes)
     shares = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     say(f"  {len(answer.nodes)} nodes{': ' if shares else ''}{shares}")
@@ -91,13 +91,13 @@ def _table(answer: query_pb2.GetExecutionAtResponse, moment: datetime, limit: in
     nodes = sorted(answer.nodes, key=lambda node: node.sequence)
     for node in nodes[:limit] if limit > 0 else nodes:
         since = show_time(node.since.ToDatetime(tzinfo=UTC), beside=moment)
-        phase = _phase(query_pb2.NodePhase.Name(node.phase), "NODE_PHASE_")
+        phase = _phase(identity_pb2.NodePhase.Name(node.phase), "NODE_PHASE_")
         table.add_row(escape(node.node_id), escape(node.name), phase, str(node.attempt), since)
     return table
 
 
 def _name(node: query_pb2.NodeState) -> str:
-    return query_pb2.NodePhase.Name(node.phase).removeprefix("NODE_PHASE_")
+    return identity_pb2.NodePhase.Name(node.phase).removeprefix("NODE_PHASE_")
 
 
 def _phase(name: str, prefix: str) -> str:

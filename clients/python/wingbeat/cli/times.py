@@ -26,10 +26,10 @@ def parse_time(text: str, now: datetime) -> datetime:
     return moment.astimezone()
 
 
-def show_time(moment: datetime, *, beside: datetime | None = None) -> str:
-    """Local time to the millisecond, without the date when it is the day of `beside`."""
+def show_time(moment: datetime, *, beside: datetime | None = None, zone: bool = False) -> str:
+    """Local time to the millisecond, without the date when it is the day of `beside`; `zone` names the zone, too."""
     local = moment.astimezone()
-    clock = f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
+    clock = f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}" + (f" {local:%Z}" if zone else "")
     if beside is not None and beside.astimezone().date() == local.date():
         return clock
     return f"{local:%Y-%m-%d} {clock}"

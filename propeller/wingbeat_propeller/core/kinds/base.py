@@ -2,8 +2,10 @@
 
 A kind is stateless: what it remembers stands in the NodeRun and its frame. Everything here is called inside one step,
 with the node's run in the frame, and may move nodes only by the methods of the Walk it is given. Handlers of events are
-called for the attempt that the event names, once it is known to be under way.
+called for the attempt that the event names, once it is known to be under way. `explain` and `inside` only look.
 """
+
+from collections.abc import Iterable
 
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.events import (
@@ -19,7 +21,9 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value
+from wingbeat_propeller.core.waiting import Place, View
 from wingbeat_propeller.core.walk import Walk
+from wingbeatidl.query.v1 import why_pb2
 
 
 class Kind:
@@ -98,6 +102,15 @@ class Kind:
 
     def signal_received(self, walk: Walk, frame: Frame, run: NodeRun, event: SignalReceived) -> None:
         """The signal that the node waits for has a value."""
+
+    def explain(self, view: View, frame: Frame, run: NodeRun, node: int, answer: why_pb2.NodeAnswer) -> None:
+        """Say where a node under way stands and what it waits for outside of the execution's own nodes."""
+        answer.standing = why_pb2.STANDING_RUNNING
+
+    def inside(self, view: View, frame: Frame, run: NodeRun, node: int) -> Iterable[Place]:
+        """Nodes inside a node under way whose end it waits for, those that are under way or held."""
+        child = view.state.frames.get(run.child) if run.child is not None else None
+        return () if child is None else view.live_in(child)
 
 
 class Unsupported(Kind):

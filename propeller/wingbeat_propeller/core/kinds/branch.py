@@ -5,6 +5,8 @@ end silently, without a row. The branch ends as its arm does, with the arm's out
 the row, so it is made once.
 """
 
+from collections.abc import Iterable
+
 from wingbeat_propeller.core.conditions import MalformedConditionError, holds
 from wingbeat_propeller.core.kinds.base import Kind
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
@@ -13,6 +15,7 @@ from wingbeat_propeller.core.plan import BranchSpec, NodeKind
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value
+from wingbeat_propeller.core.waiting import Place, View
 from wingbeat_propeller.core.walk import Walk
 
 
@@ -39,6 +42,11 @@ class BranchKind(Kind):
         frame.pending[decision] -= 1
         if not frame.pending[decision]:
             walk.work.append((frame, decision))
+
+    def inside(self, view: View, frame: Frame, run: NodeRun, node: int) -> Iterable[Place]:
+        """The arm taken, which may be waiting for what it reads."""
+        arm = taken_arm(frame.plan.branch(node), run.memo)
+        return () if arm is None or frame.phases[arm] else (Place(frame.number, arm),)
 
     def stop(self, walk: Walk, frame: Frame, run: NodeRun, node: int, reason: str) -> None:
         """Abort the arm under way."""

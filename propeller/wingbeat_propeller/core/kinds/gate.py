@@ -16,7 +16,9 @@ from wingbeat_propeller.core.plan import GateKind
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Ref, Value, build_literal_map, stored_values
+from wingbeat_propeller.core.waiting import View, moment
 from wingbeat_propeller.core.walk import Walk, ref_of
+from wingbeatidl.query.v1 import why_pb2
 
 
 class GateNodeKind(Kind):
@@ -65,6 +67,17 @@ class GateNodeKind(Kind):
             walk.fail(frame, run, node, Failure(ErrorKind.USER, "ReceivedRejectSignal", text))
         else:
             self._pass(walk, frame, run, node)
+
+    def explain(self, view: View, frame: Frame, run: NodeRun, node: int, answer: why_pb2.NodeAnswer) -> None:
+        """What it waits for, and until when."""
+        spec = frame.plan.gate(node)
+        answer.standing = why_pb2.STANDING_WAITING
+        if spec.kind is GateKind.SLEEP:
+            until = (run.attempt_started_at or run.created_at) + spec.duration_s
+            answer.reasons.add(sleep=why_pb2.Sleep(until=moment(until)))
+        else:
+            approval = spec.kind is GateKind.APPROVE
+            answer.reasons.add(signal=why_pb2.Signal(signal_id=spec.signal_id, approval=approval))
 
     def _pass(self, walk: Walk, frame: Frame, run: NodeRun, node: int) -> None:
         values = run.values or {}

@@ -16,7 +16,9 @@ from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value, stored_values
+from wingbeat_propeller.core.waiting import View
 from wingbeat_propeller.core.walk import Walk, ref_of
+from wingbeatidl.query.v1 import identity_pb2, why_pb2
 
 
 class LaunchPlanKind(Kind):
@@ -71,6 +73,15 @@ class LaunchPlanKind(Kind):
         values = stored_values(event.outputs, event.outputs_uri, frame.plan.launch_plan(node).output_names)
         outputs = event.outputs if event.outputs is not None or event.outputs_uri is not None else b""
         walk.succeed(frame, run, node, values, outputs=outputs, output_uri=event.outputs_uri)
+
+    def explain(self, view: View, frame: Frame, run: NodeRun, node: int, answer: why_pb2.NodeAnswer) -> None:
+        """The execution that it waits for, or is about to create."""
+        state = view.state
+        name = child_execution_name(state.name, run.node_id, run.attempt)
+        child = identity_pb2.ExecutionIdentifier(project=state.project, domain=state.domain, name=name)
+        exists = run.phase == NodePhase.RUNNING
+        answer.standing = why_pb2.STANDING_WAITING if exists else why_pb2.STANDING_STARTING
+        answer.reasons.add(child_execution=why_pb2.ChildExecution(execution=child, exists=exists))
 
 
 def _launch(walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> LaunchChild:

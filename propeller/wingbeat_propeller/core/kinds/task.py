@@ -24,7 +24,9 @@ from wingbeat_propeller.core.retry import GiveUp, decide_retry, stays_interrupti
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT, NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value
+from wingbeat_propeller.core.waiting import View, moment
 from wingbeat_propeller.core.walk import Walk, ref_of
+from wingbeatidl.query.v1 import why_pb2
 
 DECK_FILE = "deck.html"
 """Page that a task may write into its output folder."""
@@ -150,6 +152,18 @@ class TaskKind(Kind):
         """Try again while the budget lasts."""
         failure, node = event.failure, event.ref.node
         self._failed(walk, frame, run, node, failure, event.at, details=event.details, deck_uri=event.deck_uri)
+
+    def explain(self, view: View, frame: Frame, run: NodeRun, node: int, answer: why_pb2.NodeAnswer) -> None:
+        """It runs, or pauses, or its attempt is somewhere on the way to the runtime; where, the process knows."""
+        if run.retry_at is not None:
+            answer.standing = why_pb2.STANDING_WAITING
+            answer.reasons.add(back_off=why_pb2.BackOff(until=moment(run.retry_at), next_attempt=run.attempt))
+            return
+        if run.task_started_at is None:
+            answer.standing = why_pb2.STANDING_QUEUED
+            return
+        answer.standing = why_pb2.STANDING_RUNNING
+        answer.reasons.add(running=why_pb2.Running(attempt=run.attempt, since=moment(run.task_started_at)))
 
     def _failed(
         self,

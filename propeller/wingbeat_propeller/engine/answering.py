@@ -1,0 +1,74 @@
+"""Serves EngineService: the servers of the installation ask this process about the executions it drives.
+
+The address is chosen when `run` begins and announced with the process's lease, so that a server finds the process by
+the shard of an execution. Nothing depends on it: a server that gets no answer reads the rows. So a port that cannot be
+had is a warning, and the end of the engine ends calls under way at once. gRPC is loaded here and not before, since an
+engine that nobody asks should not wait for it when it starts.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from wingbeat_propeller.ports import LeaseLostError
+from wingbeatidl.engine.v1 import engine_pb2
+
+_log = structlog.get_logger(__name__)
+
+EXPLAIN = "/wingbeatidl.engine.v1.EngineService/Explain"
+CALLS_MAX = 64
+"""Calls at once; more are refused."""
+_RETRY_S = 1.0
+
+Explain = Callable[[engine_pb2.ExplainRequest], engine_pb2.ExplainResponse]
+
+
+async def answer_servers(explain: Explain, *, host: str, announce: Callable[[str], Awaitable[None]]) -> None:
+    """Serve on a free port of `host` until cancelled; `announce` makes the address known. It may raise OSError, and is
+    tried again then."""
+    grpc = await asyncio.to_thread(_load_grpc)
+
+    async def handle(request: engine_pb2.ExplainRequest, _context: object) -> engine_pb2.ExplainResponse:
+        return explain(request)
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        handle,
+        request_deserializer=engine_pb2.ExplainRequest.FromString,
+        response_serializer=engine_pb2.ExplainResponse.SerializeToString,
+    )
+    service, _, method = EXPLAIN[1:].partition("/")
+    server = grpc.aio.server(maximum_concurrent_rpcs=CALLS_MAX)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+    try:
+        port = server.add_insecure_port(f"{host}:0")
+    except RuntimeError as error:
+        _log.warning("questions about executions are answered from the rows alone", host=host, error=str(error))
+        return
+    await server.start()
+    try:
+        await _announce(announce, f"{host}:{port}")
+        await server.wait_for_termination()
+    finally:
+        await server.stop(None)
+
+
+async def _announce(announce: Callable[[str], Awaitable[None]], address: str) -> None:
+    while True:
+        try:
+            await announce(address)
+        except LeaseLostError:
+            return  # the engine is about to end
+        except OSError as error:
+            _log.warning("address not announced, trying again", address=address, error=str(error))
+            await asyncio.sleep(_RETRY_S)
+        else:
+            _log.info("answers servers", address=address)
+            return
+
+
+def _load_grpc():
+    import grpc
+    import grpc.aio
+
+    return grpc

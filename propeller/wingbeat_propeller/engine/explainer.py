@@ -1,0 +1,146 @@
+"""What this process adds to `core.waiting`: where attempts are between their row and their first sign of life, and who
+has what they wait for.
+
+Called on the engine's event loop between steps, so an answer is of one moment. Nothing is kept and nothing is changed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import islice
+
+from wingbeat_propeller.core.effects import Launch
+from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.kinds import KINDS
+from wingbeat_propeller.core.plan import NodeKind
+from wingbeat_propeller.core.state import ExecutionState
+from wingbeat_propeller.core.waiting import NAMED_MAX, Place, explain, moment
+from wingbeat_propeller.engine.dispatcher import Dispatcher
+from wingbeat_propeller.engine.live import LiveExecution, LiveExecutions, Tenant
+from wingbeatidl.engine.v1 import engine_pb2
+from wingbeatidl.query.v1 import identity_pb2, why_pb2
+
+NODES_MAX = 1_000
+"""Nodes in one answer."""
+PLACES_MAX = 16
+"""Attempts in one answer whose place in the queue is worked out; each costs a look at its tenant's whole line."""
+
+
+class Explainer:
+    """Answers for the executions of this process. `condition` says why an execution of a shard is not among them."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        live: LiveExecutions,
+        dispatcher: Dispatcher,
+        condition: Callable[[int], why_pb2.Engine],
+        clock: Callable[[], float],
+    ) -> None:
+        self._name = name
+        self._live = live
+        self._dispatcher = dispatcher
+        self._condition = condition
+        self._clock = clock
+
+    def explain(self, request: engine_pb2.ExplainRequest) -> engine_pb2.ExplainResponse:
+        """What is known here of why an execution, or the nodes asked about, do not go on."""
+        response = engine_pb2.ExplainResponse()
+        answer = response.answer
+        answer.as_of.CopyFrom(moment(self._clock()))
+        answer.source = why_pb2.SOURCE_ENGINE
+        answer.engine = self._name
+        live = self._live.get(ExecutionKey(request.execution))
+        if live is None or live.state.ended:
+            engine = answer.reasons.add().engine
+            engine.CopyFrom(self._condition(request.shard))
+            engine.name = self._name
+            return response
+        response.drives = True
+        answer.MergeFrom(why_pb2.WhyResponse(phase=identity_pb2.ExecutionPhase.Name(live.state.phase)))
+        found = explain(live.state, KINDS, request.node, nodes_max=min(max(request.limit, 1), NODES_MAX))
+        if found is None:
+            return response
+        response.knows_node = True
+        attempts = _Attempts(self._dispatcher)
+        for place, node in found.nodes:
+            if node.standing == why_pb2.STANDING_QUEUED:
+                attempts.tell(live, place, node)
+            answer.nodes.append(node)
+        answer.asked = found.asked
+        answer.root_causes.extend(found.roots)
+        answer.root_cause_count = found.root_count
+        answer.node_count = found.node_count
+        return response
+
+
+class _Attempts:
+    """Where the attempts of one answer are; what all of them have in common is looked up once."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._queue: why_pb2.RuntimeQueue | None = None
+        self._placed = 0
+
+    def tell(self, live: LiveExecution, place: Place, node: why_pb2.NodeAnswer) -> None:
+        """Add to the answer for a task node under way that has shown no sign of life yet."""
+        frame = live.state.frames[place.frame]
+        if frame.plan.kinds[place.node] is not NodeKind.TASK:
+            return
+        name = frame.runs[place.node].name
+        dispatcher = self._dispatcher
+        if dispatcher.is_queued(name):
+            queue = node.reasons.add().runtime_queue
+            queue.CopyFrom(self._occupancy())
+            if self._placed < PLACES_MAX:
+                self._placed += 1
+                queue.ahead = dispatcher.place(name)
+            return
+        node.standing = why_pb2.STANDING_STARTING
+        step = why_pb2.Starting.STEP_COMMITTING
+        if dispatcher.is_handed_over(name):
+            step = why_pb2.Starting.STEP_HANDED_OVER
+        elif dispatcher.is_started(name):
+            step = why_pb2.Starting.STEP_WRITING_FILES
+        node.reasons.add(starting=why_pb2.Starting(step=step))
+
+    def _occupancy(self) -> why_pb2.RuntimeQueue:
+        if self._queue is None:
+            dispatcher = self._dispatcher
+            under_way = Counter(live.tenant for live, _ in dispatcher.occupants())
+            waiting = dispatcher.waiting()
+            self._queue = why_pb2.RuntimeQueue(
+                capacity=dispatcher.capacity,
+                under_way=under_way.total(),
+                waiting=sum(waiting.values()),
+                holders=[holder(live.state, launch) for live, launch in islice(dispatcher.occupants(), NAMED_MAX)],
+                tenants=[
+                    why_pb2.TenantLoad(
+                        project=tenant[0],
+                        domain=tenant[1],
+                        under_way=under_way[tenant],
+                        waiting=waiting.get(tenant, 0),
+                    )
+                    for tenant in _largest(under_way, waiting)
+                ],
+            )
+        return self._queue
+
+
+def holder(state: ExecutionState, launch: Launch) -> why_pb2.Holder:
+    """An attempt as who has something."""
+    frame = state.frames.get(launch.ref.frame)
+    run = frame.runs.get(launch.ref.node) if frame is not None else None
+    since = None if run is None else moment(run.attempt_started_at or run.created_at)
+    return why_pb2.Holder(
+        execution=identity_pb2.ExecutionIdentifier(project=state.project, domain=state.domain, name=state.name),
+        node_id=launch.node_id,
+        name="" if frame is None else frame.plan.names[launch.ref.node],
+        attempt=launch.ref.attempt,
+        since=since,
+    )
+
+
+def _largest(under_way: Counter[Tenant], waiting: Mapping[Tenant, int]) -> list[Tenant]:
+    tenants = dict.fromkeys([*under_way, *waiting])
+    return sorted(tenants, key=lambda tenant: (-under_way[tenant], -waiting.get(tenant, 0), tenant))[:NAMED_MAX]

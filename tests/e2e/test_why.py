@@ -1,0 +1,73 @@
+"""`wingbeat why` against a running installation."""
+
+import json
+from pathlib import Path
+
+from tests.e2e.client import Client, phase
+from tests.e2e.installation import Installation, until
+
+
+def test_down_to_every_root_cause(installation: Installation, client: Client, tmp_path: Path) -> None:
+    """From the last node the command leads to the task that runs, into the sub-workflow and the child execution, to the
+    approval nobody gave and to the end of the sleep; while things move on, so does the answer."""
+    file = tmp_path / "go"
+    execution = client.launch("waiting", "waits", {"path": str(file)})
+    name = execution.id.name
+
+    def why(*arguments: str, execution: str = name) -> str:
+        return installation.wingbeat("why", execution, *arguments, "--data-dir", str(installation.data_dir)).stdout
+
+    def answer(node: str) -> dict:
+        return json.loads(why(node, "-o", "json"))
+
+    def settled() -> dict | None:
+        found = answer("end-node")
+        standings = {node["nodeId"]: node["standing"] for node in found["nodes"]}
+        moving = {"STANDING_STARTING", "STANDING_QUEUED", "STANDING_PREPARING"}
+        return found if not moving & set(standings.values()) and "childExecution" in json.dumps(found) else None
+
+    try:
+        found = until(settled, what="an answer of which everything has begun")
+        reasons = {
+            kind: reason[kind]
+            for node in found["nodes"]
+            for reason in node["reasons"]
+            for kind in reason
+            if kind != "sentence"
+        }
+        assert found["source"] == "SOURCE_ENGINE"
+        assert found["nodes"][0]["nodeId"] == "end-node"
+        assert reasons["signal"] == {"signalId": "carry on", "approval": True}
+        assert reasons["sleep"]["until"]
+        assert reasons["inner"]["nodes"][0]["name"].endswith("wait_for_file")
+        assert reasons["running"]["attempt"] == 0
+        child = reasons["childExecution"]
+        assert child["exists"]
+        assert child["execution"]["name"] != name
+        assert len(found["rootCauses"]) == 4
+        text = why("end-node")
+        for words in ("root cause: ", "nobody has approved or rejected 'carry on'", "it sleeps until", "inside it"):
+            assert words in text
+        assert "└── " in text
+        whole = why()
+        assert f"flytesnacks/development/{name} is RUNNING" in whole
+        assert "'carry on'" in whole
+        until(lambda: "wait_for_file) is running" in why(execution=child["execution"]["name"]), what="the child's task")
+        assert "its execution has not ended: " in why("end-node")
+        file.touch()
+        until(lambda: "childExecution" not in json.dumps(answer("end-node")), what="the end of the child execution")
+        assert len(answer("end-node")["rootCauses"]) == 2
+    finally:
+        client.remote.terminate(execution, "seen enough")
+    client.wait(execution)
+    assert phase(execution) == "ABORTED"
+    assert f"flytesnacks/development/{name} is ABORTED" in why()
+    assert "will not run: the execution ended before its turn came" in why("end-node")
+
+
+def test_what_cannot_be_told(installation: Installation) -> None:
+    """An unknown execution is a sentence and an exit status."""
+    absent = installation.wingbeat("why", "absent", "--data-dir", str(installation.data_dir), check=False)
+    assert absent.returncode == 1
+    assert "absent" in absent.stderr
+    assert "Traceback" not in absent.stderr
