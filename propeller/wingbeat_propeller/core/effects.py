@@ -120,6 +120,7 @@ class Effects:
         "tasks",
         "timers",
         "transitions",
+        "unfinished",
     )
 
     def __init__(self, execution: ExecutionKey, *, execution_row: ExecutionRow | None = None) -> None:
@@ -135,6 +136,9 @@ class Effects:
         self.timers: list[SetTimer] = []
         self.ended: list[str] = []
         """Names of attempts whose end these rows record; the runtime may forget them after the commit."""
+
+        self.unfinished = False
+        """More nodes are ready than one step starts: send the event Continue soon."""
 
     @property
     def writes(self) -> bool:

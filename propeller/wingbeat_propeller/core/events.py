@@ -133,6 +133,12 @@ class SignalReceived(NamedTuple):
     value: bytes
 
 
+class Continue(NamedTuple):
+    """Nothing new: go on with what is ready (see Effects.unfinished)."""
+
+    now: float
+
+
 class AbortRequested(NamedTuple):
     """Somebody terminates the execution."""
 
@@ -159,6 +165,7 @@ Event: TypeAlias = (
     | ChildStarted
     | ChildEnded
     | SignalReceived
+    | Continue
     | AbortRequested
     | Quarantine
 )

@@ -188,6 +188,7 @@ class ExecutionState:
         "phase",
         "plan",
         "project",
+        "ready",
         "settings",
         "started_at",
     )
@@ -207,6 +208,8 @@ class ExecutionState:
         self.next_seq = 0
         self.active = 0
         """Nodes that hold a slot of max_parallelism now."""
+        self.ready: deque[tuple[Frame, int]] = deque()
+        """Nodes whose upstreams are all final and that no step has looked at yet."""
         self.held: deque[tuple[int, int]] = deque()
         """Ready (frame, node) pairs that wait for max_parallelism."""
 

@@ -16,6 +16,7 @@ from wingbeat_propeller.core.events import (
     Begin,
     ChildEnded,
     ChildStarted,
+    Continue,
     Event,
     Prepared,
     PrepareFailed,
@@ -131,6 +132,10 @@ def _timer_fired(walk: Walk, event: TimerFired) -> None:
         kind.expire(walk, frame, run, node, Failure(ErrorKind.USER, "TimeoutExpired", text, retryable=True))
 
 
+def _continue(_walk: Walk, _event: Continue) -> None:
+    """The work list is gone through after every event."""
+
+
 def _abort_requested(walk: Walk, event: AbortRequested) -> None:
     """Terminate: everything under way is aborted, inner nodes before their parents."""
     walk.end(ExecutionPhase.ABORTED, None, USER_ABORT)
@@ -155,6 +160,7 @@ _HANDLERS: dict[type[Event], Callable[[Walk, Event], None]] = cast(
         ChildStarted: _of_child,
         ChildEnded: _of_child,
         SignalReceived: _signal_received,
+        Continue: _continue,
         AbortRequested: _abort_requested,
         Quarantine: _quarantine,
     },

@@ -9,7 +9,6 @@ one, then the frame has failed and fails the node around it. Rules come from Fly
 that of the top workflow, at every depth.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from wingbeat_propeller.core.kinds.base import Kind
 
 AUTO_ABORT = "Some node execution failed, auto-abort."
+STEP_NODES_MAX = 1_000
+"""Nodes that one step starts or skips."""
 USER_ABORT = "Workflow aborted."
 
 
@@ -47,13 +48,22 @@ class Walk(Recording):
         self.kinds = kinds
         self.dynamic_plans = dynamic_plans or {}
         """While rows are restored: workflows made by dynamic tasks, by unique node id and attempt."""
-        self.work: deque[tuple[Frame, int]] = deque()
+        self.work = state.ready
         """Nodes whose upstreams are all final and that have not been looked at."""
 
     def drain(self) -> None:
-        """Start or skip every node on the work list, and those that become ready meanwhile."""
+        """Start or skip the nodes on the work list, and those that become ready meanwhile.
+
+        No more than STEP_NODES_MAX, so that a step is short and its rows fit one commit; the rest waits in the state
+        for the next event, which the effects ask for. After a crash it is found again like all that is ready.
+        """
         work = self.work
+        left = STEP_NODES_MAX
         while work and not self.state.ended:
+            if not left:
+                self.effects.unfinished = True
+                return
+            left -= 1
             frame, node = work.popleft()
             if self._may_reach(frame, node):
                 self._reach(frame, node)
@@ -296,6 +306,7 @@ class Walk(Recording):
             self._stop_nodes(top, reason)
         state.frames.clear()
         state.held.clear()
+        state.ready.clear()
         state.ended = True
         state.phase = phase
         row = self.execution_row()

@@ -8,6 +8,7 @@ the process ends: what was not committed never happened, and the next owner rebu
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +29,7 @@ from wingbeat_propeller.core.effects import (
 )
 from wingbeat_propeller.core.events import (
     AbortRequested,
+    Continue,
     Event,
     Prepared,
     PrepareFailed,
@@ -141,6 +143,8 @@ class Engine:
         self._children = ChildKeeper(children, blobs, apply=self.apply, clock=clock)
         self._timers: TimerWheel[tuple[AttemptKey, int]] = TimerWheel(self._on_timers, clock)
         self._preparing = asyncio.Semaphore(PREPARING_MAX)
+        self._unfinished: deque[LiveExecution] = deque()
+        self._more = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._journal: Journal | None = None
         self._keeper: LeaseKeeper | None = None
@@ -195,6 +199,7 @@ class Engine:
                 tasks.create_task(self._runtime.run(), name="runtime")
                 tasks.create_task(self._dispatcher.run(), name="dispatcher")
                 tasks.create_task(self._timers.run(), name="timers")
+                tasks.create_task(self._go_on(), name="unfinished steps")
                 tasks.create_task(intake.run(), name="intake")
                 tasks.create_task(self._store.listen(wake), name="listen")
                 tasks.create_task(keeper.run(), name="lease keeper")
@@ -275,6 +280,17 @@ class Engine:
         """Attempts waiting for the runtime."""
         return self._dispatcher.queued
 
+    async def _go_on(self) -> None:
+        """Step on with executions that have more ready nodes than one step starts, in turns with everything else."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while self._unfinished:
+                live = self._unfinished.popleft()
+                if self.live.get(live.state.key) is live:
+                    self.apply(live, Continue(self._clock()))
+                await asyncio.sleep(0)
+
     # ---- after the commit ----
 
     def _committed(self, live: LiveExecution, effects: Effects, began: float) -> None:
@@ -287,6 +303,9 @@ class Engine:
             self._command(live, effects)
 
     def _command(self, live: LiveExecution, effects: Effects) -> None:
+        if effects.unfinished:  # only now, so that the rows of one execution never fill the journal
+            self._unfinished.append(live)
+            self._more.set()
         for command in effects.commands:
             match command:
                 case Launch():

@@ -9,7 +9,7 @@ memory is full, executions wait in the database.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 import structlog
@@ -44,6 +44,8 @@ TURN = 64
 """Executions begun before other work gets its turn."""
 RESOURCES_KEPT = 256
 """Different defaults and limits of containers that are kept parsed."""
+REBUILT_INLINE_MAX = 2_000
+"""Node rows from which an execution is rebuilt in a thread, lest the loop misses the renewal of the lease."""
 FULL_POLL_S = 0.05
 """How soon to look again after there was no room."""
 
@@ -260,7 +262,7 @@ class Intake:
                     missed = error
                     continue
                 if dynamic_plans is not None:
-                    self._to_adopt += self._rebuild(record, plan, dynamic_plans)
+                    self._to_adopt += await self._rebuild(record, plan, dynamic_plans)
             await self._adopt()
             after = records[-1].execution if records else after
             if len(records) < PAGE:
@@ -291,21 +293,25 @@ class Intake:
             self._fail(record, f"the workflow that a dynamic task has made cannot be read: {error}")
             return None
 
-    def _rebuild(
+    async def _rebuild(
         self, record: ExecutionRecord, plan: Plan, dynamic_plans: Mapping[tuple[str, int], Plan]
     ) -> list[tuple[LiveExecution, Launch]]:
         live = self._make_live(record, plan)
         if live is None:
             return []
+        restore = partial(
+            rebuild,
+            live.state,
+            record.nodes,
+            started_at=record.started_at,
+            now=self._clock(),
+            dynamic_plans=dynamic_plans,
+        )
         try:
-            effects = rebuild(
-                live.state,
-                record.nodes,
-                _inputs(record, plan),
-                started_at=record.started_at,
-                now=self._clock(),
-                dynamic_plans=dynamic_plans,
-            )
+            inputs = _inputs(record, plan)
+            # Nobody else touches the state before its effects are carried out.
+            is_large = len(record.nodes) > REBUILT_INLINE_MAX
+            effects = await asyncio.to_thread(restore, inputs) if is_large else restore(inputs)
         except Exception as error:  # noqa: BLE001 - one execution's broken rows must not keep the shard from being served
             _log.exception("execution cannot be rebuilt", execution=record.name)
             self._refuse(live, f"the execution cannot be taken up from its rows: {error}")

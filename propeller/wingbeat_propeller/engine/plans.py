@@ -9,6 +9,9 @@ from flyteidl.core import compiler_pb2
 from wingbeat_propeller.compiler.plan import build_plan
 from wingbeat_propeller.core.plan import Plan
 
+INLINE_BYTES_MAX = 256 << 10
+"""Largest closure built on the event loop; the leases of this process would not outlive some larger ones."""
+
 
 class PlanCache:
     """Least recently used plans up to `size_max`; one load at a time for each workflow."""
@@ -29,9 +32,16 @@ class PlanCache:
             plan = self._plans.get(workflow_id)
             if plan is None:
                 closure = await self._load_closure(workflow_id)
-                plan = build_plan(compiler_pb2.CompiledWorkflowClosure.FromString(closure))
+                if len(closure) > INLINE_BYTES_MAX:
+                    plan = await asyncio.to_thread(_build, closure)
+                else:
+                    plan = _build(closure)
                 self._plans[workflow_id] = plan
                 if len(self._plans) > self._size_max:
                     self._plans.popitem(last=False)
         self._loading.pop(workflow_id, None)
         return plan
+
+
+def _build(closure: bytes) -> Plan:
+    return build_plan(compiler_pb2.CompiledWorkflowClosure.FromString(closure))

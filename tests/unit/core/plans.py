@@ -54,3 +54,31 @@ def line(
         input_names=("x",),
         output_names=("o0",),
     )
+
+
+def fan(width: int) -> Plan:
+    """Tasks side by side, of which the first gives the output."""
+    count = width + 2
+    tasks = tuple(range(2, count))
+    ids = ("start-node", "end-node", *(f"n{i}" for i in range(width)))
+    program = BindingProgram((("x", Promise(START, "x")),), (START,))
+    return Plan(
+        name="fan",
+        policy=FailurePolicy.FAIL_IMMEDIATELY,
+        ids=ids,
+        names=ids,
+        kinds=(NodeKind.START, NodeKind.END, *(NodeKind.TASK for _ in tasks)),
+        indegree=(0, width, *(1 for _ in tasks)),
+        successors=(tasks, (), *((END,) for _ in tasks)),
+        bindings=(BindingProgram(), BindingProgram((("o0", Promise(2, "o0")),), (2,)), *(program for _ in tasks)),
+        uses=(width, 0, 1, *(0 for _ in tasks[1:])),
+        targets=(None, None, *(task("t") for _ in tasks)),
+        owners=(-1,) * count,
+        failure_node=None,
+        attempts_max=(1,) * count,
+        timeout_s=(0.0,) * count,
+        interruptible=(None,) * count,
+        interruptible_default=False,
+        input_names=("x",),
+        output_names=("o0",),
+    )

@@ -2,12 +2,13 @@
 
 import dataclasses
 
-from tests.unit.core.plans import line, task
+from tests.unit.core.plans import fan, line, task
 
 from wingbeat_propeller.core.effects import Abort, Effects, Launch, SetTimer
 from wingbeat_propeller.core.events import (
     AbortRequested,
     Begin,
+    Continue,
     TaskFailed,
     TaskStarted,
     TaskSucceeded,
@@ -21,6 +22,7 @@ from wingbeat_propeller.core.plan import FailurePolicy, NodeKind, Plan
 from wingbeat_propeller.core.recovery import rebuild
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.step import step
+from wingbeat_propeller.core.walk import STEP_NODES_MAX
 
 
 def _begin(plan: Plan) -> tuple[ExecutionState, Effects]:
@@ -221,3 +223,17 @@ def test_missing_output_fails_the_consumer() -> None:
     assert effects.execution_row.failure is not None
     assert effects.execution_row.failure.code == "BindingResolutionFailure"
     assert not effects.commands
+
+
+def test_a_wide_graph_is_begun_in_short_steps() -> None:
+    """No step starts more than STEP_NODES_MAX nodes; the rest follows when asked for, and nothing is lost."""
+    width = 2 * STEP_NODES_MAX + 5
+    state, effects = _begin(fan(width))
+    launched = [command for command in effects.commands if isinstance(command, Launch)]
+    assert len(launched) < STEP_NODES_MAX + 1
+    while effects.unfinished:
+        effects = step(state, Continue(101.0))
+        more = [command for command in effects.commands if isinstance(command, Launch)]
+        assert len(more) <= STEP_NODES_MAX
+        launched += more
+    assert len({launch.name for launch in launched}) == len(launched) == width
