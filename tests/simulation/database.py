@@ -359,6 +359,10 @@ class SimulatedDatabase:
                 count += self.request_abort(row["id"], "orphan")
         return [{"count": count}]
 
+    def abort_eager_orphans(self, _sql: str) -> list[Row]:
+        """Nothing here is launched by a task."""
+        return [{"count": 0}]
+
     def _children(self) -> list[Row]:
         return [row for row in self.executions.values() if row["parent_execution_id"] is not None]
 
@@ -419,7 +423,7 @@ _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
         ),
         "lines.sql": ("waiting", "lines", "admit"),
         "signals.sql": ("open",),
-        "children.sql": ("parent_settings", "find", "ended", "abort_orphans"),
+        "children.sql": ("parent_settings", "find", "ended", "abort_orphans", "abort_eager_orphans"),
     }.items()
     for name in names
 }

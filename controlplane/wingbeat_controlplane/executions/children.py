@@ -113,9 +113,10 @@ class ChildExecutions:
                 raise OSError(error.message) from error
 
     async def abort_orphans(self) -> int:
-        """Terminate executions whose node has ended without them."""
+        """Terminate executions whose node has ended without them, and those of eager tasks that failed or were cut."""
         with outages_as_oserror():
-            return int(await self._pool.fetchval(_SQL["abort_orphans"]))
+            orphans = await self._pool.fetchval(_SQL["abort_orphans"])
+            return int(orphans) + int(await self._pool.fetchval(_SQL["abort_eager_orphans"]))
 
 
 def open_children(pool: asyncpg.Pool, blobs: Blobs, registry: Registry, options: ExecutionOptions) -> ChildExecutions:

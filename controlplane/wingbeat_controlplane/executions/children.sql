@@ -34,3 +34,20 @@ WITH aborted AS (
     RETURNING c.shard
 )
 SELECT count(*) AS count, count(pg_notify('wingbeat_abort', shard::text)) FROM aborted;
+
+-- name: abort_eager_orphans
+-- Their eager execution has failed, or was aborted while it started them: flytekit labels them with its name. What
+-- carries the label later was launched by somebody who took it over.
+WITH aborted AS (
+    UPDATE executions AS c
+    SET phase = 9, abort_requested_at = now(), updated_at = now(), abort_principal = '',
+        abort_cause = 'cascading abort as eager execution [' || p.name || '] has ended'
+    FROM execution_tags AS t, executions AS p
+    WHERE c.ended_at IS NULL AND c.abort_requested_at IS NULL AND c.phase NOT IN (4, 6, 7, 8)
+        AND t.execution_id = c.id AND t.key = 'eager-exec'
+        AND p.project = c.project AND p.domain = c.domain AND p.name = t.value AND p.id <> c.id
+        AND (p.abort_requested_at IS NOT NULL OR (p.ended_at IS NOT NULL AND p.phase IN (6, 7, 8)))
+        AND c.created_at < coalesce(p.abort_requested_at, p.ended_at) + interval '1 minute'
+    RETURNING c.shard
+)
+SELECT count(*) AS count, count(pg_notify('wingbeat_abort', shard::text)) FROM aborted;

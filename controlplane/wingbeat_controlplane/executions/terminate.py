@@ -3,6 +3,7 @@
 import asyncpg
 from flyteidl.admin import event_pb2, execution_pb2
 from flyteidl.core import execution_pb2 as core_execution_pb2
+from flyteidl.core import identifier_pb2
 
 from wingbeat_controlplane.errors import failed_precondition, invalid_argument, not_found
 from wingbeat_controlplane.executions.identifiers import check_execution_id
@@ -23,6 +24,8 @@ class Terminator:
     async def terminate(self, request: execution_pb2.ExecutionTerminateRequest, *, principal: str) -> None:
         """Show the execution as ABORTING at once and wake its engine; again while it aborts replaces the cause.
 
+        Executions that its eager tasks have started, and theirs, go with it.
+
         Raises ApiError INVALID_ARGUMENT, NOT_FOUND, and FAILED_PRECONDITION (with an EventFailureReason) when the
         execution has ended.
         """
@@ -32,6 +35,7 @@ class Terminator:
             raise invalid_argument(f"invalid value for cause: longer than {CAUSE_BYTES_MAX} bytes")
         name = (identifier.project, identifier.domain, identifier.name)
         if await self._pool.fetchrow(_SQL["request_abort"], *name, request.cause, principal) is not None:
+            await self._cascade(identifier, request.cause, principal)
             return
         phase = await self._pool.fetchval(_SQL["get_phase"], *name)
         if phase is None:
@@ -42,3 +46,16 @@ class Terminator:
             )
         )
         raise failed_precondition("Cannot abort an already terminated workflow execution", [reason])
+
+    async def _cascade(
+        self, identifier: identifier_pb2.WorkflowExecutionIdentifier, cause: str, principal: str
+    ) -> None:
+        """Level by level, each a statement of its own that holds no locks for the next. What is started meanwhile, or
+        when this process dies in between, is found by the engines' sweep for orphans."""
+        reason = f"cascading abort as eager execution [{identifier.name}] was aborted, reason [{cause}]"
+        names = [identifier.name]
+        while names:
+            rows = await self._pool.fetch(
+                _SQL["abort_eager_children"], identifier.project, identifier.domain, names, reason, principal
+            )
+            names = [row["name"] for row in rows]

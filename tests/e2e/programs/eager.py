@@ -1,0 +1,92 @@
+"""Eager workflows: Python that starts executions of tasks and workflows and waits for them."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from flytekit import eager, task, workflow
+from flytekit.exceptions.eager import EagerException
+
+
+@task
+async def add_one(x: int) -> int:
+    """One more."""
+    return x + 1
+
+
+@task
+async def double(x: int) -> int:
+    """Twice as many."""
+    return 2 * x
+
+
+@task
+async def refuse(x: int) -> int:
+    """Never works."""
+    if x:
+        raise ValueError(f"{x} is not welcome")
+    return x
+
+
+@task
+async def hold(name: str, folder: str) -> str:
+    """Runs until it is ended."""
+    (Path(folder) / name).touch()
+    while not (Path(folder) / "go").exists():
+        time.sleep(0.02)
+    return name
+
+
+@task
+def step(x: int) -> int:
+    """One more, for a workflow whose tasks are not awaited."""
+    return x + 1
+
+
+@workflow
+def add_two_wf(x: int) -> int:
+    """A static workflow for an eager one."""
+    return step(x=step(x=x))
+
+
+@eager
+async def inner(x: int) -> int:
+    """For another eager workflow."""
+    return await double(x=x)
+
+
+@eager
+async def outer(x: int) -> list[int]:
+    """A task, tasks side by side, a workflow, another eager workflow, and ordinary Python in between."""
+    first = await add_one(x=x)
+    both = await asyncio.gather(*(double(x=first + index) for index in range(2)))
+    static = add_two_wf(x=both[0])
+    nested = await inner(x=static)
+    return [first, *both, static, nested]
+
+
+@eager
+async def careless(x: int) -> int:
+    """Fails with its child."""
+    return await refuse(x=x)
+
+
+@eager
+async def careful(x: int) -> str:
+    """Goes on without its child."""
+    try:
+        return str(await refuse(x=x))
+    except EagerException as error:
+        return f"caught: {error}"
+
+
+@eager
+async def patient_inner(folder: str) -> str:
+    """Waits for a child of its own."""
+    return await hold(name="grandchild", folder=folder)
+
+
+@eager
+async def patient(folder: str) -> list[str]:
+    """Waits for two children, one of them eager itself."""
+    return list(await asyncio.gather(hold(name="child", folder=folder), patient_inner(folder=folder)))
