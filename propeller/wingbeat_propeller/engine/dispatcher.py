@@ -3,12 +3,13 @@
 Launches wait in the fair queue until the runtime has room. Starting one may write blobs, so several are started at
 once; requests that need no files go to the runtime as one batch. An abort meets its attempt wherever it is: in the
 queue, while it starts, or in the runtime. Tasks that the engine carries out itself go past all that
-(`engine_tasks`). Called on one event loop; nothing here survives a crash, the rows do.
+(`engine_tasks`), and eager tasks have a line of their own (`eager_line`). Called on one event loop; nothing here
+survives a crash, the rows do.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -25,6 +26,7 @@ from wingbeat_propeller.core.values import MalformedLiteralMapError, split_liter
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.checkpoints import previous_checkpoint
 from wingbeat_propeller.engine.dynamics import DynamicPlan
+from wingbeat_propeller.engine.eager_line import EAGER_MAX, EagerLine
 from wingbeat_propeller.engine.engine_tasks import EngineTasks
 from wingbeat_propeller.engine.fair_queue import FairQueue
 from wingbeat_propeller.engine.live import LiveExecution, Tenant
@@ -98,6 +100,7 @@ class Dispatcher:
         self._trusted = trusted
         self._queue: FairQueue[Tenant, str, _Attempt] = FairQueue()
         self._under_way: dict[str, _Attempt] = {}
+        self._eager: EagerLine[_Attempt] = EagerLine(self._under_way)
         self._to_abort: list[str] = []
         self._to_forget: list[str] = []
         self._events: deque[RuntimeEvent] = deque()
@@ -113,7 +116,7 @@ class Dispatcher:
     @property
     def queued(self) -> int:
         """Attempts waiting for room."""
-        return len(self._queue)
+        return len(self._queue) + len(self._eager)
 
     def launch(self, live: LiveExecution, launch: Launch) -> None:
         """Queue a durable launch; a name already here is ignored."""
@@ -123,13 +126,13 @@ class Dispatcher:
         if self._engine_tasks.takes(launch):
             self._engine_tasks.launch(live, launch)
             return
-        self._queue.push(live.tenant, launch.name, _Attempt(live, launch))
+        self._push(_Attempt(live, launch))
         self._work.set()
 
     def abort(self, live: LiveExecution, name: str) -> None:
         """Stop an attempt; its runtime record goes too."""
         live.names.discard(name)
-        if self._queue.cancel(name) or self._engine_tasks.discard(name):
+        if self._cancel(name) or self._engine_tasks.discard(name):
             return
         self._under_way.pop(name, None)
         if any(attempt.launch.name == name for attempt in self._starts.values()):
@@ -151,16 +154,18 @@ class Dispatcher:
         for live, launch in attempts:
             live.names.add(launch.name)
             self._under_way[launch.name] = _Attempt(live, launch)
+            if self._eager.takes(launch):
+                self._eager.adopted(live, launch.name)
         known = set(await self._runtime.adopt([launch.name for _, launch in attempts]))
         for live, launch in attempts:
             if launch.name not in known and self._under_way.pop(launch.name, None) is not None:
-                self._queue.push(live.tenant, launch.name, _Attempt(live, launch, is_repeat=True))
+                self._push(_Attempt(live, launch, is_repeat=True))
         self._work.set()
 
     def drop(self, live: LiveExecution) -> None:
         """The execution has ended or moved to another process: forget it here, leave the runtime alone."""
         for name in live.names:
-            if not self._queue.cancel(name) and not self._engine_tasks.discard(name):
+            if not self._cancel(name) and not self._engine_tasks.discard(name):
                 self._under_way.pop(name, None)
         live.names.clear()
         self._work.set()  # there may be room now
@@ -173,34 +178,51 @@ class Dispatcher:
 
     # ---- what explanations ask ----
 
-    @property
-    def capacity(self) -> int:
+    def is_eager(self, name: str) -> bool:
+        """Whether an attempt waits in the line of eager tasks, which has room of its own."""
+        return name in self._eager
+
+    def capacity(self, *, eager: bool) -> int:
         """How many attempts may be under way at once."""
-        return self._runtime.capacity
+        return EAGER_MAX if eager else self._runtime.capacity
 
     def is_queued(self, name: str) -> bool:
         """Whether an attempt waits for its turn."""
-        return name in self._queue
+        return name in self._queue or name in self._eager
 
     def is_started(self, name: str) -> bool:
         """Whether an attempt has left the queue."""
-        return name in self._under_way
+        return name in self._under_way or name in self._engine_tasks
 
     def is_handed_over(self, name: str) -> bool:
         """Whether the runtime has an attempt."""
+        if name in self._engine_tasks:
+            return True
         return name in self._under_way and all(start.launch.name != name for start in self._starts.values())
 
     def place(self, name: str) -> int:
         """How many attempts leave the queue before this one, which waits there; 0 when it does not."""
-        return self._queue.place(name) or 0
+        return self._queue.place(name) or self._eager.place(name)
 
-    def waiting(self) -> Mapping[Tenant, int]:
+    def waiting(self, *, eager: bool) -> Mapping[Tenant, int]:
         """How many attempts of each tenant wait."""
-        return self._queue.waiting()
+        return self._eager.waiting() if eager else self._queue.waiting()
 
-    def occupants(self) -> Iterable[tuple[LiveExecution, Launch]]:
+    def occupants(self, *, eager: bool) -> Iterable[tuple[LiveExecution, Launch]]:
         """The attempts that take up room."""
-        return ((attempt.live, attempt.launch) for attempt in self._under_way.values())
+        under_way = (attempt for attempt in self._under_way.values() if self._eager.takes(attempt.launch) is eager)
+        return ((attempt.live, attempt.launch) for attempt in under_way)
+
+    def _push(self, attempt: _Attempt) -> None:
+        live, launch = attempt.live, attempt.launch
+        if self._eager.takes(launch):
+            self._eager.push(live, launch.name, attempt)
+        else:
+            self._queue.push(live.tenant, launch.name, attempt)
+
+    def _cancel(self, name: str) -> bool:
+        """Take an attempt out of the line it waits in, if it waits."""
+        return self._queue.cancel(name) or self._eager.cancel(name)
 
     async def run(self) -> None:
         """Dispatch until cancelled."""
@@ -229,17 +251,11 @@ class Dispatcher:
             await self._runtime.forget(ended)
 
     async def _start_ready(self, tasks: asyncio.TaskGroup) -> None:
-        room = self._runtime.capacity - len(self._under_way)
         batch: list[RuntimeRequest] = []
-        while room > 0 and len(self._queue):
-            attempt = self._queue.pop()
-            if attempt is None:
-                break  # every waiting tenant is at its limit
-            room -= 1
+        for attempt in self._ready():
             if len(batch) == TURN:
                 await self._launch_batch(batch)
                 batch = []
-            self._under_way[attempt.launch.name] = attempt
             launch = attempt.launch
             plugin = self._plugins.for_type(launch.task.type)
             if launch.previous_generated_name is not None:
@@ -260,6 +276,20 @@ class Dispatcher:
                 await self._spawn(tasks, attempt, plugin, request)
         if batch:
             await self._launch_batch(batch)
+
+    def _ready(self) -> Iterator[_Attempt]:
+        """Attempts that may start now; each is under way when it is given out."""
+        while (attempt := self._eager.take()) is not None:
+            self._under_way[attempt.launch.name] = attempt
+            yield attempt
+        room = self._runtime.capacity - (len(self._under_way) - self._eager.under_way)
+        while room > 0 and len(self._queue):
+            attempt = self._queue.pop()
+            if attempt is None:
+                return  # every waiting tenant is at its limit
+            room -= 1
+            self._under_way[attempt.launch.name] = attempt
+            yield attempt
 
     async def _launch_batch(self, batch: Sequence[RuntimeRequest]) -> None:
         if self._trusted():

@@ -69,6 +69,9 @@ class EngineTasks:
     def __len__(self) -> int:
         return len(self._known)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
     def takes(self, launch: Launch) -> bool:
         """Whether the task is one of those."""
         return self._plugins.runs_in_engine(launch.task.type)

@@ -79,7 +79,8 @@ class _Attempts:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self._queue: why_pb2.RuntimeQueue | None = None
+        self._queues: dict[bool, why_pb2.RuntimeQueue] = {}
+        """What takes up the room of eager tasks (True) and of all others."""
         self._placed = 0
 
     def tell(self, live: LiveExecution, place: Place, node: why_pb2.NodeAnswer) -> None:
@@ -91,7 +92,7 @@ class _Attempts:
         dispatcher = self._dispatcher
         if dispatcher.is_queued(name):
             queue = node.reasons.add().runtime_queue
-            queue.CopyFrom(self._occupancy())
+            queue.CopyFrom(self._occupancy(eager=dispatcher.is_eager(name)))
             if self._placed < PLACES_MAX:
                 self._placed += 1
                 queue.ahead = dispatcher.place(name)
@@ -104,16 +105,17 @@ class _Attempts:
             step = why_pb2.Starting.STEP_WRITING_FILES
         node.reasons.add(starting=why_pb2.Starting(step=step))
 
-    def _occupancy(self) -> why_pb2.RuntimeQueue:
-        if self._queue is None:
+    def _occupancy(self, *, eager: bool) -> why_pb2.RuntimeQueue:
+        if eager not in self._queues:
             dispatcher = self._dispatcher
-            under_way = Counter(live.tenant for live, _ in dispatcher.occupants())
-            waiting = dispatcher.waiting()
-            self._queue = why_pb2.RuntimeQueue(
-                capacity=dispatcher.capacity,
+            under_way = Counter(live.tenant for live, _ in dispatcher.occupants(eager=eager))
+            waiting = dispatcher.waiting(eager=eager)
+            holders = islice(dispatcher.occupants(eager=eager), NAMED_MAX)
+            self._queues[eager] = why_pb2.RuntimeQueue(
+                capacity=dispatcher.capacity(eager=eager),
                 under_way=under_way.total(),
                 waiting=sum(waiting.values()),
-                holders=[holder(live.state, launch) for live, launch in islice(dispatcher.occupants(), NAMED_MAX)],
+                holders=[holder(live.state, launch) for live, launch in holders],
                 tenants=[
                     why_pb2.TenantLoad(
                         project=tenant[0],
@@ -124,7 +126,7 @@ class _Attempts:
                     for tenant in _largest(under_way, waiting)
                 ],
             )
-        return self._queue
+        return self._queues[eager]
 
 
 def holder(state: ExecutionState, launch: Launch) -> why_pb2.Holder:

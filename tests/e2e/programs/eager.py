@@ -1,6 +1,7 @@
 """Eager workflows: Python that starts executions of tasks and workflows and waits for them."""
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -30,8 +31,10 @@ async def refuse(x: int) -> int:
 
 @task
 async def hold(name: str, folder: str) -> str:
-    """Runs until it is ended."""
-    (Path(folder) / name).touch()
+    """Runs until it is ended; leaves its process id."""
+    draft = Path(folder) / f"{name}.draft"
+    draft.write_text(str(os.getpid()), encoding="ascii")
+    draft.rename(Path(folder) / name)
     while not (Path(folder) / "go").exists():
         time.sleep(0.02)
     return name
@@ -90,3 +93,17 @@ async def patient_inner(folder: str) -> str:
 async def patient(folder: str) -> list[str]:
     """Waits for two children, one of them eager itself."""
     return list(await asyncio.gather(hold(name="child", folder=folder), patient_inner(folder=folder)))
+
+
+@eager
+async def reckless(folder: str) -> list[str]:
+    """Starts a child that holds, and fails with another one as soon as the first runs."""
+    return list(await asyncio.gather(hold(name="sibling", folder=folder), refuse_when(name="sibling", folder=folder)))
+
+
+@task
+async def refuse_when(name: str, folder: str) -> str:
+    """Fails once the other one runs."""
+    while not (Path(folder) / name).exists():
+        time.sleep(0.02)
+    return str(int(name))  # it is no number
