@@ -157,7 +157,9 @@ def _servicers(
         ),
         (
             query_pb2.DESCRIPTOR.services_by_name["QueryService"],
-            QueryServicer(History(pool), Explanations(pool, owners, FromRows(PostgresExecutionStore(pool, "")))),
+            QueryServicer(
+                History(pool), Explanations(pool, owners, FromRows(PostgresExecutionStore(pool, ""), store.blobs))
+            ),
         ),
     ]
 

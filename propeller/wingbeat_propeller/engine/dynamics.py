@@ -5,9 +5,11 @@ Compiling is work for the processor, done in a thread so that the loop goes on s
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from flyteidl.core import compiler_pb2, identifier_pb2
+from flyteidl.event import event_pb2
 
 from wingbeat_propeller.compiler.dynamic import (
     FUTURES_FILE,
@@ -21,7 +23,9 @@ from wingbeat_propeller.compiler.plan import MalformedClosureError, build_plan
 from wingbeat_propeller.compiler.references import KnownReferences
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.plan import Plan
+from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import ExecutionState
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.ports import BlobNotFoundError, Blobs, BlobTooLargeError, ExecutionStore
@@ -83,6 +87,15 @@ class Dynamics:
         data = await riding_out(lambda: self._blobs.get(uri, COMPILED_BYTES_MAX), f"reading {uri}")
         return await asyncio.to_thread(_load, data)
 
+    async def load_all(self, rows: Iterable[NodeRow]) -> dict[tuple[str, int], Plan]:
+        """The plans of all dynamic nodes under way among `rows`, by unique node id and attempt. Raises as `load`, and
+        DecodeError."""
+        return {
+            (row.node_id, row.attempt): await self.load(_futures_uri(row))
+            for row in rows
+            if row.phase == NodePhase.DYNAMIC_RUNNING
+        }
+
     async def _references(self, spec: DynamicSpec) -> KnownReferences:
         """Raises OSError for a database that does not answer for ten seconds."""
         for attempt in range(_OUTAGE_TRIES):
@@ -98,6 +111,11 @@ class Dynamics:
 def _compile(spec: DynamicSpec, found: KnownReferences) -> tuple[Plan, bytes]:
     closure = compile_dynamic(spec, found)
     return build_plan(closure), closure.SerializeToString()
+
+
+def _futures_uri(row: NodeRow) -> str:
+    details = event_pb2.NodeExecutionEvent.FromString(row.details or b"")
+    return details.task_node_metadata.dynamic_workflow.dynamic_job_spec_uri
 
 
 def _load(data: bytes) -> Plan:

@@ -14,7 +14,6 @@ from typing import Protocol
 
 import structlog
 from flyteidl.admin import matchable_resource_pb2
-from flyteidl.event import event_pb2
 from google.protobuf.message import DecodeError
 
 from wingbeat_propeller.compiler.plan import MalformedClosureError
@@ -23,10 +22,10 @@ from wingbeat_propeller.core.effects import Effects, Launch
 from wingbeat_propeller.core.events import Begin, Event
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
+from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.plan import Plan
 from wingbeat_propeller.core.recovery import rebuild
-from wingbeat_propeller.core.rows import ExecutionRecord, ExecutionRow, NodeRow, Transition
+from wingbeat_propeller.core.rows import ExecutionRecord, ExecutionRow, Transition
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.values import Ref, Value, split_literal_map
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
@@ -283,11 +282,7 @@ class Intake:
         """Workflows that dynamic nodes under way have made; None when they cannot be had, and then the execution has
         failed. Raises BlobStoreFailedError."""
         try:
-            return {
-                (row.node_id, row.attempt): await self._dynamics.load(_futures_uri(row))
-                for row in record.nodes
-                if row.phase == NodePhase.DYNAMIC_RUNNING
-            }
+            return await self._dynamics.load_all(record.nodes)
         except (BlobNotFoundError, BlobTooLargeError, MalformedClosureError, DecodeError) as error:
             _log.error("dynamic workflow cannot be read", execution=record.name, error=str(error))
             self._fail(record, f"the workflow that a dynamic task has made cannot be read: {error}")
@@ -382,11 +377,6 @@ class Intake:
 def _resources(attributes: bytes | None) -> PlatformResources:
     """Thousands of executions have the same. Raises DecodeError, InvalidResourcesError."""
     return PlatformResources.parse(matchable_resource_pb2.TaskResourceAttributes.FromString(attributes or b""))
-
-
-def _futures_uri(row: NodeRow) -> str:
-    details = event_pb2.NodeExecutionEvent.FromString(row.details or b"")
-    return details.task_node_metadata.dynamic_workflow.dynamic_job_spec_uri
 
 
 def _inputs(record: ExecutionRecord, plan: Plan) -> dict[str, Value]:

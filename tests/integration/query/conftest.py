@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import grpc
@@ -15,6 +16,7 @@ from wingbeat_controlplane.executions.why.owners import Owners
 from wingbeat_controlplane.services.query import QueryServicer
 from wingbeat_controlplane.services.rpcs import rpcs_of
 from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
+from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.plan import NodeKind
@@ -93,10 +95,14 @@ async def log(pool: asyncpg.Pool) -> Log:
 
 
 @pytest.fixture
-async def query(pool: asyncpg.Pool, database_url: str) -> AsyncIterator[query_pb2_grpc.QueryServiceStub]:
+async def query(
+    pool: asyncpg.Pool, database_url: str, tmp_path: Path
+) -> AsyncIterator[query_pb2_grpc.QueryServiceStub]:
     """A client."""
     owners = Owners(timeout_s=0.5)
-    explanations = Explanations(pool, owners, FromRows(PostgresExecutionStore(pool, database_url)))
+    explanations = Explanations(
+        pool, owners, FromRows(PostgresExecutionStore(pool, database_url), FolderBlobs(tmp_path))
+    )
     service = query_pb2.DESCRIPTOR.services_by_name["QueryService"]
     server = GrpcServer(rpcs_of(service, QueryServicer(History(pool), explanations)), GrpcOptions())
     port = server.bind("127.0.0.1:0")

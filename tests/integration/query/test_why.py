@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC
 from functools import partial
 from pathlib import Path
 
@@ -344,3 +345,53 @@ async def test_no_more_than_asked_for(pool: asyncpg.Pool, query: Stub, workshop:
     answer = await _until(query, _question(node="s39", limit=4), lambda answer: "has run for" in answer.sentence)
     assert _names(answer.nodes) == ["s39", "s38", "s37", "s00"]
     assert answer.node_count == 40
+
+
+async def test_its_turn_among_those_of_its_launch_plan(
+    pool: asyncpg.Pool, query: Stub, diamond: int, workshop: Workshop
+) -> None:
+    """An execution that its launch plan lets wait names those alive, its place, and until when it must begin."""
+    plans = [
+        await pool.fetchval(
+            "INSERT INTO launch_plans (project, domain, name, version, workflow_id, digest, spec, closure)"
+            " VALUES ('flytesnacks', 'development', 'nightly', $1, $2, '', '', '') RETURNING id",
+            *(version, diamond),
+        )
+        for version in ("v1", "v2")
+    ]
+    await launch(pool, diamond, ["alive"])
+    await workshop.started("alive-a-0")
+    async with pool.acquire() as connection, connection.transaction():
+        await launch(pool, diamond, ["unrelated"])
+        await connection.execute("UPDATE executions SET launch_plan_id = $1 WHERE name = 'alive'", plans[0])
+        for number, plan in enumerate((plans[0], plans[1])):
+            await connection.execute(
+                "INSERT INTO executions (project, domain, name, shard, launch_entity, launch_plan_id, workflow_id,"
+                " spec, config, phase, waiting, alive_max, begin_by) VALUES ('flytesnacks', 'development', $1, 0,"
+                " 'launch_plan', $2, $3, '', '', 1, true, 1, now() + interval '1 hour')",
+                *(f"e{number + 1}", plan, diamond),
+            )
+    answer = await query.Why(_question("e2"))
+    turn = answer.reasons[0].overlap
+    assert (turn.launch_plan, turn.alive_max, turn.alive_count, turn.ahead) == ("nightly", 1, 1, 1)
+    assert [holder.execution.name for holder in turn.alive] == ["alive"]
+    assert answer.reasons[1].deadline.begin
+    assert "1 execution of launch plan nightly may be alive at once, and flytesnacks/development/alive (for" in (
+        answer.sentence
+    )
+    assert "1 goes before it" in answer.sentence
+    node = (await query.Why(_question("e1", "d"))).nodes[0]
+    assert node.standing == why_pb2.STANDING_NOT_REACHED
+    assert node.reasons[0].overlap.ahead == 0
+
+
+async def test_the_deadline_of_an_execution(pool: asyncpg.Pool, query: Stub, diamond: int, workshop: Workshop) -> None:
+    """What may run for so long and no longer tells when it will time out."""
+    await launch(pool, diamond, ["e1"])
+    await workshop.started("e1-a-0")
+    await pool.execute("UPDATE executions SET deadline_s = 600")
+    answer = await query.Why(_question())
+    deadline = answer.reasons[0].deadline
+    assert not deadline.begin
+    started = await pool.fetchval("SELECT started_at FROM executions")
+    assert (deadline.at.ToDatetime(tzinfo=UTC) - started).total_seconds() == 600

@@ -6,7 +6,15 @@ from tests.unit.core.plans import line, task
 
 from wingbeat_propeller.core.bindings import BindingProgram
 from wingbeat_propeller.core.effects import Launch, NodeRef
-from wingbeat_propeller.core.events import Begin, ChildStarted, Event, TaskFailed, TaskStarted, TaskSucceeded
+from wingbeat_propeller.core.events import (
+    Begin,
+    ChildStarted,
+    Event,
+    TaskBecameDynamic,
+    TaskFailed,
+    TaskStarted,
+    TaskSucceeded,
+)
 from wingbeat_propeller.core.ids import ExecutionKey, child_execution_name
 from wingbeat_propeller.core.kinds import KINDS
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
@@ -267,6 +275,19 @@ def test_a_pause_before_the_next_attempt() -> None:
     pause = answer.reasons[0].back_off
     assert pause.next_attempt == 1
     assert 200 < pause.until.seconds + pause.until.nanos / 1e9 <= 201
+
+
+def test_a_workflow_made_by_a_task() -> None:
+    """A dynamic node waits for what its task has made, and counts as running."""
+    run = Run(line(task("a"), task("b")))
+    run.start("n0")
+    made = dataclasses.replace(line(task("c")), bindings=(BindingProgram(),) * 3, uses=(0,) * 3)
+    run.send(TaskBecameDynamic(103.0, run.launches["n0"].ref, 103.0, made, b"", "mem://b/futures.pb"))
+    found = run.why("n1")
+    assert _ids(found) == ["n1", "n0", "n0-0-n0"]
+    dynamic = found.nodes[1][1]
+    assert dynamic.standing == why_pb2.STANDING_RUNNING
+    assert [reason.WhichOneof("reason") for reason in dynamic.reasons] == ["inner"]
 
 
 def _gated(target: GateSpec | LaunchPlanSpec) -> Plan:

@@ -19,6 +19,7 @@ from wingbeat_controlplane.executions.identifiers import check_text
 from wingbeat_controlplane.executions.rows import Row
 from wingbeat_controlplane.executions.why.facts import add_facts
 from wingbeat_controlplane.executions.why.from_rows import FromRows, RowsUnreadableError
+from wingbeat_controlplane.executions.why.holds import further_holds, overlap
 from wingbeat_controlplane.executions.why.owners import EngineSilentError, Owners
 from wingbeat_controlplane.executions.why.sentences import write_sentences
 from wingbeat_controlplane.registry.times import timestamp
@@ -66,15 +67,18 @@ class Explanations:
             raise not_found("execution", execution)
         if head["ended_at"] is not None:
             answer = await self._ended(question, head)
+        elif head["waits_for_turn"]:
+            answer = why_pb2.WhyResponse(source=why_pb2.SOURCE_ROWS)
+            answer.reasons.add(overlap=await overlap(self._pool, head["id"]))
+            await self._not_begun(question, head, answer)
         else:
             answer = await self._of_engine(question, head)
         answer.MergeFrom(why_pb2.WhyResponse(phase=identity_pb2.ExecutionPhase.Name(head["phase"])))
         answer.phase_since.CopyFrom(timestamp(_phase_since(head)))
         if not answer.HasField("as_of"):
             answer.as_of.CopyFrom(timestamp(head["read_at"]))
-        if head["ended_at"] is None and head["abort_requested_at"] is not None:
-            since = timestamp(head["abort_requested_at"])
-            answer.reasons.add(aborting=why_pb2.Aborting(since=since, cause=head["abort_cause"] or ""))
+        if head["ended_at"] is None:
+            answer.reasons.extend(further_holds(head))
         await add_facts(self._pool, head["id"], answer)
         if depth > 1:
             await self._ask_children(answer, depth - 1)
@@ -121,11 +125,11 @@ class Explanations:
         self, question: _Question, head: Row, condition: why_pb2.Engine, note: str
     ) -> why_pb2.WhyResponse:
         answer = why_pb2.WhyResponse(source=why_pb2.SOURCE_ROWS, source_note=note, engine=condition.name)
-        if head["phase"] == 0:
+        if head["started_at"] is None:
             condition.ahead = await self._pool.fetchval(_SQL["new_before"], head["id"], head["shard"])
         answer.reasons.add(engine=condition)
         if head["started_at"] is None:
-            await self._not_begun(question, head, condition, answer)
+            await self._not_begun(question, head, answer)
             return answer
         try:
             found = await self._rows.explain(head["id"], head["shard"], question.node, question.limit, condition)
@@ -137,9 +141,8 @@ class Explanations:
         answer.MergeFrom(found)
         return answer
 
-    async def _not_begun(
-        self, question: _Question, head: Row, condition: why_pb2.Engine, answer: why_pb2.WhyResponse
-    ) -> None:
+    async def _not_begun(self, question: _Question, head: Row, answer: why_pb2.WhyResponse) -> None:
+        """A node waits for what the execution waits for."""
         if not question.node:
             return
         plan = await self._plan(head)
@@ -148,7 +151,7 @@ class Explanations:
         for spec_id, name, kind in found:
             node = answer.nodes.add(node_id=spec_id, spec_node_id=spec_id, name=name, kind=kind)
             node.standing = why_pb2.STANDING_NOT_REACHED
-            node.reasons.add(engine=condition)
+            node.reasons.extend(answer.reasons)
         answer.asked = answer.node_count = len(found)
 
     async def _node_by_row(self, question: _Question, head: Row, answer: why_pb2.WhyResponse) -> why_pb2.WhyResponse:

@@ -6,8 +6,10 @@ An execution may have many nodes, so building and asking happen in a thread.
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from flyteidl.admin import matchable_resource_pb2
+from google.protobuf.message import DecodeError
 
 from wingbeat_propeller.compiler.plan import MalformedClosureError
 from wingbeat_propeller.core.kinds import KINDS
@@ -17,7 +19,10 @@ from wingbeat_propeller.core.rows import ExecutionRecord
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.values import MalformedLiteralMapError, stored_values
 from wingbeat_propeller.core.waiting import explain
+from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
+from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.plans import PlanCache
+from wingbeat_propeller.ports import BlobNotFoundError, Blobs, BlobTooLargeError
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeatidl.query.v1 import why_pb2
 
@@ -32,8 +37,9 @@ class RowsUnreadableError(Exception):
 class FromRows:
     """Explains executions without their engines."""
 
-    def __init__(self, store: PostgresExecutionStore) -> None:
+    def __init__(self, store: PostgresExecutionStore, blobs: Blobs) -> None:
         self._store = store
+        self._dynamics = Dynamics(blobs, store)
         self._plans = PlanCache(store.workflow_closure, PLANS_MAX)
 
     async def plan(self, workflow_id: int) -> Plan:
@@ -56,18 +62,40 @@ class FromRows:
             return None
         record = records[0]
         plan = await self.plan(record.workflow_id)
-        return await asyncio.to_thread(_explain, record, plan, question, nodes_max, condition)
+        try:
+            dynamic_plans = await self._dynamics.load_all(record.nodes)
+        except (
+            BlobStoreFailedError,
+            BlobNotFoundError,
+            BlobTooLargeError,
+            MalformedClosureError,
+            DecodeError,
+        ) as error:
+            raise RowsUnreadableError(f"the workflow that a dynamic task has made cannot be read: {error}") from error
+        return await asyncio.to_thread(_explain, record, plan, dynamic_plans, question, nodes_max, condition)
 
 
 def _explain(
-    record: ExecutionRecord, plan: Plan, question: str, nodes_max: int, condition: why_pb2.Engine
+    record: ExecutionRecord,
+    plan: Plan,
+    dynamic_plans: Mapping[tuple[str, int], Plan],
+    question: str,
+    nodes_max: int,
+    condition: why_pb2.Engine,
 ) -> why_pb2.WhyResponse | None:
     config = matchable_resource_pb2.WorkflowExecutionConfig.FromString(record.config)
     settings = Settings(base_uri="", max_parallelism=config.max_parallelism)
     state = ExecutionState(record.execution, record.project, record.domain, record.name, plan, settings)
     try:
         inputs = stored_values(record.inputs, record.inputs_uri, plan.input_names)
-        rebuild(state, record.nodes, inputs, started_at=record.started_at, now=time.time())
+        rebuild(
+            state,
+            record.nodes,
+            inputs,
+            started_at=record.started_at,
+            now=time.time(),
+            dynamic_plans=dynamic_plans,
+        )
     except (MalformedRowsError, MalformedLiteralMapError) as error:
         raise RowsUnreadableError(str(error)) from error
     found = explain(state, KINDS, question, nodes_max=nodes_max)

@@ -41,12 +41,12 @@ def holders(found: Sequence[why_pb2.Holder], count: int, now: Timestamp, here: i
 def holder(one: why_pb2.Holder, now: Timestamp, here: identity_pb2.ExecutionIdentifier) -> str:
     """One node, with its execution when that is another one."""
     where = "" if one.execution == here or not one.execution.name else f" of {path(one.execution)}"
-    if not one.node_id:
-        return path(one.execution)
     facts = [f"attempt {one.attempt}"] if one.attempt else []
     if one.HasField("since"):
         facts.append(f"for {span(one.since, now)}")
     more = f" ({', '.join(facts)})" if facts else ""
+    if not one.node_id:
+        return f"{path(one.execution)}{more}"
     return f"{label(one.node_id, one.name)}{where}{more}"
 
 

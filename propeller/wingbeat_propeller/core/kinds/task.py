@@ -163,7 +163,8 @@ class TaskKind(Kind):
             answer.standing = why_pb2.STANDING_QUEUED
             return
         answer.standing = why_pb2.STANDING_RUNNING
-        answer.reasons.add(running=why_pb2.Running(attempt=run.attempt, since=moment(run.task_started_at)))
+        if run.child is None:
+            answer.reasons.add(running=why_pb2.Running(attempt=run.attempt, since=moment(run.task_started_at)))
 
     def _failed(
         self,
