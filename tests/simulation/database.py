@@ -368,16 +368,11 @@ class SimulatedDatabase:
 
     # ---- lines.sql ----
 
-    def waiting(self, _sql: str) -> list[Row]:
+    def next_begin(self, _sql: str) -> list[Row]:
         now = self.clock()
-        rows = self.executions.values()
-        begins = [row["begin_by"] for row in rows if row["begin_by"] is not None and row["phase"] in (0, 1)]
-        return [
-            {
-                "count": sum(row["waiting"] and row["phase"] == 1 for row in rows),
-                "next_s": min((begin_by - now for begin_by in begins if begin_by > now), default=None),
-            }
-        ]
+        waiting = [row for row in self.executions.values() if row["phase"] in (0, 1)]
+        begins = [row["begin_by"] - now for row in waiting if row["begin_by"] is not None and row["begin_by"] > now]
+        return [{"seconds": min(begins, default=None)}]
 
     def lines(self, _sql: str) -> list[Row]:
         plans = sorted({row["launch_plan_id"] for row in self.executions.values() if row["waiting"]})
@@ -387,6 +382,7 @@ class SimulatedDatabase:
                 "domain": "",
                 "name": str(plan),
                 "ids": [plan],
+                "waiting": len(self.line(plan)),
                 "has_room": self.alive(plan) < self.line(plan)[0]["alive_max"],
             }
             for plan in plans
@@ -421,7 +417,7 @@ _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
         "executions.sql": (
             *("new_executions", "live_executions", "nodes", "abort_requests", "unwanted", "workflow_closure"),
         ),
-        "lines.sql": ("waiting", "lines", "admit"),
+        "lines.sql": ("next_begin", "lines", "admit"),
         "signals.sql": ("open",),
         "children.sql": ("parent_settings", "find", "ended", "abort_orphans", "abort_eager_orphans"),
     }.items()

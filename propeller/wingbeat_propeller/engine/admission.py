@@ -22,6 +22,8 @@ _WAITING = Gauge("wingbeat_waiting_executions", "Executions that wait for others
 _ADMITTED = Counter("wingbeat_admitted_executions", "Executions that waited and were let go by this process")
 
 RETRY_S = 0.5
+LOOK_S_MIN = 0.2
+"""Between two looks, however many notifications come: a look costs in proportion to what waits."""
 
 
 class Admission:
@@ -37,14 +39,15 @@ class Admission:
         """Lines in which there may be room."""
         self._ended: set[int] | None = None
         """While lines are looked up: launch plans of which an execution ends meanwhile, which the look may not see."""
+        self._looked_at = -LOOK_S_MIN
         self._look_at = 0.0
         self._overdue_at: float | None = None
-        """When the next execution that has not begun must have. Both are times of the loop."""
+        """When the next execution that has not begun must have. All three are times of the loop."""
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
         """Lines may have changed."""
-        self._look_at = 0.0
+        self._look_soon()
         self._woken.set()
 
     def ended(self, launch_plan_id: int | None) -> None:
@@ -65,21 +68,29 @@ class Admission:
                 await self._round()
             except OSError as error:
                 _log.warning("lines of launch plans not served, trying again", error=str(error))
-                self._look_at = 0.0
+                self._look_soon()
                 await asyncio.sleep(RETRY_S)
             else:
-                await self._wait()
+                if not self._freed:
+                    await self._wait()
 
     async def _round(self) -> None:
         if self._look_at <= _now():
             await self._look()
-        while self._freed:
-            admitted = await self._lines.admit(self._freed.pop())
-            if admitted:
-                _ADMITTED.inc(admitted)
+        failure: OSError | None = None
+        freed, self._freed = self._freed, set()
+        for line in freed:
+            try:
+                _ADMITTED.inc(await self._lines.admit(line))
+            except OSError as error:  # the lock of one launch plan that is not to be had must not hold up the others
+                failure = error
+                self._freed.add(line)
+        if failure is not None:
+            raise failure
 
     async def _look(self) -> None:
-        self._look_at = _now() + self._poll_s
+        self._looked_at = _now()
+        self._look_at = self._looked_at + self._poll_s
         self._ended = set()
         try:
             waiting = await self._lines.look()
@@ -99,7 +110,11 @@ class Admission:
         self._woken.clear()
         if self._overdue_at is not None and self._overdue_at <= _now():
             self._wake_intake()
-            self._look_at = 0.0
+            self._overdue_at = None
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        self._look_at = min(self._look_at, self._looked_at + LOOK_S_MIN)
 
 
 def _now() -> float:

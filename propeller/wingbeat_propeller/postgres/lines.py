@@ -23,14 +23,13 @@ class PostgresLines:
     async def look(self) -> Waiting:
         """See `ports.Lines.look`."""
         with outages_as_oserror():
-            totals = await self._pool.fetchrow(_SQL["waiting"])
-            assert totals is not None, "counting finds a row"
-            rows = await self._pool.fetch(_SQL["lines"]) if totals["count"] else []
+            next_begin_s: float | None = await self._pool.fetchval(_SQL["next_begin"])
+            rows = await self._pool.fetch(_SQL["lines"])
         lines = [
             Line(row["project"], row["domain"], row["name"], frozenset(row["ids"]), has_room=bool(row["has_room"]))
             for row in rows
         ]
-        return Waiting(count=totals["count"], next_begin_s=totals["next_s"], lines=lines)
+        return Waiting(count=sum(row["waiting"] for row in rows), next_begin_s=next_begin_s, lines=lines)
 
     async def admit(self, line: Line) -> int:
         """See `ports.Lines.admit`."""

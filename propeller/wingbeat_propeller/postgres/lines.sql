@@ -17,22 +17,23 @@ WITH RECURSIVE waiting (launch_plan_id) AS (
     FROM named JOIN launch_plans AS lp USING (project, domain, name)
     GROUP BY named.project, named.domain, named.name
 )
-SELECT project, domain, name, ids,
-    (SELECT count(*) FROM executions AS e WHERE e.launch_plan_id = ANY(ids) AND e.ended_at IS NULL AND NOT e.waiting)
-    < (
+SELECT versions.project, versions.domain, versions.name, versions.ids, live.waiting,
+    live.alive < (
         SELECT e.alive_max FROM executions AS e
-        WHERE e.launch_plan_id = ANY(ids) AND e.waiting AND e.phase = 1
+        WHERE e.launch_plan_id = ANY(versions.ids) AND e.waiting AND e.phase = 1
         ORDER BY e.id LIMIT 1
     ) AS has_room
-FROM versions;
+FROM versions, LATERAL (
+    SELECT count(*) FILTER (WHERE NOT e.waiting) AS alive, count(*) FILTER (WHERE e.waiting AND e.phase = 1) AS waiting
+    FROM executions AS e
+    WHERE e.launch_plan_id = ANY(versions.ids) AND e.ended_at IS NULL
+) AS live;
 
 -- name: admit
 SELECT admit_executions($1, $2, $3);
 
--- name: waiting
--- How many wait, and in how many seconds the next execution that has not begun must have.
-SELECT (SELECT count(*) FROM executions WHERE waiting AND phase = 1) AS count,
-    (
-        SELECT extract(epoch FROM min(begin_by) - clock_timestamp())::float8 FROM executions
-        WHERE begin_by IS NOT NULL AND phase IN (0, 1) AND begin_by > clock_timestamp()
-    ) AS next_s;
+-- name: next_begin
+-- In how many seconds the next execution that has not begun must have.
+SELECT extract(epoch FROM min(begin_by) - clock_timestamp())::float8 AS seconds
+FROM executions
+WHERE begin_by IS NOT NULL AND phase IN (0, 1) AND begin_by > clock_timestamp();

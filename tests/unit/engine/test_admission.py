@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from wingbeat_propeller.engine.admission import RETRY_S, Admission
+from wingbeat_propeller.engine.admission import LOOK_S_MIN, RETRY_S, Admission
 from wingbeat_propeller.ports import Line, Waiting
 
 pytestmark = pytest.mark.looptime
@@ -23,6 +23,9 @@ class _Lines:
         self.next_begin_s: float | None = None
         self.looks: list[float] = []
         self.admitted: list[float] = []
+        self.others: list[float] = []
+        """When the line of the other launch plan was asked for."""
+        self.stuck = False
         self.failures = 0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -32,7 +35,8 @@ class _Lines:
         return Line("p", "d", "plan", frozenset({1, 2}), self.has_room)
 
     async def look(self) -> Waiting:
-        seen = Waiting(1, self.next_begin_s, [self.line])
+        other = Line("p", "d", "other", frozenset({7}), has_room=False)
+        seen = Waiting(2, self.next_begin_s, [self.line, other])
         await self.gate.wait()
         self.looks.append(asyncio.get_running_loop().time())
         if self.failures:
@@ -41,8 +45,13 @@ class _Lines:
         return seen
 
     async def admit(self, line: Line) -> int:
-        assert line == self.line
-        self.admitted.append(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        if line != self.line:
+            self.others.append(now)
+        elif self.stuck:
+            raise OSError("the lock is not to be had")
+        else:
+            self.admitted.append(now)
         return 1
 
 
@@ -107,6 +116,35 @@ async def test_a_notification_is_followed_at_once() -> None:
         await asyncio.sleep(1)
     assert lines.looks == [0.0, 2.0]
     assert lines.admitted == [2.0]
+
+
+async def test_many_notifications_are_followed_by_few_looks() -> None:
+    """A look now and then, and one after the last notification."""
+    lines = _Lines()
+    async with _running(lines) as (admission, _):
+        await asyncio.sleep(1)
+        for _ in range(100):
+            admission.wake()
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+    assert len(lines.looks) <= 2 + 1 / LOOK_S_MIN
+    assert lines.looks[-1] >= 1.99
+
+
+async def test_one_launch_plan_does_not_hold_up_others() -> None:
+    """A line whose lock is not to be had is tried again; meanwhile the others move."""
+    lines = _Lines()
+    lines.stuck = True
+    async with _running(lines) as (admission, _):
+        await asyncio.sleep(1)
+        admission.ended(1)
+        admission.ended(7)
+        await asyncio.sleep(1)
+        assert lines.others == [1.0]
+        assert lines.admitted == []
+        lines.stuck = False
+        await asyncio.sleep(1)
+    assert len(lines.admitted) == 1
 
 
 async def test_intake_hears_of_overdue_executions() -> None:
