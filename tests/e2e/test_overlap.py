@@ -89,6 +89,16 @@ def test_one_at_a_time(pair: Installation, tmp_path: Path) -> None:
     assert _lines(tmp_path) == expected, f"seed {SEED}"
 
 
+def test_children_wait_their_turn(client: Client, tmp_path: Path) -> None:
+    """Executions of launch plan nodes obey as well: of three at once each starts after the one before has ended."""
+    family = succeeded(client.run("overlap", "family_wf", {"folder": str(tmp_path), "seconds": 0.1}))
+    children = {family.outputs[name] for name in ("o0", "o1", "o2")}
+    lines = _lines(tmp_path)
+    assert [word for word, _ in lines] == ["start", "end"] * 3
+    assert [name for _, name in lines[::2]] == [name for _, name in lines[1::2]]
+    assert {name for _, name in lines} == children
+
+
 def test_the_newest_replaces(client: Client, tmp_path: Path) -> None:
     """The second launch has the first aborted, which says by whom, and begins after it."""
     first = client.launch("overlap", "replaced", {"folder": str(tmp_path), "seconds": -1.0})

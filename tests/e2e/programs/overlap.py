@@ -38,3 +38,13 @@ replaced = LaunchPlan.get_or_create(
     annotations=Annotations({"wingbeat.dev/overlap": "replace"}),
     concurrency=ConcurrencyPolicy(max_concurrency=1, behavior=ConcurrencyLimitBehavior.SKIP),
 )
+
+
+@workflow
+def family_wf(folder: str, seconds: float) -> tuple[str, str, str]:
+    """Three children of a launch plan that lets one be alive at a time."""
+    return (
+        queued(folder=folder, seconds=seconds),
+        queued(folder=folder, seconds=seconds),
+        queued(folder=folder, seconds=seconds),
+    )

@@ -192,6 +192,18 @@ async def test_the_newest_replaces(admin: Admin, pool: asyncpg.Pool, database_ur
         assert replaced.closure.updated_at.ToDatetime() <= found.closure.started_at.ToDatetime()
 
 
+async def test_a_replacement_waits_for_those_it_replaces(admin: Admin, pool: asyncpg.Pool) -> None:
+    """Room that another execution leaves is not enough: what it replaces must have ended."""
+    await _register(admin, overlap="replace", concurrency_max="2")
+    for number in range(3):
+        await admin.CreateExecution(_launch(f"e{number}"))
+    admit = "SELECT admit_executions('flytesnacks', 'development', 'limited')"
+    await pool.execute("UPDATE executions SET phase = 4, ended_at = now() WHERE name = 'e1'")
+    assert await pool.fetchval(admit) == 0
+    await pool.execute("UPDATE executions SET phase = 7, ended_at = now() WHERE name = 'e0'")
+    assert await pool.fetchval(admit) == 1
+
+
 async def test_relaunch_obeys(admin: Admin, pool: asyncpg.Pool) -> None:
     """A relaunch stands in line like every other launch."""
     await _register(admin, overlap="queue")

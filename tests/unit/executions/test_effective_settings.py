@@ -201,3 +201,15 @@ def test_notifications_come_from_the_request_unless_it_has_none() -> None:
     own = execution_pb2.ExecutionSpec(notifications=execution_pb2.NotificationList(notifications=[other]))
     assert list(resolve_notifications(own, plan)) == [other]
     assert not resolve_notifications(execution_pb2.ExecutionSpec(disable_all=True), plan)
+
+
+def test_annotations_of_ours_go_no_further() -> None:
+    """They are read by the launch; a map that holds nothing else leaves the others their say."""
+    own = common_pb2.Annotations(values={"wingbeat.dev/deadline": "1h"})
+    config = _resolve(
+        execution_pb2.ExecutionSpec(annotations=own),
+        launch_plan_pb2.LaunchPlanSpec(
+            annotations=common_pb2.Annotations(values={"wingbeat.dev/overlap": "queue", "note": "plan"})
+        ),
+    )
+    assert dict(config.annotations.values) == {"note": "plan"}
