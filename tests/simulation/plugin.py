@@ -7,8 +7,8 @@ from flyteidl.core import errors_pb2, literals_pb2, tasks_pb2
 
 from tests.property.workflows import task_result, total
 from tests.simulation.faults import FaultPlan
-from tests.simulation.programs import INPUT, OUTPUT, Task
-from tests.simulation.render import CONTAINER, INSTANT, integer
+from tests.simulation.programs import INPUT, OUTPUT, Style, Task
+from tests.simulation.render import integer
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.values import split_literal_map
 from wingbeat_propeller.ports import AttemptOrigin, ContainerRequest, Ended, InstantRequest, RuntimeRequest, TaskContext
@@ -24,7 +24,7 @@ class SimulatedTasks:
     """Tasks by name, and how their attempts end: as their behaviour says, or by the system's fault as `plan` and `seed`
     say. Satisfies ports.TaskPlugin and machine.Programs."""
 
-    task_types: Sequence[str] = (CONTAINER, INSTANT)
+    task_types: Sequence[str] = (Style.CONTAINER, Style.INSTANT)
 
     def __init__(self, seed: int, plan: FaultPlan, objects: dict[str, bytes]) -> None:
         self._seed = seed
@@ -51,7 +51,7 @@ class SimulatedTasks:
 
     def needs_inputs(self, template: tasks_pb2.TaskTemplate) -> bool:
         """Tasks that start no program compute their outputs here."""
-        return template.type == INSTANT
+        return template.type == Style.INSTANT
 
     def build(
         self, template: tasks_pb2.TaskTemplate, inputs: Mapping[str, bytes] | None, context: TaskContext
@@ -59,14 +59,15 @@ class SimulatedTasks:
         """The request of an attempt."""
         self.origins[context.name] = context.origin
         task = self.tasks[template.id.name]
-        if task.is_container:
+        if task.style is Style.CONTAINER:
             argv = [task.name, context.input_uri, context.output_prefix]
             return ContainerRequest(context.name, "image", argv, {}, origin=context.origin)
         self._instant[context.name] = task.name
         end = self.outcome(context.execution_name, context.node_id, task, context.attempt)
         if end == "ok":
             assert inputs is not None, "asked for"
-            return InstantRequest(context.name, _outputs(task, total(inputs[INPUT])))
+            delay_s = task.duration_s if task.style is Style.ENGINE else 0.0
+            return InstantRequest(context.name, _outputs(task, total(inputs[INPUT])), delay_s=delay_s)
         return InstantRequest(context.name, failure=_failure(end))
 
     # ---- the programs ----
@@ -76,7 +77,7 @@ class SimulatedTasks:
         task = self._task(request)
         if task.hangs:
             return None
-        if not task.is_container:
+        if task.style is not Style.CONTAINER:
             return 0.0
         self._started += 1
         return task.duration_s * (0.5 + self._started % 7 / 7)
@@ -102,6 +103,20 @@ class SimulatedTasks:
     def _task(self, request: RuntimeRequest) -> Task:
         name = request.argv[0] if isinstance(request, ContainerRequest) else self._instant[request.name]
         return self.tasks[name]
+
+
+class EngineTasksPlugin:
+    """The same for tasks that the engine carries out itself."""
+
+    task_types: Sequence[str] = (Style.ENGINE,)
+    runs_in_engine = True
+
+    def __init__(self, tasks: SimulatedTasks) -> None:
+        self.build = tasks.build
+
+    def needs_inputs(self, template: tasks_pb2.TaskTemplate) -> bool:
+        """Always."""
+        return True
 
 
 def _outputs(task: Task, given: int) -> bytes:

@@ -8,6 +8,7 @@ and maps of integers that counts as their sum.
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypeAlias
 
 from tests.property.workflows import Behaviour
@@ -48,14 +49,24 @@ class Mapped:
 Value: TypeAlias = Number | Of | Listed | Mapped
 
 
+class Style(StrEnum):
+    """How attempts of a task run; also the types of their templates."""
+
+    CONTAINER = "container"
+    """As a program that reads and writes files."""
+    INSTANT = "instant"
+    """At once, in the runtime; outputs come with the event of the end."""
+    ENGINE = "engine"
+    """In the engine itself, possibly with a delay."""
+
+
 @dataclass(slots=True, eq=False)
 class Task:
     """A task. Its attempts end as `behaviour` says, `hang` being one that only a deadline ends."""
 
     name: str
     behaviour: Behaviour
-    is_container: bool
-    """It reads and writes files; else its outputs come with the event of its end."""
+    style: Style
     is_large: bool
     """Its outputs are too large for a row."""
     duration_s: float
@@ -298,12 +309,14 @@ class Dice:
         """A task of some behaviour."""
         rng = self.rng
         behaviour = self._behaviour()
-        is_container = rng.random() < 0.6 or behaviour.outcomes == ["hang"]
+        style = rng.choices(list(Style), weights=[6, 2, 2])[0]
+        if behaviour.outcomes == ["hang"]:
+            style = Style.CONTAINER
         task = Task(
             name,
             behaviour,
-            is_container,
-            is_large=is_container and rng.random() < 0.25,
+            style,
+            is_large=style is not Style.INSTANT and rng.random() < 0.25,
             duration_s=rng.choice((0.001, 0.05, 0.5, 3.0)) * rng.uniform(0.5, 1.5),
         )
         if task.hangs:

@@ -38,8 +38,6 @@ from tests.simulation.programs import (
 
 PROJECT = "sim"
 DOMAIN = "development"
-CONTAINER = "container"
-INSTANT = "instant"
 _INTEGER = types_pb2.LiteralType(simple=types_pb2.INTEGER)
 
 
@@ -185,7 +183,7 @@ def _condition(condition: Condition) -> condition_pb2.BooleanExpression:
 def _task(task: Task) -> tasks_pb2.TaskTemplate:
     return tasks_pb2.TaskTemplate(
         id=_identifier(identifier_pb2.TASK, task.name),
-        type=CONTAINER if task.is_container else INSTANT,
+        type=task.style,
         interface=_interface(),
     )
 

@@ -25,7 +25,7 @@ from tests.simulation.faults import FaultPlan, Faults, draw_plan
 from tests.simulation.interpreter import SYSTEM_RETRIES_MAX, Expectation, Known, interpret
 from tests.simulation.loop import Process, SimulatedLoop, current_process
 from tests.simulation.machine import Machine, SimulatedRuntime
-from tests.simulation.plugin import SimulatedTasks
+from tests.simulation.plugin import EngineTasksPlugin, SimulatedTasks
 from tests.simulation.programs import INPUT, Dice, Workflow, tasks_of, workflows_of
 from tests.simulation.render import DOMAIN, PROJECT, boolean, closure, integer
 from tests.simulation.rules import NO_RULES, PLAN, draw_rules
@@ -35,7 +35,8 @@ from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.retry import RetryPolicy
-from wingbeat_propeller.engine.engine import Engine, EngineOptions
+from wingbeat_propeller.engine.dispatcher import STARTING_MAX
+from wingbeat_propeller.engine.engine import PREPARING_MAX, Engine, EngineOptions
 from wingbeat_propeller.ports import AttemptOrigin, LeaseLostError, RuntimeRequest, SignalKey
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
@@ -48,6 +49,10 @@ from wingbeat_propeller.tasks.registry import TaskPlugins
 EPOCH = 1_700_000_000.0
 SETTLE_S = 300.0
 """Virtual seconds after the end of all faults within which everything must have ended."""
+LATE_S = 5.0
+"""The latest event of the runtime has arrived by then."""
+CLEAN_S = 60.0
+"""Virtual seconds after the end of all executions within which everything must be let go."""
 _COMMIT = load_queries("wingbeat_propeller.postgres", "journal.sql")["commit"]
 
 
@@ -138,10 +143,10 @@ class World:
             await arrivals
             self._heal()
             await self._until_all_ended()
-            await asyncio.sleep(3 * self._lease_s + 12.0)  # whatever is still on its way arrives, and sweeps pass
+            await asyncio.sleep(LATE_S)
+            await self._until_clean()
             await self._until_all_ended()  # an orphan may have been launched meanwhile
             self.checkers.check_end()
-            self._check_leaks()
             await self._stop_all()
             self.note("the world is at rest")
 
@@ -315,7 +320,7 @@ class World:
             store=PostgresExecutionStore(pool, ""),
             blobs=blobs,
             runtime=runtime,
-            plugins=TaskPlugins([self.tasks], self.tasks),
+            plugins=TaskPlugins([self.tasks, EngineTasksPlugin(self.tasks)], self.tasks),
             lines=PostgresLines(pool),
             signals=PostgresSignals(pool),
             children=ChildExecutions(pool, launcher, SimulatedTerminator(self.server, process)),
@@ -419,32 +424,31 @@ class World:
 
     # ---- the end ----
 
-    async def _stop_all(self) -> None:
-        self._closing = True
-        for slot in self._slots:
-            if slot.task is not None:
-                slot.task.cancel()
-        await asyncio.sleep(15.0)
-        for slot in self._slots:
-            if slot.process is not None:
-                raise Violation(f"{slot.process.name} does not stop")
-        if self.database.members:
-            raise Violation(f"terms are left: {self.database.members}")
+    async def _until_clean(self) -> None:
+        deadline = self.loop.time() + CLEAN_S
+        while left := self._left():
+            if self.loop.time() > deadline:
+                raise Violation(f"{CLEAN_S:g} s after the end of all executions there is still {left}\n{self._state()}")
+            await asyncio.sleep(0.5)
 
-    def _check_leaks(self) -> None:
-        """Nothing is under way, so nothing may be kept anywhere."""
+    def _left(self) -> str:
+        """What is kept anywhere although nothing is under way; empty when all is well."""
         if self.machine.attempts:
-            raise Violation(f"attempts are left: {sorted(self.machine.attempts)}")
-        engines = [slot.engine for slot in self._slots if slot.engine is not None]
-        if not engines:
-            raise Violation("no engine lives")
+            return f"on the machine: {sorted(self.machine.attempts)}"
+        if None in self.database.shards:
+            return "a shard without an owner"
+        engines = [slot.engine for slot in self._slots if slot.engine is not None and slot.engine._journal is not None]
+        if len(engines) != len(self._slots) or len(self.database.members) != len(engines):
+            return f"{len(engines)} of {len(self._slots)} engines, with terms {sorted(self.database.members)}"
         for engine in engines:
             left = {
                 "executions": len(engine.live),
                 "queued": engine.queued,
                 "under way": len(engine._dispatcher._under_way),
-                "starting": 64 - engine._dispatcher._starting._value,
-                "preparing": 16 - engine._preparing._value,
+                "in the engine": len(engine._dispatcher._engine_tasks),
+                "starting": STARTING_MAX - engine._dispatcher._starting._value,
+                "starts": len(engine._dispatcher._starts) + len(engine._dispatcher._aborted),
+                "preparing": PREPARING_MAX - engine._preparing._value,
                 "timers": len(engine._timers),
                 "undurable": len(engine.live.undurable),
                 "backlog": engine.journal.backlog,
@@ -452,9 +456,21 @@ class World:
                 "children": len(engine._children._wanted) + len(engine._children._by_execution),
             }
             if any(left.values()):
-                raise Violation(f"left in an engine without work: {left}")
-        if None in self.database.shards:
-            raise Violation("shards without an owner")
+                return f"in an engine: { ({name: count for name, count in left.items() if count}) }"
+        return ""
+
+    async def _stop_all(self) -> None:
+        self._closing = True
+        for slot in self._slots:
+            if slot.task is not None:
+                slot.task.cancel()
+        deadline = self.loop.time() + 15.0
+        while running := [slot.process.name for slot in self._slots if slot.process is not None]:
+            if self.loop.time() > deadline:
+                raise Violation(f"{running} do not stop")
+            await asyncio.sleep(0.1)
+        if self.database.members:
+            raise Violation(f"terms are left: {self.database.members}")
 
     def _state(self) -> str:
         """What there is, for a person."""

@@ -24,7 +24,7 @@ from wingbeat_propeller.core.values import (
 )
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.engine.live import LiveExecution
-from wingbeat_propeller.engine.requests import build_context, load_inputs
+from wingbeat_propeller.engine.requests import build_context, load_inputs, write_files
 from wingbeat_propeller.ports import BadTaskError, BlobNotFoundError, Blobs, InstantRequest
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
@@ -112,7 +112,7 @@ class EngineTasks:
             if count % TURN == 0:
                 await asyncio.sleep(0)
             launch = attempt.launch
-            if launch.name not in self._known:
+            if not self._is_known(attempt):
                 continue
             if attempt.request is not None:
                 await self._conclude(tasks, attempt, attempt.request)
@@ -150,13 +150,32 @@ class EngineTasks:
             text = f"the task cannot be carried out: {type(error).__name__}: {error}"
             self._fail(attempt, Failure(ErrorKind.SYSTEM, "FailedToBuildResource", text))
         else:
-            if not request.delay_s:
-                await self._conclude(tasks, attempt, request)
-            elif launch.name in self._known:
-                waiting = attempt._replace(request=request)
-                self._known[launch.name] = asyncio.get_running_loop().call_later(request.delay_s, self._wake, waiting)
-                now = self._clock()
-                self._apply(live, TaskStarted(now, launch.ref, now))
+            if _may_be_repeated(launch, request):
+                await self._large.acquire()
+                tasks.create_task(self._keep_inputs(tasks, attempt, request), name=f"keep inputs of {launch.name}")
+            else:
+                await self._begin(tasks, attempt, request)
+
+    async def _keep_inputs(self, tasks: asyncio.TaskGroup, attempt: _Attempt, request: InstantRequest) -> None:
+        """The next attempt finds its inputs where those of a container do."""
+        try:
+            await write_files(self._blobs, attempt.launch)
+        except BlobStoreFailedError as error:
+            self._fail(attempt, error.failure())
+            return
+        finally:
+            self._large.release()
+        await self._begin(tasks, attempt, request)
+
+    async def _begin(self, tasks: asyncio.TaskGroup, attempt: _Attempt, request: InstantRequest) -> None:
+        live, launch = attempt.live, attempt.launch
+        if not request.delay_s:
+            await self._conclude(tasks, attempt, request)
+        elif self._is_known(attempt):
+            waiting = attempt._replace(request=request)
+            self._known[launch.name] = asyncio.get_running_loop().call_later(request.delay_s, self._wake, waiting)
+            now = self._clock()
+            self._apply(live, TaskStarted(now, launch.ref, now))
 
     def _wake(self, attempt: _Attempt) -> None:
         """Its delay is over."""
@@ -201,7 +220,19 @@ class EngineTasks:
         self._end(attempt, TaskFailed(now, attempt.launch.ref, now, failure))
 
     def _end(self, attempt: _Attempt, event: Event) -> None:
-        name = attempt.launch.name
-        if self.discard(name):
+        if self._is_known(attempt):
+            name = attempt.launch.name
+            self.discard(name)
             attempt.live.names.discard(name)
             self._apply(attempt.live, event)
+
+    def _is_known(self, attempt: _Attempt) -> bool:
+        """Whether this very attempt has not ended: its execution may have moved away and come back meanwhile."""
+        name = attempt.launch.name
+        return name in self._known and name in attempt.live.names
+
+
+def _may_be_repeated(launch: Launch, request: InstantRequest) -> bool:
+    """Whether there may be a further attempt, which is launched without inputs."""
+    fails = request.failure is not None and request.failure.retryable
+    return launch.inputs is not None and (fails or (request.delay_s > 0 and launch.timeout_s is not None))
