@@ -250,7 +250,8 @@ class Dice:
     rng: random.Random
     nodes_max: int = 6
     depth_max: int = 2
-    tasks: int = 0
+    is_calm: bool = False
+    """Nothing delays anything, so deadlines may be near."""
 
     def workflow(self, name: str = "wf", depth: int = 0) -> Workflow:
         """A workflow of up to `nodes_max` nodes, fewer inside others."""
@@ -321,6 +322,9 @@ class Dice:
         )
         if task.hangs:
             task.timeout_s = rng.uniform(1.0, 5.0)
+        elif self.is_calm and style is Style.CONTAINER and rng.random() < 0.3:
+            # Each attempt is in time, both together take longer than one may.
+            task.behaviour, task.duration_s, task.timeout_s = Behaviour(["user", "ok"]), 14.0, 20.0
         elif rng.random() < 0.1:
             task.timeout_s = 100_000.0
         return task

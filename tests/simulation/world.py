@@ -90,7 +90,7 @@ class World:
             self.loop.world,
             self.faults,
             self.tasks,
-            capacity=self._rng.choice((1, 2, 4, 100)),
+            capacity=self._rng.choice((1, 2, 4, 100)) if self.faults.on else 1000,
             clock=self._wall_clock,
         )
         self.machine.launched = self._launched
@@ -152,7 +152,7 @@ class World:
 
     async def _launch_executions(self) -> None:
         rng = self._rng
-        dice = Dice(rng)
+        dice = Dice(rng, is_calm=not self.faults.on)
         tops: list[Workflow] = []
         for number in range(rng.randint(1, 3)):
             top = dice.workflow(f"wf{number}")

@@ -1,0 +1,216 @@
+"""The simulation finds what it is there to find: the engine is broken on purpose, in one place at a time, and some seed
+among the first few hundred shows it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.simulation.world import World
+from wingbeat_propeller.core import recovery
+from wingbeat_propeller.core.effects import Effects
+from wingbeat_propeller.core.kinds import task
+from wingbeat_propeller.core.kinds.branch import BranchKind
+from wingbeat_propeller.core.retry import decide_retry
+from wingbeat_propeller.core.state import Frame
+from wingbeat_propeller.core.walk import Walk
+from wingbeat_propeller.engine import child_keeper
+from wingbeat_propeller.engine.dispatcher import Dispatcher
+from wingbeat_propeller.engine.engine import Engine
+from wingbeat_propeller.engine.intake import Intake
+from wingbeat_propeller.engine.live import LiveExecution
+from wingbeat_propeller.engine.sweeper import Sweeper
+from wingbeat_propeller.engine.timer_wheel import TimerWheel
+from wingbeat_propeller.ports import RuntimeEvent
+from wingbeat_propeller.postgres import journal_lane
+
+SEEDS_MAX = 600
+
+Patch = pytest.MonkeyPatch
+
+
+def found(*signs: str) -> None:
+    """Some world must break a promise, and say so in words that hold one of `signs`."""
+    seed, complaint = _first_complaint()
+    assert any(sign in complaint for sign in signs), f"seed {seed} complains of something else: {complaint}"
+
+
+def _first_complaint() -> tuple[int, str]:
+    for seed in range(SEEDS_MAX):
+        try:
+            World(seed).run()
+        except AssertionError as error:
+            return seed, str(error)
+    raise AssertionError(f"none of {SEEDS_MAX} worlds noticed")
+
+
+def test_commands_that_leave_before_the_commit(monkeypatch: Patch) -> None:
+    """An attempt is launched whose row is not durable."""
+    perform = Engine.perform
+
+    def hasty(self: Engine, live: LiveExecution, effects: Effects) -> None:
+        self._command(live, effects)
+        perform(self, live, effects)
+
+    monkeypatch.setattr(Engine, "perform", hasty)
+    found("its row is not durable")
+
+
+def test_failures_of_the_system_that_are_not_counted(monkeypatch: Patch) -> None:
+    """A node makes more attempts than the installation grants."""
+
+    def forgetful(failure: Any, *, system_failures: int, **rest: Any) -> Any:
+        return decide_retry(failure, system_failures=min(system_failures, 1), **rest)
+
+    monkeypatch.setattr(task, "decide_retry", forgetful)
+    found("beyond its budgets")
+
+
+def test_user_failures_that_consume_the_systems_budget(monkeypatch: Patch) -> None:
+    """A node gives up too early or too late."""
+
+    def confused(failure: Any, *, attempt: int, system_failures: int, **rest: Any) -> Any:
+        return decide_retry(failure, attempt=attempt + system_failures, system_failures=system_failures, **rest)
+
+    monkeypatch.setattr(task, "decide_retry", confused)
+    found("must end as", "must end SUCCEEDED", "attempts, expected")
+
+
+def test_a_fence_that_is_not_looked_at(monkeypatch: Patch) -> None:
+    """An engine writes after it has lost its lease."""
+    commit = journal_lane._SQL["commit"]
+    fenced = "EXISTS (SELECT FROM fence)"
+    body, select = commit.rsplit("SELECT", 2)[0], commit[len(commit.rsplit("SELECT", 2)[0]) :]
+    unfenced = body.replace(f" AND {fenced}", "").replace(f" WHERE {fenced}", "") + select
+    assert unfenced.count(fenced) < commit.count(fenced)
+    monkeypatch.setitem(journal_lane._SQL, "commit", unfenced)
+    found("whose shard belongs to", "changes after its end", "after its end")
+
+
+def test_a_batch_that_is_written_twice(monkeypatch: Patch) -> None:
+    """The log tells of progress twice when an answer is lost."""
+    commit = journal_lane._SQL["commit"]
+    monkeypatch.setitem(journal_lane._SQL, "commit", commit.replace(" AND batch < $3", ""))
+    assert journal_lane._SQL["commit"] != commit
+    found("after its end")
+
+
+def test_an_end_that_is_told_twice(monkeypatch: Patch) -> None:
+    """A doubled event advances what follows twice."""
+    find, on_event = Walk.find, Dispatcher._on_event
+    ends: dict[Any, Any] = {}
+    attempts: dict[str, Any] = {}
+
+    def remembering(self: Walk, ref: Any, **options: Any) -> Any:
+        place = (self.state.key, id(self.state), ref)
+        ends[place] = find(self, ref, **options) or ends.get(place)
+        return ends[place]
+
+    def gullible(self: Dispatcher, tasks: Any, event: RuntimeEvent) -> None:
+        attempts.setdefault(event.name, self._under_way.get(event.name))
+        if attempts[event.name] is not None and event.name not in self._under_way:
+            self._under_way[event.name] = attempts[event.name]
+        on_event(self, tasks, event)
+
+    monkeypatch.setattr(Walk, "find", remembering)
+    monkeypatch.setattr(Dispatcher, "_on_event", gullible)
+    found("after its end", "must end", "not ended")
+
+
+def _recovering(monkeypatch: Patch, change: Callable[[Frame], None]) -> None:
+    restore = recovery._restore_counts
+
+    def forgetful(frame: Frame) -> None:
+        restore(frame)
+        change(frame)
+
+    monkeypatch.setattr(recovery, "_restore_counts", forgetful)
+
+
+def test_a_recovery_that_forgets_failures(monkeypatch: Patch) -> None:
+    """A node runs although what it needs has failed."""
+    _recovering(monkeypatch, lambda frame: frame.tainted.clear())
+    found("must end", "must not", "beyond its budgets", "has nodes")
+
+
+def test_a_recovery_that_forgets_what_is_done(monkeypatch: Patch) -> None:
+    """A node waits without end for what has ended before the crash."""
+
+    def forget(frame: Frame) -> None:
+        frame.pending = list(frame.plan.indegree)
+
+    _recovering(monkeypatch, forget)
+    found("have not ended")
+
+
+def test_a_recovery_that_lets_outputs_go(monkeypatch: Patch) -> None:
+    """A node does not find what it reads."""
+    _recovering(monkeypatch, lambda frame: frame.outputs.clear())
+    found("must end", "has nodes")
+
+
+def test_a_timer_of_an_earlier_attempt(monkeypatch: Patch) -> None:
+    """The deadline of an attempt that is over ends the next one."""
+    find = Walk.find
+    monkeypatch.setattr(Walk, "find", lambda self, ref, **_: find(self, ref, any_attempt=True))
+    found("must end", "beyond its budgets", "attempts, expected", "has nodes")
+
+
+def test_shards_that_are_let_go_of_too_early(monkeypatch: Patch) -> None:
+    """Two engines drive one execution."""
+
+    async def careless(self: Intake, shards: frozenset[int]) -> None:
+        self._shards -= shards
+
+    monkeypatch.setattr(Intake, "released", careless)
+    found("whose shard belongs to")
+
+
+def test_children_that_are_given_up_with_their_shard(monkeypatch: Patch) -> None:
+    """A child is terminated because its node has moved to another engine."""
+
+    class Orphan(child_keeper._Child):
+        aborted = property(lambda _self: True, lambda _self, _value: None)  # type: ignore[assignment]
+
+    monkeypatch.setattr(child_keeper, "_Child", Orphan)
+    found("must end", "has nodes")
+
+
+def test_a_branch_that_forgets_its_decision(monkeypatch: Patch) -> None:
+    """After a crash the arm that was taken is not known."""
+    monkeypatch.setattr(BranchKind, "restore", lambda self, walk, frame, run, node, row: frame)
+    found("must end", "has nodes", "has ended and its node")
+
+
+def test_a_slot_that_is_not_offered(monkeypatch: Patch) -> None:
+    """Nodes that wait for max_parallelism wait without end."""
+    monkeypatch.setattr(Walk, "_offer_slot", lambda self: None)
+    found("have not ended")
+
+
+def test_a_limit_that_is_not_kept(monkeypatch: Patch) -> None:
+    """More nodes are active than max_parallelism."""
+    release = Walk.release
+
+    def generous(self: Walk, run: Any) -> None:
+        release(self, run)
+        self.state.active = 0
+
+    monkeypatch.setattr(Walk, "release", generous)
+    found("at once")
+
+
+def test_attempts_that_nobody_sweeps(monkeypatch: Patch) -> None:
+    """An attempt outlives its execution when its engine dies before it has told the machine."""
+
+    async def lazy(self: Sweeper) -> None:
+        return
+
+    monkeypatch.setattr(Sweeper, "sweep", lazy)
+    found("on the machine")
+
+
+def test_timers_that_are_not_cancelled(monkeypatch: Patch) -> None:
+    """Deadlines of ended executions stay in memory."""
+    monkeypatch.setattr(TimerWheel, "cancel", lambda self, key: False)
+    found("timers")
