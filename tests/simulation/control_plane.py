@@ -3,6 +3,7 @@
 The real ChildExecutions runs over these two; each does at one instant what the real ones do in a transaction.
 """
 
+import asyncio
 from collections.abc import Callable
 
 import grpc
@@ -13,6 +14,8 @@ from tests.simulation.server import Client, SimulatedServer
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_propeller.core.ids import ExecutionKey
 
+LAUNCH_S_MAX = 1.0
+"""The real one reads what it launches first."""
 Insert = Callable[[execution_pb2.ExecutionCreateRequest], None]
 """Inserts the row of a child."""
 
@@ -33,6 +36,7 @@ class SimulatedLauncher:
                 raise ApiError(grpc.StatusCode.ALREADY_EXISTS, f"{request.name} exists")
             self._insert(request)
 
+        await asyncio.sleep(self._server.faults.uniform(0.01, LAUNCH_S_MAX))
         await self._server.perform(self._client, effect)
 
 

@@ -283,7 +283,7 @@ class Dice:
         given = self._value(before)
         after = frozenset(rng.choices(before, k=rng.randint(0, 1)))
         roll = rng.random()
-        if depth < self.depth_max and roll < 0.2:
+        if depth < self.depth_max and roll < 0.15:
             return WorkflowNode(given, after, self.workflow(name, depth + 1))
         if depth < self.depth_max and roll < 0.28:
             return LaunchPlanNode(given, after, self.workflow(name, depth + 1))

@@ -40,7 +40,7 @@ class SimulatedServer:
 
     def __init__(self, database: SimulatedDatabase, faults: Faults, outside: Outside) -> None:
         self.database = database
-        self._faults = faults
+        self.faults = faults
         self._outside = outside
         self._listeners: list[SimulatedConnection] = []
         self.applied: Callable[[Client, str], None] = lambda _client, _sql: None
@@ -71,7 +71,7 @@ class SimulatedServer:
             raise asyncpg.InterfaceError("connection is closed")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Row]] = loop.create_future()
-        passage = self._faults.statement(loop.time())
+        passage = self.faults.statement(loop.time())
         if passage.fate is Fate.LATE:
             self._outside.call_later(passage.there_s, self._lose, connection, answer)
         self._outside.call_later(
@@ -90,7 +90,7 @@ class SimulatedServer:
         back_s: float,
     ) -> None:
         client = connection.client
-        if (not client.alive or answer.cancelled()) and self._faults.uniform(0.0, 1.0) < 0.5:
+        if (not client.alive or answer.cancelled()) and self.faults.uniform(0.0, 1.0) < 0.5:
             return  # it never left the client's machine
         if fate is Fate.REFUSED:
             self._outside.call_later(back_s, _fail, answer, asyncpg.CannotConnectNowError("the database starts up"))
@@ -129,10 +129,10 @@ class SimulatedServer:
         for connection in list(self._listeners):
             if not connection.client.alive:
                 self._listeners.remove(connection)
-            elif self._faults.happens(self._faults.plan.notifications_lost * 0.3):
+            elif self.faults.happens(self.faults.plan.notifications_lost * 0.3):
                 connection.lose()
-            elif not self._faults.happens(self._faults.plan.notifications_lost):
-                connection.client.call_later(self._faults.uniform(0.0, 0.01), connection.notify, channel, payload)
+            elif not self.faults.happens(self.faults.plan.notifications_lost):
+                connection.client.call_later(self.faults.uniform(0.0, 0.01), connection.notify, channel, payload)
 
 
 class SimulatedConnection:
