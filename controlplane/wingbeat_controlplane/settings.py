@@ -198,7 +198,8 @@ class LaunchSettings(Section):
     otherwise."""
 
     dedupe_window_s: float = Field(default=3.0, ge=0)
-    """Identical unnamed requests of one connection within this time make one execution; 0: each makes one."""
+    """Identical unnamed requests of one connection within this time make one execution, unless what they would run
+    with has changed meanwhile; 0: each makes one."""
     queue_max: int = Field(default=1000, ge=1)
     """Executions of one launch plan that may wait for their turn (`wingbeat.dev/overlap: queue`); more are refused."""
     labels: dict[str, str] = Field(default_factory=dict)

@@ -77,24 +77,26 @@ class Launcher:
     ) -> identifier_pb2.WorkflowExecutionIdentifier:
         """Insert an execution and wake its engine; returns its id.
 
-        Identical unnamed requests of one connection within the options' window are one. `source_execution_id` is the
-        row of the execution that is launched again; else a request that refers to one, as clients do who relaunch with
-        other inputs, tells it. Raises ApiError INVALID_ARGUMENT, NOT_FOUND (launch plan, task, parent or reference),
-        ALREADY_EXISTS (name, or the launch plan's limit), RESOURCE_EXHAUSTED (the launch plan's line).
+        Identical unnamed requests of one connection within the options' window are one, unless what they would run with
+        has changed meanwhile. `source_execution_id` is the row of the execution that is launched again; else a request
+        that refers to one, as clients do who relaunch with other inputs, tells it. Raises ApiError INVALID_ARGUMENT,
+        NOT_FOUND (launch plan, task, parent or reference), ALREADY_EXISTS (name, or the launch plan's limit),
+        RESOURCE_EXHAUSTED (the launch plan's line).
         """
         check_create(request)
+        new = await self._resolve(request, caller, source_execution_id)
         if request.name:
-            return await self._create(request, caller, source_execution_id)
-        key = _key(request, caller, source_execution_id)
-        return await self._repeats.once(key, lambda: self._create(request, caller, source_execution_id))
+            return await self._insert(new)
+        return await self._repeats.once(_key(request, caller, new), lambda: self._insert(new))
 
     async def drained(self) -> None:
         """Wait for creations whose callers are gone."""
         await self._repeats.drained()
 
-    async def _create(
+    async def _resolve(
         self, request: execution_pb2.ExecutionCreateRequest, caller: Caller, source_execution_id: int | None
-    ) -> identifier_pb2.WorkflowExecutionIdentifier:
+    ) -> NewExecution:
+        """Everything that is decided before anything is written."""
         project = await self._projects.require_active(request.project, request.domain)
         target = await self._targets.find(request.spec)
         given = given_inputs(request)
@@ -114,7 +116,7 @@ class Launcher:
             caller=caller.principal,
         )
         user_inputs = given.SerializeToString()
-        new = NewExecution(
+        return NewExecution(
             identifier=identifier_pb2.WorkflowExecutionIdentifier(
                 project=request.project, domain=request.domain, name=request.name or generated_name()
             ),
@@ -141,17 +143,15 @@ class Launcher:
             parent=parent,
             deadlines=_deadlines(request.spec, target, (*attributes, self._options.defaults)),
         )
-        await self._insert(new)
-        return new.identifier
 
-    async def _insert(self, new: NewExecution) -> None:
+    async def _insert(self, new: NewExecution) -> identifier_pb2.WorkflowExecutionIdentifier:
         blobs = new.blobs(self._blobs.base)
         plan = new.target.identifier
         overlap = new.target.overlap
         if not blobs and overlap is None:
             if await self._pool.fetchrow(_SQL["insert_execution"], *new.row(self._blobs.base, waits=False)) is None:
                 raise _taken(new.identifier)
-            return
+            return new.identifier
         async with self._pool.acquire() as connection, connection.transaction():
             waits = False
             if overlap is not None:
@@ -171,6 +171,7 @@ class Launcher:
                     key=created["id"],
                     principal=new.spec.metadata.principal,
                 )
+        return new.identifier
 
     async def _find_reference(self, metadata: execution_pb2.ExecutionMetadata) -> int | None:
         if not metadata.reference_execution.ByteSize():
@@ -229,8 +230,14 @@ def _taken(identifier: identifier_pb2.WorkflowExecutionIdentifier) -> ApiError:
     return already_exists(f"execution [{execution_label(identifier)}] already exists")
 
 
-def _key(request: execution_pb2.ExecutionCreateRequest, caller: Caller, source_execution_id: int | None) -> bytes:
-    """Equal for calls that mean the same: who, over which connection, and the request as bytes without chance."""
-    digest = hashlib.sha256(f"{caller.peer}\n{caller.principal}\n{source_execution_id}\n".encode())
-    digest.update(request.SerializeToString(deterministic=True))
+def _key(request: execution_pb2.ExecutionCreateRequest, caller: Caller, new: NewExecution) -> bytes:
+    """Equal for calls that mean the same and would run the same: who, over which connection, the request, and what was
+    resolved for it, so that whoever changes an attribute and launches again is not taken for a repetition."""
+    attributes = new.attributes
+    digest = hashlib.sha256(f"{caller.peer}\n{caller.principal}\n{new.source_execution_id}\n".encode())
+    digest.update(f"{attributes.cluster_label}\n{attributes.cluster_pool}\n{attributes.queue_tags}\n".encode())
+    digest.update(f"{new.deadlines}\n".encode())
+    for message in (request, new.config, attributes.task_resources, attributes.plugin_overrides):
+        data = message.SerializeToString(deterministic=True)
+        digest.update(len(data).to_bytes(8) + data)
     return digest.digest()

@@ -309,3 +309,19 @@ async def test_cluster_pool_of_request_and_attributes(admin: Admin) -> None:
     created = await admin.CreateExecution(request)
     found = await admin.GetExecution(execution_pb2.WorkflowExecutionGetRequest(id=created.id))
     assert found.spec.cluster_assignment.cluster_pool_name == "a"
+
+
+async def test_launching_again_after_a_change_is_no_repetition(admin: Admin) -> None:
+    """An unnamed request that follows at once is the same execution only while what it runs with is the same."""
+    names = [(await admin.CreateExecution(launch())).id.name for _ in range(2)]
+    for given in (
+        resources(limits={"cpu": "1"}),
+        attributes(workflow_execution_config={"max_parallelism": 1}),
+        attributes(execution_cluster_label={"value": "gpu"}),
+        overrides(spark="a"),
+    ):
+        await update(admin, WORKFLOW_LEVEL, given)
+        names += [(await admin.CreateExecution(launch())).id.name for _ in range(2)]
+    await delete(admin, WORKFLOW_LEVEL, TASK_RESOURCE)
+    names.append((await admin.CreateExecution(launch())).id.name)
+    assert [names.index(name) for name in names] == [0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10]
