@@ -93,6 +93,21 @@ def test_only_what_a_fork_can_do_is_forked(tmp_path: Path, argv: list[str], env:
     assert _find(argv, "mapped:1", env, venv=venv, path="/bin").entry == entry
 
 
+def test_relative_paths_belong_to_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is looked up in the image's folder, not where Wingbeat happens to run."""
+    venv = _venv(tmp_path / "venv")
+    (tmp_path / "here").mkdir()
+    for folder in (venv, tmp_path / "here"):
+        (folder / "run.sh").write_text("#!/bin/sh\n")
+        (folder / "run.sh").chmod(0o755)
+    monkeypatch.chdir(tmp_path / "here")
+    assert _find(["./run.sh"], "mapped:1", venv=venv, path="/bin").path == f"{venv}/run.sh"
+    assert _find(["bin/python"], f"local:{venv}", venv=venv, path="/bin").path == f"{venv}/bin/python"
+    for image, argv, words in (("other", "./run.sh", "working folder"), ("mapped:1", "./absent.sh", "not found")):
+        with pytest.raises(ProgramNotFoundError, match=words):
+            _find([argv], image, venv=venv, path="/bin")
+
+
 def test_a_missing_program_is_explained(tmp_path: Path) -> None:
     """The message holds what a user needs to mend it."""
     with pytest.raises(ProgramNotFoundError, match=r"'nothing'.*'img:1'.*/nowhere.*local:/path/to/venv"):

@@ -56,10 +56,23 @@ def environment_of(image: str, environments: Mapping[str, str]) -> str | None:
 def find_program(
     argv: Sequence[str], image: str, env: Mapping[str, str], *, environments: Mapping[str, str], path: str
 ) -> Program:
-    """The program for a command line; `env` is what the task asks for. Raises ProgramNotFoundError."""
+    """The program for a command line; `env` is what the task asks for.
+
+    A path that is relative (`./run.sh`) is one in the folder that the image stands for, since the working folder of
+    its container is not here; never one in the folder that Wingbeat was started in. Raises ProgramNotFoundError.
+    """
     environment = environment_of(image, environments)
     search_path = path if environment is None else os.pathsep.join((str(Path(environment, "bin")), path))
-    found = shutil.which(argv[0], path=search_path)
+    wanted = argv[0]
+    if os.sep in wanted and not os.path.isabs(wanted):
+        if environment is None:
+            raise ProgramNotFoundError(
+                f"The program {wanted!r} of image {image!r} is named by a path relative to the working folder of its "
+                "container, which is not on this machine. Map the image to the folder that holds it in the settings, "
+                f"name the folder itself as image {LOCAL_IMAGE_PREFIX}/path, or make the script an input of the task."
+            )
+        wanted = os.path.join(environment, wanted)
+    found = shutil.which(wanted, path=search_path)
     if found is None:
         raise ProgramNotFoundError(
             f"The program {argv[0]!r} of image {image!r} was not found on this machine. Searched: {search_path}. "
