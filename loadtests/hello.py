@@ -21,15 +21,11 @@ it, wait (see bare_fork.py). `ratio` is the floor's share of what a user waits.
 
 import argparse
 import json
-import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -40,11 +36,9 @@ from flyteidl.core import identifier_pb2, literals_pb2
 from flyteidl.service.admin_pb2_grpc import AdminServiceStub
 from google.protobuf.timestamp_pb2 import Timestamp
 
-_ROOT = Path(__file__).resolve().parent.parent
-_BIN = Path(sys.executable).parent
-_EXAMPLE = _ROOT / "examples" / "hello_world.py"
-_PROJECT = "flytesnacks"
-_DOMAIN = "development"
+from loadtests.installation import DOMAIN, PROJECT, ROOT, installation, run_command
+
+_EXAMPLE = ROOT / "examples" / "hello_world.py"
 _POLL_S = 0.002
 _RUN_S_MAX = 60.0
 _ENDED = frozenset(
@@ -73,22 +67,11 @@ class Admin(Protocol):
     ) -> task_execution_pb2.TaskExecutionList: ...
 
 
-@contextmanager
-def installation(folder: Path) -> Generator[str]:
-    """`wingbeat up` on `folder` for the time of the block; the gRPC address."""
-    _command("wingbeat", "up", "--data-dir", str(folder), "--grpc-port", "0", "--http-port", "0", "--detach")
-    try:
-        state: Mapping[str, str] = json.loads((folder / "state.json").read_text())
-        yield state["grpc_endpoint"]
-    finally:
-        _command("wingbeat", "down", "--data-dir", str(folder))
-
-
 def register(folder: Path) -> None:
     """Register the hello world as a user does. Raises RuntimeError with what the command said."""
-    _command(
+    run_command(
         *("pyflyte", "--config", str(folder / "flyte-config.yaml"), "register", "--version", "load"),
-        *("--project", _PROJECT, "--domain", _DOMAIN, str(_EXAMPLE)),
+        *("--project", PROJECT, "--domain", DOMAIN, str(_EXAMPLE)),
     )
 
 
@@ -96,8 +79,8 @@ def launch_and_wait(admin: Admin, plan: identifier_pb2.Identifier, name: str) ->
     """Run one execution; seconds until the launch was answered, seconds until success was seen, and when that was
     (since the epoch). Raises RuntimeError for any other end."""
     request = execution_pb2.ExecutionCreateRequest(
-        project=_PROJECT,
-        domain=_DOMAIN,
+        project=PROJECT,
+        domain=DOMAIN,
         name=name,
         spec=execution_pb2.ExecutionSpec(launch_plan=plan),
         inputs=_inputs(),
@@ -119,7 +102,7 @@ def launch_and_wait(admin: Admin, plan: identifier_pb2.Identifier, name: str) ->
 
 def stages_ms(admin: Admin, name: str, launched_s: float, noticed_at: float) -> dict[str, float]:
     """Where the time of an ended execution went, in milliseconds by stage."""
-    identifier = identifier_pb2.WorkflowExecutionIdentifier(project=_PROJECT, domain=_DOMAIN, name=name)
+    identifier = identifier_pb2.WorkflowExecutionIdentifier(project=PROJECT, domain=DOMAIN, name=name)
     execution = admin.GetExecution(execution_pb2.WorkflowExecutionGetRequest(id=identifier)).closure
     nodes = admin.ListNodeExecutions(
         node_execution_pb2.NodeExecutionListRequest(workflow_execution_id=identifier, limit=10)
@@ -148,7 +131,7 @@ def bare_ms(folder: Path, runs: int) -> Sequence[float]:
     """Milliseconds of fork and run of the same task without anything else."""
     inputs = folder / "inputs.pb"
     inputs.write_bytes(_inputs().SerializeToString())
-    said = _command(
+    said = run_command(
         *("python", "-m", "loadtests.bare_fork", str(_EXAMPLE.parent), _EXAMPLE.stem, "greet", str(inputs)),
         *(str(folder / "bare"), str(runs)),
     )
@@ -190,7 +173,7 @@ def measure(runs: int) -> dict[str, object]:
 
 def _launch_plan(admin: Admin) -> identifier_pb2.Identifier:
     plans = admin.ListLaunchPlans(
-        common_pb2.ResourceListRequest(id=common_pb2.NamedEntityIdentifier(project=_PROJECT, domain=_DOMAIN), limit=100)
+        common_pb2.ResourceListRequest(id=common_pb2.NamedEntityIdentifier(project=PROJECT, domain=DOMAIN), limit=100)
     ).launch_plans
     [plan] = [plan.id for plan in plans if plan.id.name.endswith("hello_world_wf")]
     return plan
@@ -199,17 +182,6 @@ def _launch_plan(admin: Admin) -> identifier_pb2.Identifier:
 def _inputs() -> literals_pb2.LiteralMap:
     name = literals_pb2.Primitive(string_value="Wingbeat")
     return literals_pb2.LiteralMap(literals={"name": literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=name))})
-
-
-def _command(program: str, *arguments: str) -> str:
-    """Run a program of this environment; its output. Raises RuntimeError with what it said when it fails."""
-    environment = {**os.environ, "PATH": f"{_BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
-    done = subprocess.run(
-        [_BIN / program, *arguments], env=environment, cwd=_ROOT, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{program} {arguments[0]} failed:\n{done.stdout}\n{done.stderr}")
-    return done.stdout
 
 
 def _seconds(timestamp: Timestamp) -> float:

@@ -88,6 +88,6 @@ def test_a_dynamic_over_a_crash(installation: Installation, client: Client, mark
     """A propeller that dies in the middle goes on with what was made: neither the dynamic nor its task runs again."""
     execution = client.launch("dynamics", "slowly_wf", {"path": str(marks)})
     until(lambda: marks.exists() and "slow" in marks.read_text(), timeout_s=60, what="the inner task")
-    installation.kill(["propeller"])
+    installation.kill(["propeller-0"])
     succeeded(client.wait(execution))
     assert marks.read_text().splitlines() == ["dynamic", "slow"]

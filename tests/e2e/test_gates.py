@@ -70,7 +70,7 @@ def test_gates_over_a_crash(installation: Installation, client: Client) -> None:
     sleeping = client.launch("gates", "sleep_wf", {"number": 1})
     waits = client.launch("gates", "input_wf", {"report": "still here"})
     until(lambda: "title" in waiting(client, waits.id.name), timeout_s=30, what="the gate")
-    installation.kill(["propeller"])
+    installation.kill(["propeller-0"])
     client.remote.set_signal("title", waits.id.name, "Later", python_type=str)
     assert succeeded(client.wait(waits)).outputs["o0"] == "Later: still here"
     assert succeeded(client.wait(sleeping)).outputs["o0"] == 2

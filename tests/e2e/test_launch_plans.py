@@ -110,7 +110,7 @@ def test_children_over_a_crash(installation: Installation, client: Client, marks
     """A propeller that dies while a child runs finds it again: nothing is launched twice."""
     execution = client.launch("launch_plans", "lingering_wf", {"path": str(marks), "seconds": 3})
     until(marks.exists, timeout_s=30, what="a child's task")
-    installation.kill(["propeller"])
+    installation.kill(["propeller-0"])
     execution = succeeded(client.wait(execution))
     assert marks.read_text() == "run\n"
     assert len(children(client, execution.id.name)) == 1
