@@ -5,6 +5,7 @@ with the node's run in the frame, and may move nodes only by the methods of the 
 called for the attempt that the event names, once it is known to be under way. `explain` and `inside` only look.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from wingbeat_propeller.core.effects import NodeRef
@@ -26,18 +27,18 @@ from wingbeat_propeller.core.walk import Walk
 from wingbeatidl.query.v1 import why_pb2
 
 
-class Kind:
+class Kind(ABC):
     """Behaviour of the nodes of one kind; by itself one that takes part in nothing."""
 
     counts = False
     """Whether such a node takes a slot of max_parallelism."""
 
+    @abstractmethod
     def enter(
         self, walk: Walk, frame: Frame, run: NodeRun, node: int, values: dict[str, Value], inputs: bytes | None
     ) -> None:
         """The node's inputs are there: begin. `inputs` is the same as `values`, serialized, for the row; None: they are
         large and stand in the blob store already (for the end node in its outputs.pb, else in its inputs.pb)."""
-        raise NotImplementedError
 
     def stop(self, walk: Walk, frame: Frame, run: NodeRun, node: int, reason: str) -> None:
         """The node ends from outside (abort, deadline, failure elsewhere): stop what runs for it, record the end of its
