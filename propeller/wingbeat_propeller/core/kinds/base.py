@@ -1,3 +1,4 @@
+# ruff: noqa: B027 - a kind takes part in few of these
 """What the state machine asks of each kind of node.
 
 A kind is stateless: what it remembers stands in the NodeRun and its frame. Everything here is called inside one step,
