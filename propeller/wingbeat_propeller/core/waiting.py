@@ -7,9 +7,9 @@ whoever asks. A question about one node costs what lies between it and the root 
 of the plans that are open.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 NAMED_MAX = 100
 """Nodes or holders that one reason names."""
+NODES_KEPT_MAX = 1_000
+"""Nodes of a frame, and root causes, that an answer may choose from; the others are counted."""
 
+_HASHED_ID = re.compile(r"^f[a-z1-6]{7}$")
+"""See `ids.fixed_length`."""
 _BLAMELESS = frozenset({NodePhase.UNDEFINED, NodePhase.SUCCEEDED, NodePhase.RECOVERED})
 
 
@@ -56,53 +60,110 @@ def explain(state: ExecutionState, kinds: "Sequence[Kind]", question: str, *, no
     `question` is a unique id, an id in a workflow, or a name. None: no node of the state is meant by it.
     """
     view = View(state, kinds)
-    if not question:
-        asked: list[Place] = []
-        seen = roots = [place for place in view.under_way() if not any(True for _ in view.waits_for(place))]
-        node_count = sum(_unfinished(frame) for frame in state.frames.values())
-    else:
+    if question:
         asked = find_places(view, question)
         if not asked:
             return None
-        seen, roots = _walk(view, asked)
-        node_count = len(seen)
-    shown = _choose(seen, roots, nodes_max)
+        way = _walk(view, asked)
+        node_count = way.node_count
+    else:
+        asked = []
+        roots = [place for place in view.under_way() if not any(True for _ in view.waits_for(place))]
+        way = _Way([roots[:nodes_max]], roots[:nodes_max], len(roots), len(roots))
+        node_count = sum(_unfinished(frame) for frame in state.frames.values())
+    shown = _choose(asked, way, nodes_max)
     answers = [(place, view.answer(place)) for place in shown]
     for place, answer in answers:
-        answer.waits_for.extend(view.node_id(other) for other in view.waits_for(place) if other in shown)
+        answer.waits_for.extend(view.node_id(other) for other in view.waits_for_among(place, shown))
     return Explanation(
         nodes=answers,
         asked=sum(1 for place in asked if place in shown),
-        roots=[view.node_id(root) for root in roots if root in shown],
-        root_count=len(roots),
+        roots=[view.node_id(root) for root in way.roots if root in shown],
+        root_count=way.root_count,
         node_count=node_count,
     )
 
 
-def _walk(view: "View", asked: Sequence[Place]) -> tuple[list[Place], list[Place]]:
-    """All places on the way from those asked about, nearest first, and those among them that wait for no other."""
-    seen = dict.fromkeys(asked)
+class _Way(NamedTuple):
+    """What lies between nodes and their root causes."""
+
+    pieces: Sequence[Sequence[Place]]
+    """Places from the nearest on, frame by frame."""
+    roots: Sequence[Place]
+    """The first NODES_KEPT_MAX that wait for no other."""
+    root_count: int
+    node_count: int
+
+
+def _walk(view: "View", asked: Sequence[Place]) -> _Way:
+    """All places on the way from those asked about, and those among them that wait for no other.
+
+    Frame by frame, nearest first in each. Workflows may have a hundred thousand nodes, and the engine does nothing else
+    meanwhile: so the loop over nodes that were not met deals in numbers alone.
+    """
+    pieces: list[Sequence[Place]] = []
     roots: list[Place] = []
-    work = deque(asked)
+    root_count = count = 0
+    visited: dict[int, bytearray] = {}
+    work: dict[int, list[int]] = {}
+
+    def visit(place: Place) -> bool:
+        marks = visited.get(place.frame)
+        if marks is None:
+            marks = visited[place.frame] = bytearray(view.frame(place).plan.size)
+        is_new = not marks[place.node]
+        marks[place.node] = 1
+        return is_new
+
+    for place in asked:
+        if visit(place):
+            work.setdefault(place.frame, []).append(place.node)
     while work:
-        place = work.popleft()
-        is_root = not view.has_ended(place)
-        for other in view.waits_for(place):
-            is_root = False
-            if other not in seen:
-                seen[other] = None
-                work.append(other)
-        if is_root:
-            roots.append(place)
-    return list(seen), roots
+        number, nodes = next(iter(work.items()))
+        del work[number]
+        frame = view.state.frames[number]
+        phases, runs, marks, owners = frame.phases, frame.runs, visited[number], frame.plan.owners
+        upstream, resting = view.upstream_of(frame.plan), view.resting_in(frame)
+        may_rule_out = frame.failing or frame.tainted or frame.plan.failure_node is not None
+        for node in nodes:  # the list grows meanwhile
+            if phases[node]:
+                continue
+            is_root = True
+            if node in runs:
+                for other in view.waits_for(Place(number, node)):
+                    is_root = False
+                    if visit(other):
+                        (nodes if other.frame == number else work.setdefault(other.frame, [])).append(other.node)
+            elif node not in resting and not (may_rule_out and view.is_ruled_out(frame, node)):
+                for other in upstream[node]:
+                    if not phases[other]:
+                        is_root = False
+                        if not marks[other]:
+                            marks[other] = 1
+                            nodes.append(other)
+                owner = owners[node]
+                if owner >= 0 and not view.has_decided(frame, owner):
+                    is_root = False
+                    if not marks[owner]:
+                        marks[owner] = 1
+                        nodes.append(owner)
+            if is_root:
+                root_count += 1
+                if len(roots) < NODES_KEPT_MAX:
+                    roots.append(Place(number, node))
+        count += len(nodes)
+        pieces.append([Place(number, node) for node in nodes[:NODES_KEPT_MAX]])
+    return _Way(pieces, roots, root_count, count)
 
 
-def _choose(seen: Sequence[Place], roots: Sequence[Place], nodes_max: int) -> dict[Place, None]:
-    """As many places as there is room for, in their order; some of the room is kept for root causes."""
-    shown = dict.fromkeys(seen[: nodes_max - min(len(roots), max(1, nodes_max // 4))])
-    shown.update(dict.fromkeys(islice((root for root in roots if root not in shown), nodes_max - len(shown))))
-    shown.update(dict.fromkeys(islice((place for place in seen if place not in shown), nodes_max - len(shown))))
-    return {place: None for place in seen if place in shown}
+def _choose(asked: Sequence[Place], way: _Way, nodes_max: int) -> dict[Place, None]:
+    """As many places as there is room for: the first ones, then root causes, for which some room is kept."""
+    kept_for_roots = min(len(way.roots), max(1, nodes_max // 4))
+    places = dict.fromkeys(chain(asked, chain.from_iterable(way.pieces)))
+    chosen = dict.fromkeys(islice(places, nodes_max - kept_for_roots))
+    chosen.update(dict.fromkeys(islice((root for root in way.roots if root not in chosen), nodes_max - len(chosen))))
+    chosen.update(dict.fromkeys(islice((place for place in places if place not in chosen), nodes_max - len(chosen))))
+    return chosen
 
 
 def _unfinished(frame: Frame) -> int:
@@ -119,19 +180,31 @@ def find_places(view: "View", question: str) -> list[Place]:
     within: list[Place] = []
     for frame in view.state.frames.values():
         plan = frame.plan
-        for node in range(plan.size):
-            place = Place(frame.number, node)
-            if view.node_id(place) == question:
-                return [place]
-            if plan.ids[node] == question:
-                by_spec_id.append(place)
-            elif plan.names[node] == question:
-                by_name.append(place)
-            target = plan.targets[node]
+        node = _by_unique_id(view, frame, question)
+        if node is not None:
+            return [Place(frame.number, node)]
+        if question in plan.ids:
+            by_spec_id.append(Place(frame.number, plan.ids.index(question)))
+        if question in plan.names:
+            by_name += [Place(frame.number, node) for node, name in enumerate(plan.names) if name == question]
+        for node, target in enumerate(plan.targets):
             has_begun = frame.phases[node] or node in frame.runs
             if isinstance(target, Plan) and not has_begun and _is_in(target, question):
-                within.append(place)
+                within.append(Place(frame.number, node))
     return by_spec_id or by_name or within
+
+
+def _by_unique_id(view: "View", frame: Frame, question: str) -> int | None:
+    plan = frame.plan
+    if frame.parent is None and question in plan.ids:
+        node = plan.ids.index(question)
+        if plan.owners[node] < 0:
+            return node
+    # Other ids are those of a parent and their own, joined, or a hash of that; arms have their branch's in front.
+    has_parents = max(plan.owners) >= 0 if frame.parent is None else question.startswith(f"{frame.parent_id}-")
+    if not has_parents and not _HASHED_ID.match(question):
+        return None
+    return next((node for node in range(plan.size) if view.node_id(Place(frame.number, node)) == question), None)
 
 
 def _is_in(plan: Plan, question: str) -> bool:
@@ -149,9 +222,8 @@ class View:
         self.state = state
         self.kinds = kinds
         self._upstream: dict[int, list[list[int]]] = {}
-        self._held: dict[Place, int] | None = None
-        self._held_by_frame: dict[int, list[int]] = {}
-        self._slot_holders: list[tuple[Frame, NodeRun, int]] | None = None
+        self._held: dict[tuple[int, int], int] | None = None
+        self._resting: dict[int, dict[int, None]] = {}
 
     def frame(self, place: Place) -> Frame:
         """The frame of a place."""
@@ -195,40 +267,57 @@ class View:
         """Nodes of a frame that are under way, or ready and held, in the order in which they were met."""
         for node in frame.runs:
             yield Place(frame.number, node)
-        self.held()
-        for node in self._held_by_frame.get(frame.number, ()):
+        for node in self.resting_in(frame):
             yield Place(frame.number, node)
 
-    def held(self) -> dict[Place, int]:
-        """Nodes that wait for a slot of max_parallelism, with their places in line from 0."""
+    def resting_in(self, frame: Frame) -> dict[int, None]:
+        """Nodes of a frame that wait for a slot of max_parallelism, in line, then those that the next step looks at."""
+        self.held()
+        return self._resting.get(frame.number, {})
+
+    def held(self) -> dict[tuple[int, int], int]:
+        """Frame and index of nodes that wait for a slot of max_parallelism, with their places in line from 0."""
         if self._held is None:
             self._held = {}
-            for number, node in self.state.held:
+            for entry in self.state.held:
+                number, node = entry
                 frame = self.state.frames.get(number)
                 if frame is not None and (not frame.failing or node == frame.plan.failure_node):
-                    self._held[Place(number, node)] = len(self._held)
-                    self._held_by_frame.setdefault(number, []).append(node)
+                    self._held[entry] = len(self._held)
+                    self._resting.setdefault(number, {})[node] = None
+            for frame, node in self.state.ready:
+                self._resting.setdefault(frame.number, {})[node] = None
         return self._held
 
-    def unfinished_upstream(self, place: Place) -> Iterator[Place]:
-        """Nodes that a node that was not met yet waits for, the branch that it is an arm of among them."""
-        frame = self.frame(place)
-        owner = frame.plan.owners[place.node]
-        if owner >= 0 and not self._has_decided(frame, owner):
-            yield Place(place.frame, owner)
-        for node in self._upstream_of(frame.plan)[place.node]:
-            if not frame.phases[node]:
-                yield Place(place.frame, node)
+    def unfinished_upstream(self, frame: Frame, node: int) -> list[int]:
+        """Nodes of its frame that a node which was not met waits for, but for the branch that it is an arm of."""
+        return [other for other in self.upstream_of(frame.plan)[node] if not frame.phases[other]]
 
     def waits_for(self, place: Place) -> Iterable[Place]:
         """The nodes that a node waits for: upstream ones before it is met, inner ones while it is under way."""
         frame = self.frame(place)
-        run = frame.runs.get(place.node)
+        node = place.node
+        run = frame.runs.get(node)
         if run is not None:
-            return self.kinds[frame.plan.kinds[place.node]].inside(self, frame, run, place.node)
-        if frame.phases[place.node] or place in self.held() or self._ruled_out(place) is not None:
+            return self.kinds[frame.plan.kinds[node]].inside(self, frame, run, node)
+        if frame.phases[node] or node in self.resting_in(frame) or self.is_ruled_out(frame, node):
             return ()
-        return self.unfinished_upstream(place)
+        owner = frame.plan.owners[node]
+        upstream = self.unfinished_upstream(frame, node)
+        if owner >= 0 and not self.has_decided(frame, owner):
+            upstream = [owner, *(other for other in upstream if other != owner)]
+        return (Place(place.frame, other) for other in upstream)
+
+    def waits_for_among(self, place: Place, others: Collection[Place]) -> list[Place]:
+        """Those of the nodes that a node waits for which are among `others`."""
+        frame = self.frame(place)
+        if place.node in frame.runs or frame.plan.owners[place.node] >= 0 or place.node in self.resting_in(frame):
+            return [other for other in self.waits_for(place) if other in others]
+        if frame.phases[place.node] or self.is_ruled_out(frame, place.node):
+            return []
+        near = {other.node for other in others if other.frame == place.frame}
+        upstream = self.upstream_of(frame.plan)[place.node]
+        return [Place(place.frame, other) for other in upstream if other in near and not frame.phases[other]]
 
     def answer(self, place: Place) -> why_pb2.NodeAnswer:
         """Everything the state says about one node, but for `waits_for`."""
@@ -295,17 +384,21 @@ class View:
     def _answer_not_reached(self, place: Place, answer: why_pb2.NodeAnswer) -> None:
         frame = self.frame(place)
         owner = frame.plan.owners[place.node]
-        if owner >= 0 and not self._has_decided(frame, owner):
+        if owner >= 0 and not self.has_decided(frame, owner):
             branch = self.reference(Place(place.frame, owner))
             answer.reasons.add(decision=why_pb2.Decision(branch=branch))
-        unfinished = [other for other in self.unfinished_upstream(place) if other.node != owner]
+        unfinished = [other for other in self.unfinished_upstream(frame, place.node) if other != owner]
         if unfinished:
-            answer.reasons.add(
-                dependency=why_pb2.Dependency(
-                    unfinished=[self.reference(other) for other in unfinished[:NAMED_MAX]],
-                    unfinished_count=len(unfinished),
-                )
-            )
+            named = [self.reference(Place(place.frame, other)) for other in unfinished[:NAMED_MAX]]
+            answer.reasons.add(dependency=why_pb2.Dependency(unfinished=named, unfinished_count=len(unfinished)))
+        if not answer.reasons:
+            answer.standing = why_pb2.STANDING_READY
+
+    def is_ruled_out(self, frame: Frame, node: int) -> bool:
+        """Whether a node that was not met will not run, or only after a failure."""
+        if node == frame.plan.failure_node:
+            return not frame.failing
+        return frame.failing or node in frame.tainted
 
     def _ruled_out(self, place: Place) -> why_pb2.RuledOut | None:
         """Why a node that was not met will not run, None if it may."""
@@ -321,28 +414,28 @@ class View:
         if node in frame.tainted:
             blamed = [
                 self.reference(Place(place.frame, other))
-                for other in self._upstream_of(plan)[node]
+                for other in self.upstream_of(plan)[node]
                 if frame.phases[other] not in _BLAMELESS
             ]
             return why_pb2.RuledOut(cause=why_pb2.RuledOut.CAUSE_UPSTREAM_FAILED, nodes=blamed[:NAMED_MAX])
         return None
 
     def _parallelism(self, ahead: int) -> why_pb2.Parallelism:
-        if self._slot_holders is None:
-            self._slot_holders = [
-                (frame, run, node)
-                for frame in self.state.frames.values()
-                for node, run in frame.runs.items()
-                if run.counted
-            ]
+        holders = (
+            self.holder(run, frame.plan.names[node])
+            for frame in self.state.frames.values()
+            for node, run in frame.runs.items()
+            if run.counted
+        )
         return why_pb2.Parallelism(
             limit=self.state.settings.max_parallelism,
-            holders=[self.holder(run, frame.plan.names[node]) for frame, run, node in self._slot_holders[:NAMED_MAX]],
+            holders=islice(holders, NAMED_MAX),
             holder_count=self.state.active,
             ahead=ahead,
         )
 
-    def _has_decided(self, frame: Frame, branch: int) -> bool:
+    def has_decided(self, frame: Frame, branch: int) -> bool:
+        """Whether a branch has chosen among its arms."""
         run = frame.runs.get(branch)
         return frame.phases[branch] != 0 or (run is not None and run.stage is Stage.ACTIVE)
 
@@ -351,7 +444,7 @@ class View:
         owner = frame.plan.owners[place.node]
         return self.node_id(Place(place.frame, owner)) if owner >= 0 else frame.parent_id or ""
 
-    def _upstream_of(self, plan: Plan) -> list[list[int]]:
+    def upstream_of(self, plan: Plan) -> list[list[int]]:
         """For each node of a plan those that it depends on."""
         known = self._upstream.get(id(plan))
         if known is None:

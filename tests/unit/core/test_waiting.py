@@ -9,6 +9,7 @@ from wingbeat_propeller.core.effects import Launch, NodeRef
 from wingbeat_propeller.core.events import (
     Begin,
     ChildStarted,
+    Continue,
     Event,
     TaskBecameDynamic,
     TaskFailed,
@@ -22,6 +23,7 @@ from wingbeat_propeller.core.plan import END, FailurePolicy, GateKind, GateSpec,
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.step import step
 from wingbeat_propeller.core.waiting import Explanation, explain
+from wingbeat_propeller.core.walk import STEP_NODES_MAX
 from wingbeatidl.query.v1 import why_pb2
 
 
@@ -288,6 +290,18 @@ def test_a_workflow_made_by_a_task() -> None:
     dynamic = found.nodes[1][1]
     assert dynamic.standing == why_pb2.STANDING_RUNNING
     assert [reason.WhichOneof("reason") for reason in dynamic.reasons] == ["inner"]
+
+
+def test_nodes_that_the_next_step_begins() -> None:
+    """Of a wide graph the engine begins a part at a time; the others are ready, and count among the root causes."""
+    run = Run(_wide(STEP_NODES_MAX + 100))
+    answer = run.answer(f"w{STEP_NODES_MAX + 50}")
+    assert answer.standing == why_pb2.STANDING_READY
+    assert not answer.reasons
+    assert run.why().root_count == STEP_NODES_MAX + 100
+    assert run.why("last").root_count == STEP_NODES_MAX + 100
+    run.send(Continue(101.0))
+    assert run.answer(f"w{STEP_NODES_MAX + 50}").standing == why_pb2.STANDING_QUEUED
 
 
 def _gated(target: GateSpec | LaunchPlanSpec) -> Plan:

@@ -60,7 +60,7 @@ def _node(node: why_pb2.NodeAnswer, reasons: list[str], now: Timestamp) -> str:
         case why_pb2.STANDING_ENDED:
             return f"{name} {_ENDS.get(node.phase, 'has ended')}{colon}."
         case why_pb2.STANDING_READY:
-            return f"{name} is ready{colon}."
+            return f"{name} is ready{colon}." if reasons else f"{name} is ready, and begins at any moment."
         case why_pb2.STANDING_RULED_OUT:
             return f"{name} will not run{colon}."
         case _:
