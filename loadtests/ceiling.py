@@ -32,19 +32,21 @@ class WrittenRows:
     executions: int
     nodes: int
     tasks: int
+    elements: int
     transitions: int
     commits: int
 
     @property
     def total(self) -> int:
         """All rows."""
-        return self.executions + self.nodes + self.tasks + self.transitions
+        return self.executions + self.nodes + self.tasks + self.elements + self.transitions
 
     def __sub__(self, before: "WrittenRows") -> "WrittenRows":
         return WrittenRows(
             self.executions - before.executions,
             self.nodes - before.nodes,
             self.tasks - before.tasks,
+            self.elements - before.elements,
             self.transitions - before.transitions,
             self.commits - before.commits,
         )
@@ -58,7 +60,12 @@ def written_rows() -> WrittenRows:
 
     commits = int(REGISTRY.get_sample_value("wingbeat_journal_commit_seconds_count") or 0)
     return WrittenRows(
-        rows("executions"), rows("node_executions"), rows("task_executions"), rows("transitions"), commits
+        rows("executions"),
+        rows("node_executions"),
+        rows("task_executions"),
+        rows("array_elements"),
+        rows("transitions"),
+        commits,
     )
 
 
@@ -87,7 +94,14 @@ async def ceiling_s(
         async def write(lane: int) -> None:
             for number, batch in enumerate(per_lane[lane], start=1):
                 await statements[lane].fetchval(
-                    term, lane, number, batch.executions, batch.nodes, batch.tasks, batch.transitions
+                    term,
+                    lane,
+                    number,
+                    batch.executions,
+                    batch.nodes,
+                    batch.tasks,
+                    batch.transitions,
+                    batch.elements,
                 )
 
         began = time.perf_counter()
@@ -130,6 +144,10 @@ def _batches(
         effects.tasks = [
             replace(patterns.tasks[0], execution=keys[i % executions], node_id=f"n{i // executions % nodes}")
             for i in part(rows.tasks, number)
+        ]
+        effects.elements = [
+            patterns.elements[0]._replace(execution=keys[i % executions], element=i // executions)
+            for i in part(rows.elements, number)
         ]
         effects.transitions = [
             Transition(keys[i % executions], f"n{i // executions % nodes}", 0, 3, execution_row.updated_at)

@@ -108,6 +108,8 @@ class TimedJournal:
             self.patterns.nodes = effects.nodes
         if effects.tasks:
             self.patterns.tasks = effects.tasks
+        if effects.elements:
+            self.patterns.elements = effects.elements
         row = effects.execution_row
         if row is not None and row.ended_at is not None:
             self.patterns.execution_row = row

@@ -93,11 +93,14 @@ class AttemptOrigin(NamedTuple):
     domain: str
     execution: str
     node_id: str
+    """Of the array, for an element of one."""
     attempt: int
+    element: int = -1
 
 
 class TaskContext(NamedTuple):
-    """Everything about one attempt of a task node that a plugin needs to build its runtime request."""
+    """Everything that a plugin needs to build the runtime request of one attempt, be it of a task node or of an element
+    of an array node."""
 
     execution_project: str
     execution_domain: str
@@ -125,12 +128,20 @@ class TaskContext(NamedTuple):
     timeout_s: float | None = None
     resources: PlatformResources = _NO_RESOURCES
     """Defaults and limits that hold for the containers of the execution."""
+    array_id: str = ""
+    """Unique id of the array node, for an element."""
+    element: int = -1
 
     @property
     def origin(self) -> AttemptOrigin:
         """What a request says about where it belongs."""
         return AttemptOrigin(
-            self.execution_project, self.execution_domain, self.execution_name, self.node_id, self.attempt
+            self.execution_project,
+            self.execution_domain,
+            self.execution_name,
+            self.array_id or self.node_id,
+            self.attempt,
+            self.element,
         )
 
 

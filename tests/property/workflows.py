@@ -1,15 +1,18 @@
-"""Random workflows for property tests: plans with chains, fans, diamonds and nested sub-workflows, and what a straight
-sequential interpreter makes of them."""
+"""Random workflows for property tests: plans with chains, fans, diamonds, nested sub-workflows and arrays, and what a
+straight sequential interpreter makes of them."""
 
 import random
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from flyteidl.core import literals_pb2, tasks_pb2
 
 from wingbeat_propeller.core.bindings import BindingProgram, Constant, Entries, Items, Promise
-from wingbeat_propeller.core.plan import END, START, FailurePolicy, NodeKind, Plan, TaskSpec
+from wingbeat_propeller.core.plan import END, START, ArraySpec, FailurePolicy, NodeKind, Plan, TaskSpec
 
 INPUT = "x"
+WHOLE = "w"
+"""Input of arrays over tasks that every element gets whole."""
 OUTPUT = "o0"
 
 
@@ -34,6 +37,11 @@ def _total(literal: literals_pb2.Literal) -> int:
             return literal.scalar.primitive.integer
 
 
+def item(literal: bytes, index: int) -> bytes:
+    """An element of a serialized collection literal."""
+    return literals_pb2.Literal.FromString(literal).collection.literals[index].SerializeToString()
+
+
 @dataclass
 class Behaviour:
     """What happens to the attempts of one task: outcomes in order, the last one repeated."""
@@ -52,18 +60,28 @@ def random_plan(rng: random.Random, *, depth: int = 0, name: str = "wf") -> Plan
     ids = ["start-node", "end-node", *(f"n{i}" for i in range(size))]
     kinds = [NodeKind.START, NodeKind.END]
     programs = [BindingProgram(), BindingProgram()]
-    goals: list[Plan | TaskSpec | None] = [None, None]
+    goals: list[Plan | TaskSpec | ArraySpec | None] = [None, None]
     upstream: list[set[int]] = [set(), set()]
     for index in range(2, size + 2):
         before = [START, *range(2, index)]
-        nested = depth < 2 and rng.random() < 0.2
-        kinds.append(NodeKind.WORKFLOW if nested else NodeKind.TASK)
+        kind = rng.choices(
+            [NodeKind.TASK, NodeKind.WORKFLOW, NodeKind.ARRAY], weights=[7, 2, 2] if depth < 2 else [8, 0, 1]
+        )[0]
+        kinds.append(kind)
         inner = f"{name}.{index}"
-        goals.append(random_plan(rng, depth=depth + 1, name=inner) if nested else _task(f"{name}.t{index}"))
-        binding = _binding(rng, before)
-        programs.append(_program(INPUT, binding))
+        if kind is NodeKind.ARRAY:
+            array = _array(rng, depth=depth, name=inner)
+            goals.append(array)
+            given: dict[str, Constant | Promise | Items | Entries] = {INPUT: _list(rng, before)}
+            if WHOLE in array.bound_inputs:
+                given[WHOLE] = _binding(rng, before)
+            programs.append(_program(**given))
+        else:
+            is_plan = kind is NodeKind.WORKFLOW
+            goals.append(random_plan(rng, depth=depth + 1, name=inner) if is_plan else _task(f"{name}.t{index}"))
+            programs.append(_program(**{INPUT: _binding(rng, before)}))
         upstream.append(set(programs[index].sources) | {rng.choice(before) for _ in range(rng.randint(0, 1))})
-    programs[END] = _program(OUTPUT, _binding(rng, [START, *range(2, size + 2)]))
+    programs[END] = _program(**{OUTPUT: _binding(rng, [START, *range(2, size + 2)])})
     successors: list[list[int]] = [[] for _ in ids]
     for index in range(2, size + 2):
         for source in upstream[index] or {START}:
@@ -107,7 +125,38 @@ def _task(name: str) -> TaskSpec:
     return TaskSpec("p", "d", name, "v", "test", template, output_names=(OUTPUT,), wants_deck=False)
 
 
-def _program(var: str, binding: Constant | Promise | Items | Entries) -> BindingProgram:
+def _array(rng: random.Random, *, depth: int, name: str) -> ArraySpec:
+    """An array over a task that reads whole lists or picked items, or over a plan."""
+    is_plan = depth < 2 and rng.random() < 0.3
+    has_whole = not is_plan and rng.random() < 0.5
+    element = random_plan(rng, depth=depth + 1, name=f"{name}.e") if is_plan else _task(f"{name}.e")
+    return ArraySpec(
+        project="p",
+        domain="d",
+        name=name,
+        version="v",
+        element=element,
+        bound_inputs=frozenset({WHOLE} if has_whole else ()),
+        picks=is_plan or rng.random() < 0.5,
+        appends_index=False,
+        parallelism=rng.choice([0, 0, 1, 2]),
+        min_successes=rng.choice([None, None, 1]),
+        min_success_ratio=Fraction(rng.choice([2, 2, 1, 0]), 2),
+        runs_all=rng.random() < 0.3,
+        attempts_max=rng.randint(1, 3),
+        timeout_s=0.0,
+        interruptible=None,
+        input_names=(INPUT, WHOLE) if has_whole else (INPUT,),
+        output_names=(OUTPUT,),
+    )
+
+
+def _list(rng: random.Random, before: list[int]) -> Items:
+    """A list of known length."""
+    return Items(tuple(_binding(rng, before, 1) for _ in range(rng.choice([0, 1, 2, 3, 5, 8]))))
+
+
+def _program(**bindings: Constant | Promise | Items | Entries) -> BindingProgram:
     sources: dict[int, None] = {}
 
     def walk(node: Constant | Promise | Items | Entries) -> None:
@@ -123,8 +172,9 @@ def _program(var: str, binding: Constant | Promise | Items | Entries) -> Binding
             case Constant():
                 pass
 
-    walk(binding)
-    return BindingProgram(((var, binding),), tuple(sources))
+    for binding in bindings.values():
+        walk(binding)
+    return BindingProgram(tuple(bindings.items()), tuple(sources))
 
 
 def _binding(rng: random.Random, before: list[int], depth: int = 0) -> Constant | Promise | Items | Entries:
@@ -142,12 +192,28 @@ def _binding(rng: random.Random, before: list[int], depth: int = 0) -> Constant 
 def plan_tasks(plan: Plan) -> list[str]:
     """Names of all tasks of a plan, nested ones included."""
     names: list[str] = []
-    for target in plan.targets:
-        if isinstance(target, TaskSpec):
-            names.append(target.name)
-        elif isinstance(target, Plan):
-            names += plan_tasks(target)
+    pending = list(plan.targets)
+    while pending:
+        match pending.pop(0):
+            case TaskSpec(name=name):
+                names.append(name)
+            case Plan(targets=targets):
+                pending += targets
+            case ArraySpec(element=element):
+                pending.append(element)
+            case _:
+                pass
     return names
+
+
+Behaviours = dict[str, list[Behaviour]]
+"""By task name: what happens to its attempts, in as many ways as there are inputs that make a difference."""
+
+
+def behaviour_of(behaviours: Behaviours, name: str, value: int) -> Behaviour:
+    """What happens to the attempts of a task whose input sums up to `value`."""
+    variants = behaviours[name]
+    return variants[value % len(variants)]
 
 
 def task_result(name: str, value: int) -> int:
@@ -156,22 +222,48 @@ def task_result(name: str, value: int) -> int:
 
 
 class RunFailed(Exception):  # noqa: N818 - not an error of the program
-    """The interpreted workflow fails; carries the attempts that each task would have made, where reached."""
+    """The interpreted workflow fails, at the task that is named."""
 
 
-def interpret(plan: Plan, value: int, behaviours: dict[str, Behaviour]) -> int:
+def interpret(plan: Plan, value: int, behaviours: Behaviours) -> int:
     """Run a workflow straight through, in topological order; returns its output. Raises RunFailed."""
     outputs: dict[int, int] = {START: value}
     for index in range(2, plan.size):
-        given = _evaluate(plan.bindings[index].bindings[0][1], outputs)
-        if plan.kinds[index] is NodeKind.WORKFLOW:
-            outputs[index] = interpret(plan.sub_plan(index), given, behaviours)
-            continue
-        task = plan.task(index)
-        if not succeeds(behaviours[task.name], plan.attempts_max[index]):
-            raise RunFailed(task.name)
-        outputs[index] = task_result(task.name, given)
+        bindings = dict(plan.bindings[index].bindings)
+        match plan.targets[index]:
+            case Plan() as inner:
+                outputs[index] = interpret(inner, _evaluate(bindings[INPUT], outputs), behaviours)
+            case ArraySpec() as array:
+                items = bindings[INPUT]
+                assert isinstance(items, Items)
+                whole = _evaluate(bindings[WHOLE], outputs) if WHOLE in bindings else 0
+                given = [_evaluate(element, outputs) + whole for element in items.elements]
+                outputs[index] = _interpret_array(array, given, behaviours)
+            case _:
+                given_to_task = _evaluate(bindings[INPUT], outputs)
+                outputs[index] = _interpret_task(plan.task(index), given_to_task, behaviours, plan.attempts_max[index])
     return _evaluate(plan.bindings[END].bindings[0][1], outputs)
+
+
+def _interpret_array(array: ArraySpec, given: list[int], behaviours: Behaviours) -> int:
+    results: list[int] = []
+    for value in given:
+        try:
+            if isinstance(array.element, Plan):
+                results.append(interpret(array.element, value, behaviours))
+            else:
+                results.append(_interpret_task(array.element, value, behaviours, array.attempts_max))
+        except RunFailed:
+            continue
+    if len(results) < array.successes_needed(len(given)):
+        raise RunFailed(array.name)
+    return sum(results)
+
+
+def _interpret_task(task: TaskSpec, value: int, behaviours: Behaviours, attempts_max: int) -> int:
+    if not succeeds(behaviour_of(behaviours, task.name, value), attempts_max):
+        raise RunFailed(task.name)
+    return task_result(task.name, value)
 
 
 def succeeds(behaviour: Behaviour, attempts_max: int, system_retries_max: int = 3) -> bool:

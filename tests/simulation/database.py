@@ -63,7 +63,7 @@ class SimulatedDatabase:
     terms: int = 0
 
     def __post_init__(self) -> None:
-        for table in ("executions", "node_executions", "task_executions"):
+        for table in ("executions", *_KEYS):
             self.tables[table] = {}
 
     @property
@@ -296,6 +296,14 @@ class SimulatedDatabase:
             rows += sorted(self.nodes_of.get(execution, ()), key=lambda row: row["seq"])
         return _selected(select_list(sql), rows)
 
+    def elements(self, sql: str, executions: Sequence[int]) -> list[Row]:
+        last: dict[tuple[object, ...], Row] = {}
+        for (execution, node_id, element, _), row in sorted(self.tables["array_elements"].items()):
+            node = self.tables["node_executions"][execution, node_id]
+            if execution in executions and node["ended_at"] is None:
+                last[execution, node_id, element] = row
+        return _selected(select_list(sql), list(last.values()))
+
     def abort_requests(self, _sql: str, shards: Sequence[int]) -> list[Row]:
         return [
             {"id": row["id"], "cause": row["abort_cause"] or ""}
@@ -306,13 +314,26 @@ class SimulatedDatabase:
     def unwanted(self, _sql: str, *columns: Sequence[Any]) -> list[Row]:
         by_name = {(row["project"], row["domain"], row["name"]): row for row in self.executions.values()}
         found: list[Row] = []
-        for name, project, domain, execution, node_id, attempt in zip(*columns, strict=True):
+        for name, project, domain, execution, node_id, attempt, element in zip(*columns, strict=True):
             row = by_name.get((project, domain, execution))
             node = row and self.tables["node_executions"].get((row["id"], node_id))
-            is_open = row is not None and row["ended_at"] is None
-            if not is_open or node is None or node["ended_at"] is not None or node["attempt"] > attempt:
+            if row is None or row["ended_at"] is not None or node is None or node["ended_at"] is not None:
+                is_past = True
+            elif element < 0:
+                is_past = node["attempt"] > attempt
+            else:
+                is_past = self._is_past(row["id"], node_id, element, attempt)
+            if is_past:
                 found.append({"name": name})
         return found
+
+    def _is_past(self, execution: int, node_id: str, element: int, attempt: int) -> bool:
+        """Whether an attempt of an element of an array has ended, or been followed by another."""
+        return any(
+            key[:3] == (execution, node_id, element)
+            and (key[3] > attempt or (key[3] == attempt and row["ended_at"] is not None))
+            for key, row in self.tables["array_elements"].items()
+        )
 
     def workflow_closure(self, _sql: str, workflow: int) -> list[Row]:
         closure = self.workflows.get(workflow)
@@ -409,7 +430,11 @@ class SimulatedDatabase:
 
 _REPEATED = "AND batch < $3"
 """What lets the fence find a batch that is committed already."""
-_KEYS = {"node_executions": ("execution_id", "node_id"), "task_executions": ("execution_id", "node_id", "attempt")}
+_KEYS = {
+    "node_executions": ("execution_id", "node_id"),
+    "task_executions": ("execution_id", "node_id", "attempt"),
+    "array_elements": ("execution_id", "node_id", "element", "attempt"),
+}
 _RECORD = select_list(next(text for text, block in blocks().items() if block == ("executions.sql", "live_executions")))
 _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
     (file, name): getattr(SimulatedDatabase, name)
@@ -417,7 +442,8 @@ _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
         "journal.sql": ("open_lane", "lane_batch", "commit"),
         "leases.sql": ("join", "renew", "end_expired", "take", "release", "leave"),
         "executions.sql": (
-            *("new_executions", "live_executions", "nodes", "abort_requests", "unwanted", "workflow_closure"),
+            *("new_executions", "live_executions", "nodes", "elements", "abort_requests", "unwanted"),
+            "workflow_closure",
         ),
         "lines.sql": ("next_begin", "lines", "admit"),
         "signals.sql": ("open",),

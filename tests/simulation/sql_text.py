@@ -201,7 +201,7 @@ _SPECIAL: dict[str, Expression] = {
     "CASE WHEN e.phase = 9 AND u.phase NOT IN (4, 6, 7, 8) THEN e.phase ELSE u.phase END": _phase,
     "CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END": _abort_cause,
 }
-_STORED = {"e", "n", "t"}
+_STORED = {"a", "e", "n", "t"}
 """Aliases of tables that are written to."""
 
 

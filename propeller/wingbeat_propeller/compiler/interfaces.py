@@ -11,6 +11,7 @@ from flyteidl.core import identifier_pb2, interface_pb2, types_pb2, workflow_pb2
 
 from wingbeat_propeller.compiler.binding_types import START_ID, Place, Scope, Types, binding_type, promises
 from wingbeat_propeller.compiler.errors import ErrorCode, ErrorCollector
+from wingbeat_propeller.compiler.plan_arrays import wraps
 from wingbeat_propeller.compiler.references import EntityKey, References, arms, entity_key, id_text, walk_inner
 from wingbeat_propeller.compiler.type_text import type_text
 
@@ -225,8 +226,14 @@ class InterfaceResolver:
             self._errors.report(ErrorCode.VALUE_REQUIRED, node.id, "Value required [ArrayNode.Node]")
             return None
         array = node.array_node
+        kind = array.node.WhichOneof("target")
+        if kind in ("branch_node", "gate_node"):
+            what = kind.partition("_")[0]
+            text = f"An array node maps over a task, a workflow, a launch plan or an array, not over a {what}"
+            self._errors.report(ErrorCode.INVALID_VALUE, node.id, text)
+            return None
         inner = self._target_interface(array.node, bound)
-        if inner is None or not array.is_original_sub_node_interface.value:
+        if inner is None or not wraps(array):
             return inner
         whole = frozenset(array.bound_inputs)
         inputs = None if inner.inputs is None else _wrapped(inner.inputs, except_for=whole)

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from flyteidl.core import compiler_pb2, identifier_pb2, literals_pb2, types_pb2, workflow_pb2
 
 from wingbeat_propeller.compiler.overrides import overridden
+from wingbeat_propeller.compiler.plan_arrays import LEGACY_TASK_TYPE, array_spec, element_plan, legacy_array_spec
 from wingbeat_propeller.compiler.plan_branches import arms_of, branch_spec
 from wingbeat_propeller.compiler.plan_gates import gate_spec
 from wingbeat_propeller.core.attributes import PathStep
 from wingbeat_propeller.core.bindings import Binding, BindingProgram, Constant, Entries, Items, Promise
 from wingbeat_propeller.core.plan import (
+    ArraySpec,
     FailurePolicy,
     GateKind,
     GateSpec,
@@ -77,7 +79,7 @@ class _Builder:
                     successors[source] = (*successors[source], arm)
         if failure_node is not None:
             indegree[failure_node] = 1  # which nothing ever decrements
-        kinds = tuple(_kind(node) for node in nodes)
+        kinds = tuple(self._kind(node) for node in nodes)
         targets = self._targets(nodes, kinds, index, _read_outputs(bindings, owners))
         return Plan(
             name=template.id.name,
@@ -122,9 +124,49 @@ class _Builder:
                     targets[position] = _launch_plan(node.workflow_node.launchplan_ref, read[position])
                 case NodeKind.GATE:
                     targets[position] = gate_spec(node)
+                case NodeKind.ARRAY:
+                    targets[position] = self._array(node, read[position])
                 case _:
                     pass
         return tuple(targets)
+
+    def _kind(self, node: workflow_pb2.Node) -> NodeKind:
+        kind = _kind(node)
+        if kind is NodeKind.TASK:
+            template = self._tasks.get(_key(node.task_node.reference_id))
+            if template is not None and template.type == LEGACY_TASK_TYPE:
+                return NodeKind.ARRAY
+        return kind
+
+    def _array(self, node: workflow_pb2.Node, read: Sequence[str]) -> ArraySpec:
+        """`read` are the outputs that other nodes bind."""
+        if node.WhichOneof("target") == "array_node":
+            return self._array_over(node, tuple(sorted(binding.var for binding in node.inputs)), read)
+        try:
+            return legacy_array_spec(node, self._task(node))
+        except ValueError as error:
+            raise MalformedClosureError(str(error)) from error
+
+    def _array_over(self, node: workflow_pb2.Node, inputs: tuple[str, ...], read: Sequence[str]) -> ArraySpec:
+        array = node.array_node
+        inner = array.node
+        match inner.WhichOneof("target"):
+            case "task_node":
+                return array_spec(array, inner.task_node.reference_id, self._task(inner), inputs)
+            case "workflow_node" if inner.workflow_node.WhichOneof("reference") == "launchplan_ref":
+                identifier = inner.workflow_node.launchplan_ref
+                plan = element_plan(inner, NodeKind.LAUNCH_PLAN, _launch_plan(identifier, tuple(read)), inputs)
+                return array_spec(array, identifier, plan, inputs)
+            case "workflow_node":
+                return array_spec(array, inner.workflow_node.sub_workflow_ref, self._sub_plan(inner), inputs)
+            case "array_node":
+                spec = self._array_over(inner, inputs, read)
+                identifier = identifier_pb2.Identifier(
+                    project=spec.project, domain=spec.domain, name=spec.name, version=spec.version
+                )
+                return array_spec(array, identifier, element_plan(inner, NodeKind.ARRAY, spec, inputs), inputs)
+            case target:
+                raise MalformedClosureError(f"node '{node.id}' is an array over '{target}', which cannot be run")
 
     def _task(self, node: workflow_pb2.Node) -> TaskSpec:
         identifier = node.task_node.reference_id

@@ -3,21 +3,29 @@
 Made for every node, so commands are NamedTuples: a frozen dataclass costs five times as much to make.
 """
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeAlias
 
 from wingbeat_propeller.core.bindings import BindingProgram
 from wingbeat_propeller.core.ids import ExecutionKey
-from wingbeat_propeller.core.plan import LaunchPlanSpec, TaskSpec
-from wingbeat_propeller.core.rows import ExecutionRow, NodeRow, TaskRow, Transition
+from wingbeat_propeller.core.plan import ArraySpec, LaunchPlanSpec, TaskSpec
+from wingbeat_propeller.core.rows import ElementRow, ExecutionRow, NodeRow, TaskRow, Transition
 from wingbeat_propeller.core.values import Value
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class NodeRef(NamedTuple):
-    """Address of one attempt of a node in the state: frame number, index in the frame's plan, attempt."""
+    """Address of one attempt of a node in the state: frame number, index in the frame's plan, attempt.
+
+    With `element`, of an element of an array node; the attempt is then the element's.
+    """
 
     frame: int
     node: int
     attempt: int
+    element: int = -1
 
 
 class Prepare(NamedTuple):
@@ -33,8 +41,33 @@ class Prepare(NamedTuple):
     uri: str
 
 
+class OpenArray(NamedTuple):
+    """Look into the lists of an array node; answered by the event ArrayOpened or PrepareFailed.
+
+    `values` are the node's inputs; those that are not bound whole are loaded where they are elsewhere.
+    """
+
+    ref: NodeRef
+    spec: ArraySpec
+    values: Mapping[str, Value]
+    uri: str
+    """Where the elements' programs read the inputs."""
+    inputs: bytes | None
+    """Serialized LiteralMap to be stored there first; None: that is done, or nobody reads it."""
+
+
+class Gather(NamedTuple):
+    """Make collections of the outputs of an array's elements and store them; answered by Gathered or PrepareFailed."""
+
+    ref: NodeRef
+    names: Sequence[str]
+    elements: Sequence[bytes | str | None]
+    """For each element its outputs (a serialized LiteralMap), where they are stored, or None for one that failed."""
+    uri: str
+
+
 class Launch(NamedTuple):
-    """Start one attempt of a task."""
+    """Start one attempt of a task, or of an element of an array."""
 
     ref: NodeRef
     name: str
@@ -51,6 +84,13 @@ class Launch(NamedTuple):
     output_dir: str
     timeout_s: float | None
     interruptible: bool
+    array_id: str = ""
+    """Unique id of the array node, for an element."""
+    output_prefix: str = ""
+    """What the program is told instead of `output_dir`."""
+    env: Mapping[str, str] = _NOTHING
+    is_repeat: bool = False
+    """The attempt may have been launched before a restart."""
 
 
 class Abort(NamedTuple):
@@ -104,6 +144,7 @@ class SetTimer(NamedTuple):
 
 
 Command: TypeAlias = Launch | Abort | LaunchChild | AbortChild | AwaitSignal
+Read: TypeAlias = Prepare | OpenArray | Gather
 
 
 class Effects:
@@ -112,6 +153,7 @@ class Effects:
     __slots__ = (
         "adopt",
         "commands",
+        "elements",
         "ended",
         "execution",
         "execution_row",
@@ -128,11 +170,12 @@ class Effects:
         self.execution_row = execution_row
         self.nodes: list[NodeRow] = []
         self.tasks: list[TaskRow] = []
+        self.elements: list[ElementRow] = []
         self.transitions: list[Transition] = []
         self.commands: list[Command] = []
         self.adopt: list[Launch] = []
         """Attempts that were under way before a restart: launch them unless the runtime knows them. Already durable."""
-        self.reads: list[Prepare] = []
+        self.reads: list[Read] = []
         self.timers: list[SetTimer] = []
         self.ended: list[str] = []
         """Names of attempts whose end these rows record; the runtime may forget them after the commit."""
@@ -143,4 +186,4 @@ class Effects:
     @property
     def writes(self) -> bool:
         """Whether there is anything to make durable."""
-        return bool(self.nodes or self.tasks or self.transitions or self.execution_row is not None)
+        return bool(self.nodes or self.tasks or self.elements or self.transitions or self.execution_row is not None)

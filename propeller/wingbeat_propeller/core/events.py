@@ -3,6 +3,7 @@
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
+from wingbeat_propeller.core.array_inputs import ArrayInputs
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.plan import Plan
@@ -40,11 +41,29 @@ class Prepared(NamedTuple):
 
 
 class PrepareFailed(NamedTuple):
-    """Answer to Prepare: inputs cannot be had."""
+    """Answer to Prepare, OpenArray and Gather: values cannot be had, or cannot be stored."""
 
     now: float
     ref: NodeRef
     failure: Failure
+
+
+class ArrayOpened(NamedTuple):
+    """Answer to OpenArray."""
+
+    now: float
+    ref: NodeRef
+    inputs: ArrayInputs
+
+
+class Gathered(NamedTuple):
+    """Answer to Gather: the collections by output."""
+
+    now: float
+    ref: NodeRef
+    values: dict[str, Value]
+    serialized: bytes | None
+    """The whole LiteralMap when it is small enough for a row."""
 
 
 class TaskStarted(NamedTuple):
@@ -157,6 +176,8 @@ Event: TypeAlias = (
     Begin
     | Prepared
     | PrepareFailed
+    | ArrayOpened
+    | Gathered
     | TaskStarted
     | TaskSucceeded
     | TaskFailed

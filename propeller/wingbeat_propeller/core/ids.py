@@ -48,10 +48,21 @@ def join(parts: Iterable[str]) -> str:
     return text
 
 
-def unique_node_id(parent_id: str | None, parent_attempt: int, node_id: str) -> NodeId:
-    """Id of a node in its execution: the spec id at top level, prefixed by parent id and attempt below."""
+def unique_node_id(parent_id: str | None, parent_attempt: int, node_id: str, bits: int = 32) -> NodeId:
+    """Id of a node in its execution: the spec id at top level, prefixed by parent id and attempt below.
+
+    `bits` is 64 where there may be so many nodes that two of them would share a hash of 32.
+    """
     text = node_id if parent_id is None else join((parent_id, str(parent_attempt), node_id))
-    return NodeId(fixed_length(text, NODE_ID_LENGTH_MAX))
+    return NodeId(fixed_length(text, NODE_ID_LENGTH_MAX, bits))
+
+
+def element_name(array_generated_name: str, element: int, attempt: int) -> str:
+    """What containers and clients know one attempt of an element of an array node by.
+
+    It follows the array's own name without another hash, so no two elements share one.
+    """
+    return f"{array_generated_name}-n{element}-{attempt}"
 
 
 def generated_name(execution_name: str, node_id: str, attempt: int) -> str:

@@ -7,6 +7,8 @@ its branches (each with the index of its branch in `owners`) and its failure nod
 
 from dataclasses import dataclass
 from enum import IntEnum
+from fractions import Fraction
+from math import ceil
 from typing import TypeAlias
 
 from flyteidl.core import tasks_pb2
@@ -110,6 +112,59 @@ class GateSpec:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ArraySpec:
+    """What an array node does for each element of its lists, and how many of them must succeed."""
+
+    project: str
+    domain: str
+    name: str
+    version: str
+    """Of what the elements run; the node's one task execution is shown under this name."""
+    element: "TaskSpec | Plan"
+    """A task runs as attempts of an element; everything else runs as a frame for each element."""
+    bound_inputs: frozenset[str]
+    """Inputs that every element gets whole, lists among them."""
+    picks: bool
+    """Whether an element is given the items at its index as inputs of its own; else its program reads the whole lists
+    and picks for itself, by the index in its environment."""
+    appends_index: bool
+    """Whether the program adds its index to the output prefix that it is told: the older kind of map task, which to its
+    clients is an ordinary task."""
+    parallelism: int
+    """Elements under way at once; 0 is no limit."""
+    min_successes: int | None
+    min_success_ratio: Fraction
+    """Counts where `min_successes` is None."""
+    runs_all: bool
+    """Whether the other elements go on when too many have failed."""
+    attempts_max: int
+    """User attempts of an element, at least 1."""
+    timeout_s: float
+    """Per attempt of an element; 0 is none."""
+    interruptible: bool | None
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    type: str = "container_array"
+    """The task type that the node's task execution shows."""
+
+    @property
+    def runs_attempts(self) -> bool:
+        """Whether an element is a task, run as attempts; else it is a frame."""
+        return isinstance(self.element, TaskSpec)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the array takes a slot of max_parallelism, and not what runs inside of its elements."""
+        return not isinstance(self.element, Plan) or not self.element.is_counted
+
+    def successes_needed(self, size: int) -> int:
+        """How many of `size` elements must succeed."""
+        if self.min_successes is not None:
+            return self.min_successes
+        return ceil(self.min_success_ratio * size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """One workflow version. Arrays have one entry a node."""
 
@@ -140,6 +195,8 @@ class Plan:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     """Workflow inputs and outputs."""
+    is_counted: bool = True
+    """Whether nodes take slots of max_parallelism; launch plans that an array maps over do not, the array has one."""
 
     @property
     def size(self) -> int:
@@ -176,6 +233,18 @@ class Plan:
         assert type(target) is GateSpec, "a gate node waits for something"
         return target
 
+    def array(self, node: int) -> ArraySpec:
+        """The elements of an array node."""
+        target = self.targets[node]
+        assert type(target) is ArraySpec, "an array node has elements"
+        return target
+
+    def attempted(self, node: int) -> TaskSpec | ArraySpec:
+        """What a node is that has task executions."""
+        target = self.targets[node]
+        assert isinstance(target, TaskSpec | ArraySpec), "the node has task executions"
+        return target
+
     def node_output_names(self, node: int) -> tuple[str, ...]:
         """Names of the outputs that a node may produce."""
         kind = self.kinds[node]
@@ -187,5 +256,5 @@ class Plan:
         return () if target is None else target.output_names
 
 
-Target: TypeAlias = TaskSpec | Plan | BranchSpec | LaunchPlanSpec | GateSpec
+Target: TypeAlias = TaskSpec | Plan | BranchSpec | LaunchPlanSpec | GateSpec | ArraySpec
 """Everything a node may be told to do; each has `output_names`."""

@@ -3,12 +3,13 @@
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.phases import TaskPhase
-from wingbeat_propeller.core.plan import NodeKind
+from wingbeat_propeller.core.plan import NodeKind, Plan
 from wingbeat_propeller.core.rows import FLAG_ARRAY, FLAG_PARENT, ExecutionRow, NodeRow, TaskRow, Transition
 from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun
 
 _FLAGS = {NodeKind.WORKFLOW: FLAG_PARENT, NodeKind.BRANCH: FLAG_PARENT, NodeKind.ARRAY: FLAG_ARRAY}
-"""Clients read these before they look into a node: without its flag flytekit cannot show an array that failed."""
+"""Clients read these before they look into a node: without its flag flytekit cannot show an array that failed, with it
+it does not look at the attempts of a task that is one."""
 
 
 class Recording:
@@ -52,7 +53,7 @@ class Recording:
             parent_attempt=None if run.parent_id is None else run.parent_attempt,
             node_name=plan.names[node],
             kind=kind,
-            flags=_FLAGS.get(kind, 0) | run.flags,
+            flags=_flags(plan, node) | run.flags,
             phase=run.phase,
             attempt=run.attempt,
             system_failures=run.system_failures,
@@ -104,7 +105,7 @@ class Recording:
         details: bytes | None = None,
     ) -> None:
         """The current attempt as it stands now."""
-        task = frame.plan.task(node)
+        task = frame.plan.attempted(node)
         if run.task_created_at is None:
             run.task_created_at = self.now
         self.effects.tasks.append(
@@ -130,3 +131,10 @@ class Recording:
                 details=details,
             )
         )
+
+
+def _flags(plan: Plan, node: int) -> int:
+    kind = plan.kinds[node]
+    if kind is NodeKind.ARRAY and plan.array(node).appends_index:
+        return 0
+    return _FLAGS.get(kind, 0)

@@ -6,14 +6,15 @@ it had not. Attempts that were under way come back as Launch commands; launching
 first asks the runtime what it knows of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
-from wingbeat_propeller.core.effects import Effects
+from wingbeat_propeller.core.effects import Abort, Effects
 from wingbeat_propeller.core.kinds import KINDS
 from wingbeat_propeller.core.kinds.branch import taken_arm, unreached_arms
 from wingbeat_propeller.core.phases import NODE_FINAL, NODE_SUCCESS, ExecutionPhase, NodePhase
 from wingbeat_propeller.core.plan import END, START, FailurePolicy, NodeKind, Plan
-from wingbeat_propeller.core.rows import NodeRow
+from wingbeat_propeller.core.rows import ElementRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Frame, Stage
 from wingbeat_propeller.core.values import Value, stored_values
 from wingbeat_propeller.core.walk import Walk
@@ -28,17 +29,22 @@ def rebuild(
     rows: Iterable[NodeRow],
     inputs: dict[str, Value],
     *,
+    elements: Iterable[ElementRow] = (),
     started_at: float | None,
     now: float,
     dynamic_plans: Mapping[tuple[str, int], Plan] | None = None,
 ) -> Effects:
     """Bring a fresh `state` to where `rows` (in `seq` order) say the execution was, and go on from there.
 
-    `inputs` are the execution's, `dynamic_plans` the workflows of nodes in phase DYNAMIC_RUNNING by unique node id and
-    attempt. The effects hold the launches of attempts under way, their timers, and whatever is
-    ready now. Raises MalformedRowsError.
+    `inputs` are the execution's, `elements` the last attempts of the elements of arrays, `dynamic_plans` the workflows
+    that dynamic tasks under way have made, by unique node id (ElementRow.dynamic_id for elements) and attempt. The
+    effects hold the launches of attempts under way, their timers, and whatever is ready now. Raises MalformedRowsError.
     """
     walk = Walk(state, now, KINDS, dynamic_plans)
+    by_array: defaultdict[str, list[ElementRow]] = defaultdict(list)
+    for element in elements:
+        by_array[element.node_id].append(element)
+    walk.stored_elements = by_array
     state.phase = ExecutionPhase.RUNNING
     state.started_at = started_at
     frame = state.open_frame(state.plan, parent=None)
@@ -59,8 +65,10 @@ def rebuild(
             _restore_final(found, node, row, failed_at)
         else:
             inner = _restore_active(walk, found, node, row)
-            if inner is not None:
+            if isinstance(inner, Frame):
                 places[row.node_id, row.attempt] = inner
+            elif inner is not None:
+                places.update({(each.parent_id, each.parent_attempt): each for each in inner})
             if row.inputs is not None:
                 unstored.setdefault(found.number, {})[node] = row.inputs
     restored = list(state.frames.values())
@@ -72,7 +80,15 @@ def rebuild(
             _resume(walk, each, unstored.get(each.number, {}))
     walk.deadline()
     walk.drain()
+    _withdraw_aborted(walk.effects)
     return walk.effects
+
+
+def _withdraw_aborted(effects: Effects) -> None:
+    """What became ready may have failed at once, and ended what was to be adopted: then only the abort counts."""
+    aborted = {command.name for command in effects.commands if isinstance(command, Abort)}
+    if aborted:
+        effects.adopt = [launch for launch in effects.adopt if launch.name not in aborted]
 
 
 def _index(indexes: dict[int, dict[str, int]], frame: Frame) -> dict[str, int]:
@@ -88,6 +104,8 @@ def _restore_final(frame: Frame, node: int, row: NodeRow, failed_at: dict[int, f
     if row.phase in NODE_SUCCESS:
         if node != START:
             frame.outputs[node] = stored_values(row.outputs, row.output_uri, plan.node_output_names(node))
+        elif row.outputs is not None:  # what an array has picked for this frame
+            frame.outputs.setdefault(START, {}).update(stored_values(row.outputs, None, ()))
     elif row.phase in (NodePhase.FAILED, NodePhase.TIMED_OUT) and row.failure is not None and plan.owners[node] < 0:
         # The first failure counts, and rows come in the order in which nodes were met.
         at = row.ended_at or row.updated_at
@@ -95,7 +113,7 @@ def _restore_final(frame: Frame, node: int, row: NodeRow, failed_at: dict[int, f
             frame.failure, frame.failed_node, failed_at[frame.number] = row.failure, row.node_id, at
 
 
-def _restore_active(walk: Walk, frame: Frame, node: int, row: NodeRow) -> Frame | None:
+def _restore_active(walk: Walk, frame: Frame, node: int, row: NodeRow) -> Frame | Sequence[Frame] | None:
     run = frame.make_run(node, row.seq, row.created_at)
     run.stage = Stage.ACTIVE
     run.phase = row.phase

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import Failure
+from wingbeat_propeller.core.phases import TaskPhase
 
 FLAG_PARENT = 1
 FLAG_DYNAMIC = 2
@@ -95,6 +96,43 @@ class TaskRow:
     details: bytes | None = None
 
 
+class ElementRow(NamedTuple):
+    """One attempt of an element of an array node; written when it starts and when it ends, not while it waits."""
+
+    execution: ExecutionKey
+    node_id: str
+    """Of the array."""
+    element: int
+    attempt: int
+    phase: int
+    """TaskPhase; RETRYABLE_FAILED when another attempt follows."""
+    system_failures: int
+    """Of the element so far, this attempt included."""
+    queued_at: float
+    """When the element's turn came; the same for all its attempts."""
+    started_at: float | None = None
+    ended_at: float | None = None
+    retry_at: float | None = None
+    """With RETRYABLE_FAILED: when the next attempt begins; None: at once."""
+    outputs: bytes | None = None
+    """Serialized LiteralMap when it is small (ELEMENT_INLINE_BYTES_MAX), else `output_uri`."""
+    output_uri: str | None = None
+    """With RUNNING: futures.pb of an attempt that has turned out to be dynamic, and whose workflow runs now."""
+    details: bytes | None = None
+    """Serialized flyteidl.admin.TaskExecutionClosure with logs and reasons; None leaves what is stored."""
+    failure: Failure | None = None
+
+    @property
+    def dynamic_id(self) -> str:
+        """What a dynamic element is known by where nodes are known by their unique id."""
+        return f"{self.node_id}/{self.element}"
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether a workflow that the attempt has made runs."""
+        return self.phase == TaskPhase.RUNNING and self.output_uri is not None
+
+
 class Transition(NamedTuple):
     """One line of the append-only log; `node_id` None is the execution itself."""
 
@@ -136,3 +174,5 @@ class ExecutionRecord:
     """When it ends if it has not begun by then."""
     deadline_s: float | None = None
     """How long after its begin it ends if it has not by itself."""
+    elements: tuple[ElementRow, ...] = ()
+    """The last attempt of each element of the arrays under way, in order of the array's id and the element."""

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from wingbeat_propeller.core.array_run import ArrayRun
 from wingbeat_propeller.core.ids import ExecutionKey, unique_node_id
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
@@ -28,6 +29,8 @@ class Settings:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     deadline_s: float | None = None
     """How long the execution may run, from its begin."""
+    elements_max: int = 1_000
+    """Elements of one array node under way at once, whatever its parallelism allows: they are held in memory."""
 
 
 class Stage(IntEnum):
@@ -43,6 +46,7 @@ class NodeRun:
     """A node between readiness and its end."""
 
     __slots__ = (
+        "array",
         "attempt",
         "attempt_started_at",
         "child",
@@ -96,6 +100,8 @@ class NodeRun:
         """Number of the frame that runs inside this node."""
         self.flags = 0
         """rows.FLAG_*, on top of those of its kind."""
+        self.array: ArrayRun | None = None
+        """Elements of an array node, once their number is known."""
         self.counted = False
         """Whether it holds one of the execution's max_parallelism slots."""
         self.memo: bytes | None = None
@@ -112,12 +118,17 @@ class NodeRun:
 
 
 class Frame:
-    """One run of a plan: the workflow itself, or a sub-workflow inside a node of another frame."""
+    """One run of a plan: the workflow itself, or a sub-workflow inside a node of another frame.
+
+    An array node may have a frame for each of its elements under way.
+    """
 
     __slots__ = (
+        "element",
         "failed_node",
         "failing",
         "failure",
+        "id_bits",
         "number",
         "outputs",
         "parent",
@@ -133,16 +144,26 @@ class Frame:
         "uses",
     )
 
-    def __init__(self, number: int, plan: Plan, *, path: str, parent: "Frame | None", parent_node: int) -> None:
+    def __init__(
+        self, number: int, plan: Plan, *, path: str, parent: "Frame | None", parent_node: int, element: int = -1
+    ) -> None:
         self.number = number
         self.plan = plan
         self.path = path
         """Folder of the data of its nodes."""
         self.parent = parent
         self.parent_node = parent_node
+        self.element = element
+        """Of the array node that the frame is inside of; -1: the frame is the whole of its node."""
         parent_run = parent.runs[parent_node] if parent is not None else None
-        self.parent_id = parent_run.node_id if parent_run is not None else None
+        self.parent_id: str | None = parent_run.node_id if parent_run is not None else None
         self.parent_attempt = parent_run.attempt if parent_run is not None else 0
+        self.id_bits = parent.id_bits if parent is not None else 32
+        if element >= 0 and parent_run is not None:
+            assert parent_run.array is not None, "elements belong to an open array"
+            self.id_bits = 64
+            self.parent_id = unique_node_id(parent_run.node_id, parent_run.attempt, f"n{element}", 64)
+            self.parent_attempt = parent_run.array.attempts[element]
         self.phases = bytearray(plan.size)
         self.pending = list(plan.indegree)
         self.uses = list(plan.uses)
@@ -164,11 +185,11 @@ class Frame:
         owner = plan.owners[node]
         if owner >= 0:
             branch = self.runs[owner]
-            unique = unique_node_id(branch.node_id, branch.attempt, node_id)
+            unique = unique_node_id(branch.node_id, branch.attempt, node_id, self.id_bits)
             return NodeRun(unique, branch.node_id, branch.attempt, seq, f"{branch.output_dir}/{node_id}", created_at)
         if self.parent is None:
             return NodeRun(unique_node_id(None, 0, node_id), None, 0, seq, f"{self.path}/{node_id}/data", created_at)
-        unique = unique_node_id(self.parent_id, self.parent_attempt, node_id)
+        unique = unique_node_id(self.parent_id, self.parent_attempt, node_id, self.id_bits)
         return NodeRun(unique, self.parent_id, self.parent_attempt, seq, f"{self.path}/{node_id}", created_at)
 
 
@@ -223,13 +244,17 @@ class ExecutionState:
         """Folder of the execution's metadata."""
         return f"{self.settings.base_uri}/{self.project}-{self.domain}-{self.name}"
 
-    def open_frame(self, plan: Plan, *, parent: Frame | None, parent_node: int = -1) -> Frame:
-        """Add a frame; `parent` must have `parent_node` under way."""
+    def open_frame(self, plan: Plan, *, parent: Frame | None, parent_node: int = -1, element: int = -1) -> Frame:
+        """Add a frame; `parent` must have `parent_node` under way, and `element` of it if that is an array."""
         path = self.path if parent is None else parent.runs[parent_node].output_dir
-        frame = Frame(self.next_frame, plan, path=path, parent=parent, parent_node=parent_node)
+        if element >= 0 and parent is not None:
+            array = parent.runs[parent_node].array
+            assert array is not None, "elements belong to an open array"
+            path = f"{path}/{element}/{array.attempts[element]}"
+        frame = Frame(self.next_frame, plan, path=path, parent=parent, parent_node=parent_node, element=element)
         self.frames[frame.number] = frame
         self.next_frame += 1
-        if parent is not None:
+        if parent is not None and element < 0:
             parent.runs[parent_node].child = frame.number
         return frame
 

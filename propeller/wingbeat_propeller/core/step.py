@@ -13,11 +13,13 @@ from typing import cast
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.events import (
     AbortRequested,
+    ArrayOpened,
     Begin,
     ChildEnded,
     ChildStarted,
     Continue,
     Event,
+    Gathered,
     Prepared,
     PrepareFailed,
     Quarantine,
@@ -63,16 +65,29 @@ def _prepared(walk: Walk, event: Prepared) -> None:
 
 
 def _prepare_failed(walk: Walk, event: PrepareFailed) -> None:
-    """Inputs cannot be had: permanent."""
+    """Inputs cannot be had, or what a node under way asked for: permanent."""
     found = walk.find(event.ref)
-    if found is not None and found[1].stage is Stage.PREPARING:
-        walk.drop_sources(found[0], event.ref.node)
-        walk.fail(*found, event.ref.node, event.failure)
+    if found is None:
+        return
+    frame, run = found
+    node = event.ref.node
+    if run.stage is Stage.PREPARING:
+        walk.drop_sources(frame, node)
+        walk.fail(frame, run, node, event.failure)
+    else:
+        walk.kinds[frame.plan.kinds[node]].unanswered(walk, frame, run, node, event.failure)
+
+
+def _answered(walk: Walk, event: ArrayOpened | Gathered) -> None:
+    """A node under way hears of what it asked for."""
+    found = walk.find(event.ref)
+    if found is not None and found[1].stage is Stage.ACTIVE:
+        walk.kinds[found[0].plan.kinds[event.ref.node]].answered(walk, *found, event)
 
 
 def _of_attempt(walk: Walk, event: TaskStarted | TaskSucceeded | TaskBecameDynamic | TaskFailed) -> None:
     """News of an attempt under way; what is over hears nothing."""
-    found = walk.find(event.ref)
+    found = walk.find(event.ref, any_attempt=event.ref.element >= 0)  # the attempt is that of the element
     if found is None or found[1].stage is not Stage.ACTIVE:
         return
     frame, run = found
@@ -152,6 +167,8 @@ _HANDLERS: dict[type[Event], Callable[[Walk, Event], None]] = cast(
         Begin: _begin,
         Prepared: _prepared,
         PrepareFailed: _prepare_failed,
+        ArrayOpened: _answered,
+        Gathered: _answered,
         TaskStarted: _of_attempt,
         TaskSucceeded: _of_attempt,
         TaskBecameDynamic: _of_attempt,

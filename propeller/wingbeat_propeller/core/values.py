@@ -4,12 +4,15 @@ The engine passes most values on without looking inside, so it cuts LiteralMaps 
 value too large for a row stays in the blob store and travels as a `Ref`.
 """
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 INLINE_BYTES_MAX = 64 * 1024
 """Largest serialized LiteralMap kept in a row; larger ones are blobs."""
+ELEMENT_INLINE_BYTES_MAX = 512
+"""Likewise for the outputs of one element of an array, which may have very many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,35 @@ Values: TypeAlias = Mapping[str, Value]
 
 
 class MalformedLiteralMapError(ValueError):
-    """The bytes are not a serialized LiteralMap."""
+    """The bytes are not a serialized LiteralMap, or not a serialized Literal where one is looked into."""
+
+
+NONE_LITERAL = b"\x0a\x02\x2a\x00"
+"""A serialized Literal of none_type."""
+
+
+class Items:
+    """The elements of a serialized collection literal, each of them found without reading the others.
+
+    Made once, in time linear in the number of elements; keeps the literal and eight bytes an element.
+    """
+
+    __slots__ = ("_data", "_spans")
+
+    def __init__(self, literal: bytes) -> None:
+        """Raises MalformedLiteralMapError; `literal` must hold a collection (see `collection_span`)."""
+        span = collection_span(literal)
+        assert span is not None, "only collections have items"
+        self._data = literal
+        self._spans = array("Q" if len(literal) >> 32 else "I")
+        _scan_items(literal, *span, spans=self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans) // 2
+
+    def __getitem__(self, index: int) -> bytes:
+        """The serialized literal of one element."""
+        return self._data[self._spans[2 * index] : self._spans[2 * index + 1]]
 
 
 def split_literal_map(data: bytes) -> dict[str, bytes]:
@@ -97,6 +128,38 @@ def wire_field(number: int, payload: bytes) -> bytes:
     return bytes((number << 3 | 2,)) + _encode(len(payload)) + payload
 
 
+def collection_span(literal: bytes) -> tuple[int, int] | None:
+    """Where the LiteralCollection of a serialized Literal begins and ends; None for a literal of another kind.
+
+    Raises MalformedLiteralMapError.
+    """
+    return _field_span(literal, 0, len(literal), 0x12)
+
+
+def count_items(literal: bytes) -> int | None:
+    """Number of elements of a serialized collection literal, None for one of another kind.
+
+    Raises MalformedLiteralMapError.
+    """
+    span = collection_span(literal)
+    return None if span is None else _scan_items(literal, *span)
+
+
+def offloaded_uri(literal: bytes) -> str | None:
+    """Where the content of a serialized Literal was put apart (`offloaded_metadata`); None for one that is whole.
+
+    Raises MalformedLiteralMapError.
+    """
+    span = _field_span(literal, 0, len(literal), 0x42)
+    uri = None if span is None else _field_span(literal, *span, 0x0A)
+    return None if uri is None else literal[uri[0] : uri[1]].decode()
+
+
+def collection_literal(items: Iterable[bytes]) -> bytes:
+    """A serialized collection literal of serialized literals."""
+    return wire_field(2, b"".join([wire_field(1, item) for item in items]))
+
+
 def inline_size(values: Values) -> int | None:
     """Bytes of the map when every value is inline, None when one is a Ref."""
     total = 0
@@ -125,6 +188,51 @@ def _entry(data: bytes, view: memoryview, position: int, limit: int) -> tuple[st
         else:
             position = _skip(data, position, tag & 7)
     return key, literal
+
+
+def _field_span(data: bytes, position: int, end: int, wanted: int) -> tuple[int, int] | None:
+    """Span of the first length-delimited field with the tag byte `wanted`."""
+    try:
+        while position < end:
+            tag, position = _varint(data, position)
+            if tag != wanted:
+                position = _skip(data, position, tag & 7)
+                continue
+            size, position = _varint(data, position)
+            if position + size > end:
+                raise MalformedLiteralMapError("field runs past its message")
+            return position, position + size
+    except IndexError as error:
+        raise MalformedLiteralMapError(str(error)) from error
+    if position != end:
+        raise MalformedLiteralMapError("truncated message")
+    return None
+
+
+def _scan_items(data: bytes, position: int, end: int, *, spans: "array[int] | None" = None) -> int:
+    """Count the `literals` of a LiteralCollection; begin and end of each go to `spans`."""
+    count = 0
+    try:
+        while position < end:
+            if data[position] != 0x0A:
+                tag, position = _varint(data, position)
+                position = _skip(data, position, tag & 7)
+                continue
+            size = data[position + 1]
+            if size < 0x80:
+                position += 2
+            else:
+                size, position = _varint(data, position + 1)
+            if spans is not None:
+                spans.append(position)
+                spans.append(position + size)
+            position += size
+            count += 1
+    except IndexError as error:
+        raise MalformedLiteralMapError(str(error)) from error
+    if position != end:
+        raise MalformedLiteralMapError("an element runs past its collection")
+    return count
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

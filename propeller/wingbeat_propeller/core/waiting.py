@@ -248,11 +248,14 @@ class View:
         if owner >= 0:
             branch = frame.runs.get(owner)
             return unique_node_id(
-                self.node_id(Place(place.frame, owner)), branch.attempt if branch else 0, plan.ids[place.node]
+                self.node_id(Place(place.frame, owner)),
+                branch.attempt if branch else 0,
+                plan.ids[place.node],
+                frame.id_bits,
             )
         if frame.parent is None:
             return unique_node_id(None, 0, plan.ids[place.node])
-        return unique_node_id(frame.parent_id, frame.parent_attempt, plan.ids[place.node])
+        return unique_node_id(frame.parent_id, frame.parent_attempt, plan.ids[place.node], frame.id_bits)
 
     def reference(self, place: Place) -> why_pb2.NodeReference:
         """A node as others name it."""

@@ -10,7 +10,8 @@ that of the top workflow, at every depth.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, cast
 
 from wingbeat_propeller.core.bindings import BindingResolutionError, NeedsContentError, evaluate
 from wingbeat_propeller.core.effects import NodeRef, Prepare, SetTimer
@@ -20,8 +21,15 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
 from wingbeat_propeller.core.plan import END, START, FailurePolicy, Plan
 from wingbeat_propeller.core.recording import Recording
+from wingbeat_propeller.core.rows import ElementRow
 from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun, Stage
-from wingbeat_propeller.core.values import INLINE_BYTES_MAX, Value, build_literal_map, inline_size
+from wingbeat_propeller.core.values import (
+    ELEMENT_INLINE_BYTES_MAX,
+    INLINE_BYTES_MAX,
+    Value,
+    build_literal_map,
+    inline_size,
+)
 
 if TYPE_CHECKING:
     from wingbeat_propeller.core.kinds.base import Kind
@@ -30,12 +38,13 @@ AUTO_ABORT = "Some node execution failed, auto-abort."
 STEP_NODES_MAX = 1_000
 """Nodes that one step starts or skips."""
 USER_ABORT = "Workflow aborted."
+NO_ELEMENTS: Final[Mapping[str, Sequence[ElementRow]]] = MappingProxyType({})
 
 
 class Walk(Recording):
     """One application of an event to a state. `kinds` has one entry for each NodeKind."""
 
-    __slots__ = ("dynamic_plans", "kinds", "work")
+    __slots__ = ("dynamic_plans", "elements_begun", "kinds", "stored_elements", "work")
 
     def __init__(
         self,
@@ -50,6 +59,10 @@ class Walk(Recording):
         """While rows are restored: workflows made by dynamic tasks, by unique node id and attempt."""
         self.work = state.ready
         """Nodes whose upstreams are all final and that have not been looked at."""
+        self.elements_begun = 0
+        """Elements of arrays that began in this step."""
+        self.stored_elements: Mapping[str, Sequence[ElementRow]] = NO_ELEMENTS
+        """After a restart: rows of the elements of arrays under way, by the array's unique id."""
 
     def drain(self) -> None:
         """Start or skip the nodes on the work list, and those that become ready meanwhile.
@@ -88,7 +101,7 @@ class Walk(Recording):
             return
         state = self.state
         plan = frame.plan
-        counts = self.kinds[plan.kinds[node]].counts
+        counts = self.kinds[plan.kinds[node]].counts and plan.is_counted
         if counts:
             limit = state.settings.max_parallelism
             if limit and state.active >= limit:
@@ -111,7 +124,7 @@ class Walk(Recording):
             pass
         else:
             size = inline_size(values)
-            if size is not None and size <= INLINE_BYTES_MAX:
+            if size is not None and size <= _inline_max(frame, node):
                 self.enter(frame, run, node, values, stored=False)
                 return
         sources = {source: frame.outputs[source] for source in program.sources}
@@ -233,13 +246,26 @@ class Walk(Recording):
 
     # ---- frames ----
 
-    def open_frame(self, plan: Plan, inputs: dict[str, Value], *, parent: Frame | None, parent_node: int = -1) -> Frame:
-        """Begin a run of a plan, inside a node under way or (`parent` None) as the execution itself."""
-        frame = self.state.open_frame(plan, parent=parent, parent_node=parent_node)
+    def open_frame(
+        self,
+        plan: Plan,
+        inputs: dict[str, Value],
+        *,
+        parent: Frame | None,
+        parent_node: int = -1,
+        element: int = -1,
+        outputs: bytes | None = None,
+    ) -> Frame:
+        """Begin a run of a plan, inside a node under way or (`parent` None) as the execution itself.
+
+        In an array node it is the run of one `element`; `outputs` is what the row of its start node keeps of the
+        inputs, serialized.
+        """
+        frame = self.state.open_frame(plan, parent=parent, parent_node=parent_node, element=element)
         run = frame.make_run(START, self.state.take_seq(), self.now)
         run.stage = Stage.ACTIVE
         run.started_at = self.now
-        self.succeed(frame, run, START, inputs)
+        self.succeed(frame, run, START, inputs, outputs=outputs)
         return frame
 
     def stop_frame(self, number: int, reason: str) -> None:
@@ -381,6 +407,11 @@ def deadline_exceeded(state: ExecutionState) -> Failure:
 def ref_of(frame: Frame, run: NodeRun, node: int) -> NodeRef:
     """Address of a node's current attempt."""
     return NodeRef(frame.number, node, run.attempt)
+
+
+def _inline_max(frame: Frame, node: int) -> int:
+    """Size of inputs that need no blob; outputs of an element of an array are one of many."""
+    return ELEMENT_INLINE_BYTES_MAX if node == END and frame.element >= 0 else INLINE_BYTES_MAX
 
 
 def _values_uri(run: NodeRun, node: int) -> str:

@@ -50,6 +50,9 @@ def _earlier(execution_name: str, launch: Launch) -> Iterator[str]:
         return
     yield launch.previous_generated_name
     attempt = launch.ref.attempt
-    if generated_name(execution_name, launch.node_id, attempt) == launch.generated_name:
+    if launch.ref.element >= 0:
+        for number in range(attempt - 2, max(-1, attempt - 1 - ATTEMPTS_MAX), -1):
+            yield f"{launch.generated_name.rpartition('-')[0]}-{number}"
+    elif generated_name(execution_name, launch.node_id, attempt) == launch.generated_name:
         for number in range(attempt - 2, max(-1, attempt - 1 - ATTEMPTS_MAX), -1):
             yield generated_name(execution_name, launch.node_id, number)

@@ -23,14 +23,14 @@ from wingbeat_propeller.core.events import Event, TaskBecameDynamic, TaskFailed,
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.state import ExecutionState
 from wingbeat_propeller.core.values import MalformedLiteralMapError, split_literal_map
-from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
+from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.engine.checkpoints import previous_checkpoint
 from wingbeat_propeller.engine.dynamics import DynamicPlan
 from wingbeat_propeller.engine.eager_line import EAGER_MAX, EagerLine
 from wingbeat_propeller.engine.engine_tasks import EngineTasks
 from wingbeat_propeller.engine.fair_queue import FairQueue
 from wingbeat_propeller.engine.live import LiveExecution, Tenant
-from wingbeat_propeller.engine.outcomes import IsDynamic, Outcome, announced_deck, collect
+from wingbeat_propeller.engine.outcomes import IsDynamic, Outcome, announced_deck, collect, inline_bytes_max
 from wingbeat_propeller.engine.requests import (
     SupersededError,
     build_context,
@@ -126,7 +126,7 @@ class Dispatcher:
         if self._engine_tasks.takes(launch):
             self._engine_tasks.launch(live, launch)
             return
-        self._push(_Attempt(live, launch))
+        self._push(_Attempt(live, launch, launch.is_repeat))
         self._work.set()
 
     def abort(self, live: LiveExecution, name: str) -> None:
@@ -385,7 +385,7 @@ class Dispatcher:
             return  # aborted, moved away, or told before
         if isinstance(event, Started):
             self._send(attempt, self._started(attempt, event))
-        elif event.outputs is not None or (event.failure is not None and not attempt.launch.task.wants_deck):
+        elif _is_small(event.outputs, attempt.launch) or (event.failure and not attempt.launch.task.wants_deck):
             self._finish(attempt, self._judged(attempt, event))
         else:
             tasks.create_task(self._collect(attempt, event), name=f"collect {event.name}")
@@ -410,7 +410,7 @@ class Dispatcher:
     async def _collect(self, attempt: _Attempt, event: Ended) -> None:
         """Look at what the attempt left in the store."""
         launch = attempt.launch
-        outcome: Outcome | DynamicPlan = event.failure or await collect(self._blobs, launch.task, launch.output_dir)
+        outcome: Outcome | DynamicPlan = event.failure or await self._outcome(launch, event.outputs)
         if isinstance(outcome, IsDynamic):
             if self._under_way.get(launch.name) is not attempt:
                 return
@@ -438,6 +438,16 @@ class Dispatcher:
             )
             self._finish(attempt, result)
 
+    async def _outcome(self, launch: Launch, outputs: bytes | None) -> Outcome:
+        """Judge the files of an attempt; outputs that were handed over, too large for a row, become one of them."""
+        if outputs is not None:
+            uri = f"{launch.output_dir}/outputs.pb"
+            try:
+                await riding_out(lambda: self._blobs.put(uri, outputs), f"writing {uri}")
+            except BlobStoreFailedError as error:
+                return error.failure()
+        return await collect(self._blobs, launch)
+
     def _failed(self, attempt: _Attempt, failure: Failure) -> None:
         if self._under_way.get(attempt.launch.name) is attempt:
             launch, now = attempt.launch, self._clock()
@@ -451,6 +461,11 @@ class Dispatcher:
 
     def _send(self, attempt: _Attempt, event: Event) -> None:
         self._apply(attempt.live, event)
+
+
+def _is_small(outputs: bytes | None, launch: Launch) -> bool:
+    """Whether an attempt has handed over outputs that need no blob."""
+    return outputs is not None and len(outputs) <= inline_bytes_max(launch)
 
 
 def _details(launch: Launch, logs: Sequence[LogLink], reason: str = "") -> bytes | None:

@@ -25,7 +25,7 @@ from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.plan import Plan
-from wingbeat_propeller.core.rows import NodeRow
+from wingbeat_propeller.core.rows import ElementRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.ports import BlobNotFoundError, Blobs, BlobTooLargeError, ExecutionStore
@@ -87,14 +87,22 @@ class Dynamics:
         data = await riding_out(lambda: self._blobs.get(uri, COMPILED_BYTES_MAX), f"reading {uri}")
         return await asyncio.to_thread(_load, data)
 
-    async def load_all(self, rows: Iterable[NodeRow]) -> dict[tuple[str, int], Plan]:
-        """The plans of all dynamic nodes under way among `rows`, by unique node id and attempt. Raises as `load`, and
-        DecodeError."""
-        return {
+    async def load_all(
+        self, rows: Iterable[NodeRow], elements: Iterable[ElementRow] = ()
+    ) -> dict[tuple[str, int], Plan]:
+        """The plans of all dynamic nodes and elements under way, by unique node id (ElementRow.dynamic_id) and attempt.
+
+        Raises as `load`, and DecodeError.
+        """
+        plans = {
             (row.node_id, row.attempt): await self.load(_futures_uri(row))
             for row in rows
             if row.phase == NodePhase.DYNAMIC_RUNNING
         }
+        for element in elements:
+            if element.is_dynamic and element.output_uri is not None:
+                plans[element.dynamic_id, element.attempt] = await self.load(element.output_uri)
+        return plans
 
     async def _references(self, spec: DynamicSpec) -> KnownReferences:
         """Raises OSError for a database that does not answer for ten seconds."""

@@ -22,15 +22,19 @@ from wingbeat_propeller.core.effects import (
     AbortChild,
     AwaitSignal,
     Effects,
+    Gather,
     Launch,
     LaunchChild,
-    Prepare,
+    OpenArray,
+    Read,
     SetTimer,
 )
 from wingbeat_propeller.core.events import (
     AbortRequested,
+    ArrayOpened,
     Continue,
     Event,
+    Gathered,
     Prepared,
     PrepareFailed,
     Quarantine,
@@ -46,6 +50,7 @@ from wingbeat_propeller.core.state import Settings
 from wingbeat_propeller.core.step import step
 from wingbeat_propeller.engine.admission import Admission
 from wingbeat_propeller.engine.answering import answer_servers
+from wingbeat_propeller.engine.arrays import gather, open_array
 from wingbeat_propeller.engine.child_keeper import ChildKeeper
 from wingbeat_propeller.engine.dispatcher import Dispatcher
 from wingbeat_propeller.engine.dynamics import Dynamics
@@ -358,7 +363,7 @@ class Engine:
 
     # ---- reads and timers ----
 
-    def _prepare(self, live: LiveExecution, request: Prepare) -> None:
+    def _prepare(self, live: LiveExecution, request: Read) -> None:
         assert self._tasks is not None, "steps happen while the engine runs"
         preparation = self._run_preparation(live, request)
         try:
@@ -366,16 +371,27 @@ class Engine:
         except RuntimeError:  # the group is shutting down: whoever takes the execution up reaches the node again
             preparation.close()
 
-    async def _run_preparation(self, live: LiveExecution, request: Prepare) -> None:
+    async def _run_preparation(self, live: LiveExecution, request: Read) -> None:
         async with self._preparing:
             try:
-                values = await prepare(self._blobs, request)
+                event = await self._answer(request)
             except PreparationFailedError as error:
-                event: Event = PrepareFailed(self._clock(), request.ref, error.failure)
-            else:
-                event = Prepared(self._clock(), request.ref, values)
+                event = PrepareFailed(self._clock(), request.ref, error.failure)
         if self.live.get(live.state.key) is live:
             self.apply(live, event)
+
+    async def _answer(self, request: Read) -> Event:
+        """Raises PreparationFailedError."""
+        match request:
+            case OpenArray():
+                inputs = await open_array(self._blobs, request)
+                return ArrayOpened(self._clock(), request.ref, inputs)
+            case Gather():
+                collections, serialized = await gather(self._blobs, request)
+                return Gathered(self._clock(), request.ref, collections, serialized)
+            case _:
+                values = await prepare(self._blobs, request)
+                return Prepared(self._clock(), request.ref, values)
 
     def _set_timer(self, live: LiveExecution, timer: SetTimer) -> None:
         key = (AttemptKey(live.state.key, timer.ref), timer.kind)

@@ -16,7 +16,6 @@ from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.events import Event, TaskFailed, TaskStarted, TaskSucceeded
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.values import (
-    INLINE_BYTES_MAX,
     MalformedLiteralMapError,
     Ref,
     Value,
@@ -24,6 +23,7 @@ from wingbeat_propeller.core.values import (
 )
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.engine.live import LiveExecution
+from wingbeat_propeller.engine.outcomes import inline_bytes_max
 from wingbeat_propeller.engine.requests import build_context, load_inputs, write_files
 from wingbeat_propeller.ports import BadTaskError, BlobNotFoundError, Blobs, InstantRequest
 from wingbeat_propeller.tasks.registry import TaskPlugins
@@ -192,7 +192,7 @@ class EngineTasks:
             text = f"the plugin of the task made malformed outputs: {error}"
             self._fail(attempt, Failure(ErrorKind.SYSTEM, "OutputsNotReadable", text))
             return
-        if len(request.outputs) <= INLINE_BYTES_MAX:
+        if len(request.outputs) <= inline_bytes_max(attempt.launch):
             self._succeed(attempt, dict(values), request.outputs)
         else:
             await self._large.acquire()

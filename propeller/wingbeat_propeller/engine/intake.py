@@ -282,7 +282,7 @@ class Intake:
         """Workflows that dynamic nodes under way have made; None when they cannot be had, and then the execution has
         failed. Raises BlobStoreFailedError."""
         try:
-            return await self._dynamics.load_all(record.nodes)
+            return await self._dynamics.load_all(record.nodes, record.elements)
         except (BlobNotFoundError, BlobTooLargeError, MalformedClosureError, DecodeError) as error:
             _log.error("dynamic workflow cannot be read", execution=record.name, error=str(error))
             self._fail(record, f"the workflow that a dynamic task has made cannot be read: {error}")
@@ -298,6 +298,7 @@ class Intake:
             rebuild,
             live.state,
             record.nodes,
+            elements=record.elements,
             started_at=record.started_at,
             now=self._clock(),
             dynamic_plans=dynamic_plans,
@@ -305,7 +306,7 @@ class Intake:
         try:
             inputs = _inputs(record, plan)
             # Nobody else touches the state before its effects are carried out.
-            is_large = len(record.nodes) > REBUILT_INLINE_MAX
+            is_large = len(record.nodes) + len(record.elements) > REBUILT_INLINE_MAX
             effects = await asyncio.to_thread(restore, inputs) if is_large else restore(inputs)
         except Exception as error:  # noqa: BLE001 - one execution's broken rows must not keep the shard from being served
             _log.exception("execution cannot be rebuilt", execution=record.name)

@@ -9,10 +9,18 @@ from typing import TypeAlias
 from flyteidl.core import errors_pb2
 from google.protobuf.message import DecodeError
 
+from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.kinds.task import DECK_FILE
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.plan import TaskSpec
-from wingbeat_propeller.core.values import INLINE_BYTES_MAX, MalformedLiteralMapError, Ref, Value, split_literal_map
+from wingbeat_propeller.core.values import (
+    ELEMENT_INLINE_BYTES_MAX,
+    INLINE_BYTES_MAX,
+    MalformedLiteralMapError,
+    Ref,
+    Value,
+    split_literal_map,
+)
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.ports import BlobNotFoundError, Blobs, BlobTooLargeError
 
@@ -42,21 +50,28 @@ class IsDynamic:
 Outcome: TypeAlias = Produced | IsDynamic | Failure
 
 
-async def collect(blobs: Blobs, task: TaskSpec, output_dir: str) -> Outcome:
-    """Judge the files that a program which ended well left in `output_dir`."""
+def inline_bytes_max(launch: Launch) -> int:
+    """Size of an attempt's outputs that need no blob: an element of an array is one of many."""
+    return INLINE_BYTES_MAX if launch.ref.element < 0 else ELEMENT_INLINE_BYTES_MAX
+
+
+async def collect(blobs: Blobs, launch: Launch) -> Outcome:
+    """Judge the files that a program which ended well left in the output folder of its attempt."""
     try:
-        return await _collect(blobs, task, output_dir)
+        return await _collect(blobs, launch.task, launch.output_dir, inline_bytes_max(launch))
     except BlobStoreFailedError as error:
         return error.failure()
 
 
-async def _collect(blobs: Blobs, task: TaskSpec, output_dir: str) -> Outcome:
+async def _collect(blobs: Blobs, task: TaskSpec, output_dir: str, bytes_max: int) -> Outcome:
     if await _stat(blobs, f"{output_dir}/futures.pb") is not None:
         return IsDynamic()
     failure = await _reported_failure(blobs, f"{output_dir}/error.pb")
     if failure is not None:
         return failure
-    produced = await _outputs(blobs, task, f"{output_dir}/outputs.pb") if task.output_names else Produced({}, b"", None)
+    produced: Outcome = Produced({}, b"", None)
+    if task.output_names:
+        produced = await _outputs(blobs, task, f"{output_dir}/outputs.pb", bytes_max)
     if isinstance(produced, Failure):
         return produced
     return replace(produced, deck_uri=await _deck(blobs, task, output_dir))
@@ -112,7 +127,7 @@ def parse_error_document(data: bytes) -> Failure:
     return Failure(ErrorKind(error.origin), error.code, error.message, retryable=retryable)
 
 
-async def _outputs(blobs: Blobs, task: TaskSpec, uri: str) -> Produced | Failure:
+async def _outputs(blobs: Blobs, task: TaskSpec, uri: str, bytes_max: int) -> Produced | Failure:
     size = await _stat(blobs, uri)
     if size is None:
         names = ", ".join(task.output_names)
@@ -120,7 +135,7 @@ async def _outputs(blobs: Blobs, task: TaskSpec, uri: str) -> Produced | Failure
         return Failure(ErrorKind.USER, "OutputsNotFound", text, retryable=True)
     if size > OUTPUTS_BYTES_MAX:
         return Failure(ErrorKind.USER, "OutputSizeExceeded", f"outputs have {size} bytes, at most {OUTPUTS_BYTES_MAX}")
-    if size > INLINE_BYTES_MAX:
+    if size > bytes_max:
         return Produced({name: Ref(uri, name) for name in task.output_names}, None, None)
     try:
         data = await riding_out(lambda: blobs.get(uri), f"reading {uri}")

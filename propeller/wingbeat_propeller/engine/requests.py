@@ -30,16 +30,18 @@ def build_context(
         generated_name=launch.generated_name,
         input_uri=_inputs_uri(launch),
         input_prefix=launch.data_dir,
-        output_prefix=launch.output_dir,
+        output_prefix=launch.output_prefix or launch.output_dir,
         raw_output_prefix=raw_output_folder(prefix, launch.generated_name),
         checkpoint_prefix=checkpoint_folder(prefix, launch.generated_name),
         previous_checkpoint_prefix=previous_checkpoint,
-        envs=live.envs,
+        envs={**live.envs, **launch.env} if launch.env else live.envs,
         labels=live.labels,
         annotations=live.annotations,
         interruptible=launch.interruptible,
         timeout_s=launch.timeout_s,
         resources=live.resources,
+        array_id=launch.array_id,
+        element=launch.ref.element,
     )
 
 

@@ -15,7 +15,7 @@ from flyteidl.core import execution_pb2, identifier_pb2
 from wingbeat_propeller.compiler.references import EntityKey, KnownReferences, LaunchPlanInterface
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.core.rows import ExecutionRecord, NodeRow
+from wingbeat_propeller.core.rows import ElementRow, ExecutionRecord, NodeRow
 from wingbeat_propeller.ports import AttemptOrigin
 from wingbeat_propeller.postgres.outages import is_outage, outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
@@ -54,17 +54,22 @@ class PostgresExecutionStore:
         """
         with outages_as_oserror():
             rows = await self._pool.fetch(_SQL["new_executions"], shards, known, limit)
-        return [_record(row, ()) for row in rows]
+        return [_record(row, (), ()) for row in rows]
 
     async def live_executions(self, shards: Sequence[int], *, after: int, limit: int) -> Sequence[ExecutionRecord]:
-        """Executions of `shards` begun and not ended, with their nodes, by id above `after`."""
+        """Executions of `shards` begun and not ended, with nodes and elements of arrays, by id above `after`."""
         with outages_as_oserror():
             rows = await self._pool.fetch(_SQL["live_executions"], shards, after, limit)
-            nodes = await self._pool.fetch(_SQL["nodes"], [row["id"] for row in rows]) if rows else []
+            keys = [row["id"] for row in rows]
+            nodes = await self._pool.fetch(_SQL["nodes"], keys) if rows else []
+            elements = await self._pool.fetch(_SQL["elements"], keys) if rows else []
         by_execution: defaultdict[int, list[NodeRow]] = defaultdict(list)
         for node in nodes:
             by_execution[node["execution_id"]].append(_node(node))
-        return [_record(row, by_execution[row["id"]]) for row in rows]
+        elements_of: defaultdict[int, list[ElementRow]] = defaultdict(list)
+        for element in elements:
+            elements_of[element["execution_id"]].append(_element(element))
+        return [_record(row, by_execution[row["id"]], elements_of[row["id"]]) for row in rows]
 
     async def abort_requests(self, shards: Sequence[int]) -> Sequence[tuple[int, str]]:
         """(execution, cause) of executions of `shards` that somebody wants terminated and that have not ended."""
@@ -169,7 +174,7 @@ def _launch_plan(row: asyncpg.Record) -> LaunchPlanInterface:
     return LaunchPlanInterface(spec.workflow_id, closure.expected_inputs, closure.expected_outputs)
 
 
-def _record(row: asyncpg.Record, nodes: Sequence[NodeRow]) -> ExecutionRecord:
+def _record(row: asyncpg.Record, nodes: Sequence[NodeRow], elements: Sequence[ElementRow]) -> ExecutionRecord:
     return ExecutionRecord(
         execution=ExecutionKey(row["id"]),
         project=row["project"],
@@ -190,6 +195,7 @@ def _record(row: asyncpg.Record, nodes: Sequence[NodeRow]) -> ExecutionRecord:
         waiting=row["waiting"],
         begin_by=row["begin_by"],
         deadline_s=row["deadline_s"],
+        elements=tuple(elements),
     )
 
 
@@ -197,6 +203,12 @@ def _node(row: asyncpg.Record) -> NodeRow:
     # Columns of the block `nodes` stand in the order of NodeRow's fields; the last is the serialized error.
     *fields, error = row.values()
     return NodeRow(*fields, failure=None if error is None else _failure(error))
+
+
+def _element(row: asyncpg.Record) -> ElementRow:
+    # Likewise with the block `elements` and ElementRow, whose details nobody reads here.
+    *fields, error = row.values()
+    return ElementRow(*fields, failure=None if error is None else _failure(error))
 
 
 def _failure(data: bytes) -> Failure:

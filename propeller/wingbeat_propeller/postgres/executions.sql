@@ -41,6 +41,20 @@ FROM node_executions
 WHERE execution_id = ANY($1::bigint[])
 ORDER BY execution_id, seq;
 
+-- name: elements
+-- The last attempt of each element of the arrays under way.
+SELECT execution_id, node_id, element, attempt, phase, system_failures, extract(epoch FROM queued_at)::float8,
+    extract(epoch FROM started_at)::float8, extract(epoch FROM ended_at)::float8, extract(epoch FROM retry_at)::float8,
+    outputs, output_uri, error
+FROM (
+    SELECT DISTINCT ON (a.execution_id, a.node_id, a.element) a.*
+    FROM node_executions AS n
+    JOIN array_elements AS a ON (a.execution_id, a.node_id) = (n.execution_id, n.node_id)
+    WHERE n.execution_id = ANY($1::bigint[]) AND n.kind = 7 AND n.ended_at IS NULL
+    ORDER BY a.execution_id, a.node_id, a.element, a.attempt DESC
+) AS last
+ORDER BY execution_id, node_id, element;
+
 -- name: abort_requests
 SELECT id, coalesce(abort_cause, '') AS cause
 FROM executions
@@ -48,14 +62,21 @@ WHERE shard = ANY($1::smallint[]) AND abort_requested_at IS NOT NULL AND ended_a
 ORDER BY id;
 
 -- name: unwanted
+-- Attempts of elements of arrays name the array as their node; others have -1 for the element.
 SELECT attempts.name
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[])
-    AS attempts (name, project, domain, execution, node_id, attempt)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::integer[])
+    AS attempts (name, project, domain, execution, node_id, attempt, element)
 LEFT JOIN executions AS e
     ON e.project = attempts.project AND e.domain = attempts.domain AND e.name = attempts.execution
 LEFT JOIN node_executions AS n ON n.execution_id = e.id AND n.node_id = attempts.node_id
 WHERE e.id IS NULL OR e.ended_at IS NOT NULL
-    OR n.node_id IS NULL OR n.ended_at IS NOT NULL OR n.attempt > attempts.attempt;
+    OR n.node_id IS NULL OR n.ended_at IS NOT NULL
+    OR attempts.element < 0 AND n.attempt > attempts.attempt
+    OR attempts.element >= 0 AND EXISTS (
+        SELECT FROM array_elements AS a
+        WHERE a.execution_id = e.id AND a.node_id = attempts.node_id AND a.element = attempts.element
+            AND (a.attempt > attempts.attempt OR a.attempt = attempts.attempt AND a.ended_at IS NOT NULL)
+    );
 
 -- name: workflow_closure
 SELECT closure FROM workflows WHERE id = $1;

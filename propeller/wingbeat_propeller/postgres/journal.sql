@@ -84,6 +84,27 @@ WITH fence AS (
         details = coalesce(excluded.details, t.details),
         error = excluded.error,
         error_uri = excluded.error_uri
+), elements_written AS (
+    INSERT INTO array_elements AS a (
+        execution_id, node_id, element, attempt, phase, system_failures, queued_at, started_at, ended_at, retry_at,
+        outputs, output_uri, details, error, error_uri
+    )
+    SELECT
+        execution_id, node_id, element, attempt, phase, system_failures, to_timestamp(queued_at),
+        to_timestamp(started_at), to_timestamp(ended_at), to_timestamp(retry_at), outputs, output_uri, details, error,
+        error_uri
+    FROM unnest($8::journal_element[]) WHERE EXISTS (SELECT FROM fence)
+    ON CONFLICT (execution_id, node_id, element, attempt) DO UPDATE SET
+        phase = excluded.phase,
+        system_failures = excluded.system_failures,
+        started_at = excluded.started_at,
+        ended_at = excluded.ended_at,
+        retry_at = excluded.retry_at,
+        outputs = excluded.outputs,
+        output_uri = excluded.output_uri,
+        details = coalesce(excluded.details, a.details),
+        error = excluded.error,
+        error_uri = excluded.error_uri
 ), transitions_written AS (
     INSERT INTO transitions (execution_id, node_id, attempt, phase, at)
     SELECT execution_id, node_id, attempt, phase, to_timestamp(at)

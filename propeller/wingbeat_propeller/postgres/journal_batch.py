@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import cast
 
 from wingbeat_propeller.core.effects import Effects
-from wingbeat_propeller.core.rows import ExecutionRow, NodeRow, TaskRow, Transition
+from wingbeat_propeller.core.rows import ElementRow, ExecutionRow, NodeRow, TaskRow, Transition
 from wingbeat_propeller.postgres.journal_errors import ErrorCells, code_cell
 
 Record = tuple[object, ...]
@@ -40,12 +40,13 @@ _get_task = cast(
 
 @dataclass(frozen=True, slots=True)
 class BatchRecords:
-    """Rows of one commit, as the types journal_execution, journal_node_3, journal_task and journal_transition have
-    them, and the blobs, by URI, that must be stored before."""
+    """Rows of one commit, as the types journal_execution, journal_node_3, journal_task, journal_element and
+    journal_transition have them, and the blobs, by URI, that must be stored before."""
 
     executions: Sequence[Record]
     nodes: Sequence[Record]
     tasks: Sequence[Record]
+    elements: Sequence[Record]
     transitions: Sequence[Transition]
     blobs: dict[str, bytes]
 
@@ -55,6 +56,7 @@ def batch_records(batch: Iterable[Effects], *, base: str) -> BatchRecords:
     executions: dict[int, ExecutionRow] = {}
     nodes: dict[tuple[int, str], NodeRow] = {}
     tasks: dict[tuple[int, str, int], TaskRow] = {}
+    elements: dict[tuple[int, str, int, int], ElementRow] = {}
     transitions: list[Transition] = []
     for effects in batch:
         if (execution := effects.execution_row) is not None:
@@ -71,6 +73,13 @@ def batch_records(batch: Iterable[Effects], *, base: str) -> BatchRecords:
             if (before := tasks.get(attempt)) is not None:
                 _carry_task(before, task)
             tasks[attempt] = task
+        for element in effects.elements:
+            place = element[:4]
+            known = elements.get(place)
+            if known is None or element.details is not None:
+                elements[place] = element
+            else:
+                elements[place] = element._replace(details=known.details)
         transitions += effects.transitions
     errors = ErrorCells(base)
     return BatchRecords(
@@ -81,6 +90,9 @@ def batch_records(batch: Iterable[Effects], *, base: str) -> BatchRecords:
         ],
         tasks=[
             _get_task(row) + errors.cell(row.failure, row.execution, row.node_id, row.attempt) for row in tasks.values()
+        ],
+        elements=[
+            row[:-1] + errors.cell(row.failure, row.execution, row.node_id, row.attempt) for row in elements.values()
         ],
         transitions=transitions,
         blobs=errors.blobs,

@@ -39,7 +39,8 @@ _ROWS = Counter("wingbeat_journal_rows", "Rows made durable", ["table"])
 _RETRIES = Counter("wingbeat_journal_retries", "Tries of a commit that met an outage of the database or the blob store")
 _REJECTED = Counter("wingbeat_journal_rejected", "Effects that the database refused for their own values")
 _ROWS_BY_TABLE = {
-    name: _ROWS.labels(name) for name in ("executions", "node_executions", "task_executions", "transitions")
+    name: _ROWS.labels(name)
+    for name in ("executions", "node_executions", "task_executions", "array_elements", "transitions")
 }
 
 _CALLBACKS_AT_ONCE = 128
@@ -162,7 +163,7 @@ class JournalLane:
             entry = queue.popleft()
             batch.append(entry)
             effects = entry.effects
-            rows += len(effects.nodes) + len(effects.tasks) + len(effects.transitions)
+            rows += len(effects.nodes) + len(effects.tasks) + len(effects.elements) + len(effects.transitions)
             size += _value_bytes(effects)
         return batch
 
@@ -223,7 +224,14 @@ class JournalLane:
     async def _execute(self, number: int, records: BatchRecords) -> None:
         session = self._session or await self._open()
         written = await session.commit.fetchval(
-            self._term, self._lane, number, records.executions, records.nodes, records.tasks, records.transitions
+            self._term,
+            self._lane,
+            number,
+            records.executions,
+            records.nodes,
+            records.tasks,
+            records.transitions,
+            records.elements,
         )
         if not written and await session.connection.fetchval(_SQL["lane_batch"], self._term, self._lane) is None:
             raise LeaseLostError(f"term {self._term} has ended; {len(records.nodes)} node rows are not written")
@@ -275,6 +283,7 @@ def _count(records: BatchRecords) -> None:
     _ROWS_BY_TABLE["executions"].inc(len(records.executions))
     _ROWS_BY_TABLE["node_executions"].inc(len(records.nodes))
     _ROWS_BY_TABLE["task_executions"].inc(len(records.tasks))
+    _ROWS_BY_TABLE["array_elements"].inc(len(records.elements))
     _ROWS_BY_TABLE["transitions"].inc(len(records.transitions))
 
 
@@ -285,4 +294,6 @@ def _value_bytes(effects: Effects) -> int:
         size += len(node.inputs or b"") + len(node.outputs or b"")
     for task in effects.tasks:
         size += len(task.details or b"")
+    for element in effects.elements:
+        size += len(element.outputs or b"") + len(element.details or b"")
     return size

@@ -18,7 +18,7 @@ from wingbeat_propeller.core.events import (
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
-from wingbeat_propeller.core.plan import FailurePolicy, NodeKind, Plan
+from wingbeat_propeller.core.plan import FailurePolicy, Plan
 from wingbeat_propeller.core.recovery import rebuild
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.step import step
@@ -202,16 +202,6 @@ def test_aborts_reach_what_runs_inside_first() -> None:
     assert [task.phase for task in effects.tasks] == [TaskPhase.ABORTED]
     assert effects.execution_row is not None
     assert (effects.execution_row.phase, effects.execution_row.failure) == (ExecutionPhase.ABORTED, None)
-
-
-def test_node_kinds_that_cannot_run_say_so() -> None:
-    """The execution fails with a sentence that names the node and its kind."""
-    plan = line(task("t"))
-    plan = dataclasses.replace(plan, kinds=(NodeKind.START, NodeKind.END, NodeKind.ARRAY), targets=(None, None, None))
-    _, effects = _begin(plan)
-    assert effects.execution_row is not None
-    assert effects.execution_row.failure is not None
-    assert "node 'n0' is of kind array" in effects.execution_row.failure.message
 
 
 def test_missing_output_fails_the_consumer() -> None:

@@ -8,10 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wingbeat_propeller.core.values import (
+    NONE_LITERAL,
+    Items,
     MalformedLiteralMapError,
     Ref,
     build_literal_map,
+    collection_literal,
+    count_items,
     inline_size,
+    offloaded_uri,
     split_literal_map,
 )
 
@@ -58,3 +63,52 @@ def test_refs_have_no_inline_size() -> None:
     """One value that is elsewhere makes the map not inline."""
     assert inline_size({"a": b"xx", "b": Ref("u", "b")}) is None
     assert inline_size({"a": b"xx"}) == 11
+
+
+def _collection(*items: literals_pb2.Literal) -> bytes:
+    return literals_pb2.Literal(collection=literals_pb2.LiteralCollection(literals=items)).SerializeToString()
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 300])
+def test_items_of_a_collection(size: int) -> None:
+    """Each item is found by its index, whatever the lengths of the others, and they make the same collection again."""
+    items = [
+        literals_pb2.Literal(scalar={"primitive": {"string_value": "s" * (17 * number % 400)}})
+        for number in range(size)
+    ]
+    data = _collection(*items)
+    found = Items(data)
+    assert count_items(data) == len(found) == size
+    assert [literals_pb2.Literal.FromString(found[number]) for number in range(size)] == items
+    assert collection_literal(found[number] for number in range(size)) == data
+
+
+def test_what_is_no_collection_has_no_items() -> None:
+    """Scalars and maps; metadata beside a collection do no harm."""
+    assert count_items(literals_pb2.Literal(scalar={"primitive": {"integer": 1}}).SerializeToString()) is None
+    assert count_items(literals_pb2.Literal(map={}).SerializeToString()) is None
+    literal = literals_pb2.Literal.FromString(_collection(literals_pb2.Literal()))
+    literal.hash = "h"
+    literal.metadata["key"] = "value"
+    assert count_items(literal.SerializeToString()) == 1
+
+
+def test_a_value_that_was_put_apart_says_where() -> None:
+    """`offloaded_metadata` is found without parsing."""
+    literal = literals_pb2.Literal(offloaded_metadata={"uri": "s3://b/k", "size_bytes": 7})
+    assert offloaded_uri(literal.SerializeToString()) == "s3://b/k"
+    assert offloaded_uri(_collection()) is None
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_malformed_collections_are_refused(cut: int) -> None:
+    """A collection that was cut off is an error, not a shorter list."""
+    item = literals_pb2.Literal(scalar={"primitive": {"string_value": "text"}})
+    data = _collection(item, item)
+    with pytest.raises(MalformedLiteralMapError):
+        count_items(data[:-cut])
+
+
+def test_none_literal() -> None:
+    """What failed elements leave."""
+    assert literals_pb2.Literal.FromString(NONE_LITERAL).scalar.HasField("none_type")

@@ -1,6 +1,7 @@
 """The kinds of nodes, one module each; `KINDS` has one entry for each NodeKind, at its number."""
 
-from wingbeat_propeller.core.kinds.base import Kind, Unsupported
+from wingbeat_propeller.core.kinds.array import ArrayKind
+from wingbeat_propeller.core.kinds.base import Kind
 from wingbeat_propeller.core.kinds.branch import BranchKind
 from wingbeat_propeller.core.kinds.end import EndKind
 from wingbeat_propeller.core.kinds.gate import GateNodeKind
@@ -17,7 +18,7 @@ _BY_KIND: dict[NodeKind, Kind] = {
     NodeKind.BRANCH: BranchKind(),
     NodeKind.LAUNCH_PLAN: LaunchPlanKind(),
     NodeKind.GATE: GateNodeKind(),
-    NodeKind.ARRAY: Unsupported(),
+    NodeKind.ARRAY: ArrayKind(),
 }
 
 KINDS: tuple[Kind, ...] = tuple(_BY_KIND[kind] for kind in NodeKind)

@@ -7,19 +7,21 @@ called for the attempt that the event names, once it is known to be under way. `
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.events import (
+    ArrayOpened,
     ChildEnded,
     ChildStarted,
+    Gathered,
     SignalReceived,
     TaskBecameDynamic,
     TaskFailed,
     TaskStarted,
     TaskSucceeded,
 )
-from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value
@@ -48,8 +50,11 @@ class Kind(ABC):
     def resume(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
         """After a restart, with all frames rebuilt: take up what was under way. `inputs` as stored in the row."""
 
-    def restore(self, walk: Walk, frame: Frame, run: NodeRun, node: int, row: NodeRow) -> Frame | None:
-        """Rebuild what belongs to a node under way from its row; returns the frame that its inner rows belong to."""
+    def restore(
+        self, walk: Walk, frame: Frame, run: NodeRun, node: int, row: NodeRow
+    ) -> Frame | Sequence[Frame] | None:
+        """Rebuild what belongs to a node under way from its row; returns the frame that its inner rows belong to, or
+        the frames of its elements, each of which has inner rows of its own."""
         return None
 
     def close(self, walk: Walk, frame: Frame, node: int) -> None:
@@ -78,6 +83,15 @@ class Kind(ABC):
         """The frame `child` inside the node has failed: so has the node, for good."""
         walk.fail(frame, run, node, failure)
 
+    def answered(self, walk: Walk, frame: Frame, run: NodeRun, event: ArrayOpened | Gathered) -> None:
+        """What the node under way asked to be read or stored."""
+
+    def unanswered(self, walk: Walk, frame: Frame, run: NodeRun, node: int, failure: Failure) -> None:
+        """That cannot be read or stored."""
+
+    def woken(self, walk: Walk, frame: Frame, run: NodeRun, node: int) -> None:
+        """The time has come that the node waited for."""
+
     def task_started(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskStarted) -> None:
         """First or renewed sign of life of an attempt."""
 
@@ -92,9 +106,6 @@ class Kind(ABC):
 
     def retry(self, walk: Walk, frame: Frame, run: NodeRun, ref: NodeRef) -> None:
         """The pause before the attempt that `ref` names is over."""
-
-    def woken(self, walk: Walk, frame: Frame, run: NodeRun, node: int) -> None:
-        """The time has come that the node waited for."""
 
     def child_started(self, walk: Walk, frame: Frame, run: NodeRun, event: ChildStarted) -> None:
         """The execution that the node launched exists."""
@@ -113,15 +124,3 @@ class Kind(ABC):
         """Nodes inside a node under way whose end it waits for, those that are under way or held."""
         child = view.state.frames.get(run.child) if run.child is not None else None
         return () if child is None else view.live_in(child)
-
-
-class Unsupported(Kind):
-    """A kind that this release cannot run: the node fails with a sentence."""
-
-    def enter(
-        self, walk: Walk, frame: Frame, run: NodeRun, node: int, values: dict[str, Value], inputs: bytes | None
-    ) -> None:
-        """Fail."""
-        kind = frame.plan.kinds[node].name.lower()
-        text = f"node '{frame.plan.ids[node]}' is of kind {kind}, which this release cannot run"
-        walk.fail(frame, run, node, Failure(ErrorKind.SYSTEM, "NodeKindNotSupported", text))

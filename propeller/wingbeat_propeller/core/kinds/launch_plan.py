@@ -43,8 +43,8 @@ class LaunchPlanKind(Kind):
 
     def restore(self, walk: Walk, frame: Frame, run: NodeRun, node: int, row: NodeRow) -> None:
         """The slot it holds."""
-        run.counted = True
-        walk.state.active += 1
+        run.counted = frame.plan.is_counted
+        walk.state.active += run.counted
 
     def resume(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
         """Find the child, or create it if that had not happened."""
