@@ -32,7 +32,10 @@ class DeadlockError(AssertionError):
 class Process:
     """One simulated operating system process. `name` is for people; `number` orders them."""
 
-    __slots__ = ("alive", "context", "doom", "fuse", "loop", "name", "number", "offset_s", "paused", "ready", "tasks")
+    __slots__ = (
+        *("alive", "context", "doom", "failed", "fuse", "loop", "name", "number", "offset_s", "paused", "ready"),
+        "tasks",
+    )
 
     def __init__(self, loop: "SimulatedLoop", name: str, number: int) -> None:
         self.loop = loop
@@ -42,6 +45,8 @@ class Process:
         self.paused = False
         self.ready: deque[asyncio.Handle] = deque()
         self.tasks: dict[SimulatedTask, None] = {}
+        """Those that have not ended."""
+        self.failed: list[SimulatedTask] = []
         self.offset_s = 0.0
         """By how much its wall clock is ahead of the others'."""
         self.fuse = 0
@@ -53,6 +58,22 @@ class Process:
     def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
         """A task of this process."""
         return self.context.copy().run(self.loop.create_task, coroutine, name=name)
+
+    def lost(self) -> list[str]:
+        """What the process has lost sight of when its main task has ended: tasks that go on, and errors that nobody
+        took. Call it once."""
+        lost = [f"{task.get_name()} goes on" for task in self.tasks if not task.done()]
+        for task in (*self.tasks, *self.failed):
+            if task.done() and task._log_traceback:
+                lost.append(f"{task.get_name()} has failed with {task._exception!r}")
+                task._log_traceback = False
+        return lost
+
+    def ended(self, task: "SimulatedTask") -> None:
+        """A task has ended."""
+        del self.tasks[task]
+        if task._exception is not None:
+            self.failed.append(task)
 
     def call_later(self, delay_s: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
         """Run `callback` inside this process."""
@@ -139,9 +160,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             if not task.done():
                 task._log_destroy_pending = False
                 process.context.copy().run(_close, task.get_coro())
-            else:
-                task._log_traceback = False
+        for task in (*process.tasks, *process.failed):
+            task._log_traceback = False
         process.tasks.clear()
+        process.failed.clear()
 
     # ---- what asyncio calls ----
 
@@ -188,7 +210,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         task = SimulatedTask(coro, serial=self._serial, loop=self, **options)
         if process.alive:
             process.tasks[task] = None
-            task.add_done_callback(process.tasks.pop)
+            task.add_done_callback(process.ended)
         else:
             task._log_destroy_pending = False
             _close(coro)
@@ -241,6 +263,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 self._push(timer)
 
     def _on_exception(self, _loop: object, context: dict[str, Any]) -> None:
+        if str(context.get("message")).endswith("was never retrieved"):
+            return  # heard of when garbage is collected, whenever that is; see Process.lost
         error = AssertionError(f"nobody took an exception: {context.get('message')}")
         error.__cause__ = context.get("exception")
         self.unhandled(error)

@@ -63,8 +63,16 @@ class _Slot:
         self.process: Process | None = None
         self.engine: Engine | None = None
         self.task: asyncio.Task[None] | None = None
+        self.stopping = False
+        """It was told to stop; another time changes nothing."""
         self.ended = asyncio.Event()
         """The process in it has ended, or was killed."""
+
+    def stop(self) -> None:
+        """SIGTERM, once."""
+        if self.task is not None and not self.stopping:
+            self.stopping = True
+            self.task.cancel()
 
 
 class World:
@@ -285,6 +293,7 @@ class World:
             process = self.loop.add_process(f"p{len(self.loop.processes)}")
             process.offset_s = 0.0
             slot.process = process
+            slot.stopping = False
             slot.ended.clear()
             process.doom = lambda slot=slot, process=process: self._kill(slot, process)
             self.note(f"start {process.name}")
@@ -329,10 +338,12 @@ class World:
         await slot.engine.run()
 
     def _check_exit(self, process: Process, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if lost := process.lost():
+            raise Violation(f"{process.name} has lost sight of: {lost}")
         if task.cancelled():
             self.note(f"{process.name} has stopped")
             return
-        error = task.exception()
         self.note(f"{process.name} has ended: {error!r}")
         if error is None:
             raise Violation(f"the engine of {process.name} has ended without a reason")
@@ -385,8 +396,7 @@ class World:
 
     def _stop(self, slot: _Slot, process: Process) -> None:
         self.note(f"stop {process.name}")
-        assert slot.task is not None, "a process has its task"
-        slot.task.cancel()
+        slot.stop()
 
     def _jump(self, _slot: _Slot, process: Process) -> None:
         process.offset_s += self._rng.uniform(-60.0, 60.0)
@@ -462,8 +472,7 @@ class World:
     async def _stop_all(self) -> None:
         self._closing = True
         for slot in self._slots:
-            if slot.task is not None:
-                slot.task.cancel()
+            slot.stop()
         deadline = self.loop.time() + 15.0
         while running := [slot.process.name for slot in self._slots if slot.process is not None]:
             if self.loop.time() > deadline:

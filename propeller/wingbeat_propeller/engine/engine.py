@@ -220,8 +220,10 @@ class Engine:
         finally:
             self._tasks = None
             writer.cancel()
-            await asyncio.wait([writer])
-            await self._leases.leave(term)
+            try:
+                await _until_done(writer)
+            finally:
+                await self._leases.leave(term)
             _log.info("engine stopped", name=options.name, term=term)
 
     def explain(self, request: engine_pb2.ExplainRequest) -> engine_pb2.ExplainResponse:
@@ -413,6 +415,22 @@ class Engine:
     def abort(self, live: LiveExecution, cause: str) -> None:
         """Somebody asked to terminate the execution."""
         self.apply(live, AbortRequested(self._clock(), cause))
+
+
+async def _until_done(task: "asyncio.Task[None]") -> None:
+    """Wait for a task that was told to end and does so in bounded time.
+
+    A cancel meanwhile is raised afterwards: it may be a task group's own, when one of its tasks failed in the moment in
+    which the group was cancelled from outside.
+    """
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 async def _follow(task: "asyncio.Task[None]") -> None:
