@@ -271,12 +271,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
 
 def _close(coroutine: Any) -> None:
-    """Close a coroutine that may wait again and again while it is closed."""
-    for _ in range(100):
+    """Close a coroutine with all that it awaits, innermost first, also when `finally` blocks await again and again."""
+    for _ in range(1000):
+        innermost = None
+        current = coroutine
+        while getattr(current, "cr_frame", None) is not None:
+            innermost, current = current, current.cr_await
+        if innermost is None:
+            return
         try:
-            coroutine.close()
-        except RuntimeError:  # it waited while it was closed
+            innermost.close()
+        except BaseException:  # noqa: BLE001 - it awaited while it was closed, or whatever a dying process meets
             continue
-        except BaseException:  # noqa: BLE001 - whatever a dying process meets concerns nobody
-            continue
-        return
+    raise AssertionError(f"{coroutine!r} does not let itself be closed")
