@@ -23,6 +23,7 @@ from wingbeat_controlplane.supervisor.data_folder import DataFolder, State
 from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres, PostgresStartError
 from wingbeat_controlplane.supervisor.ports import PortError, hold_port
 from wingbeat_controlplane.supervisor.schema_wait import schema_version
+from wingbeat_propeller.copilot.mounts import refusal
 from wingbeat_propeller.postgres.migrate import migrations
 
 _FREE_BYTES_WARN = 5 << 30
@@ -142,6 +143,23 @@ def check_tasks(patient: Patient) -> Finding:
     return Finding("ok", f"flytekit {done.stdout.strip()} ({found})")
 
 
+def check_raw_containers(patient: Patient) -> Finding:
+    """Raw containers can have their paths, or do without."""
+    paths = patient.settings.local_runtime.container_paths
+    if paths == "rewritten":
+        return Finding("ok", "paths are rewritten in commands and variables, as set")
+    try:
+        reason = refusal()
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = str(error)
+    if not reason:
+        return Finding("ok", "paths are mounted for each task alone")
+    if paths == "mounted":
+        advice = 'permit user namespaces, or set local_runtime.container_paths = "auto"'
+        return Finding("warn", f"private mounts are not permitted: {reason}", advice)
+    return Finding("ok", f"paths are rewritten in commands and variables; private mounts are not permitted: {reason}")
+
+
 def check_database(patient: Patient) -> Finding:
     """The database answers and has this release's schema."""
     url = patient.settings.database.url.get_secret_value()
@@ -168,6 +186,7 @@ CHECKS: dict[str, Callable[[Patient], Finding]] = {
     "disk": check_disk,
     "ports": check_ports,
     "tasks": check_tasks,
+    "raw containers": check_raw_containers,
     "database": check_database,
 }
 

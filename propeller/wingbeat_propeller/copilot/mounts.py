@@ -11,6 +11,8 @@ distributions forbid. `enter` must be called while the process has one thread.
 import ctypes
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -22,12 +24,21 @@ _MS_BIND: Final = 0x1000
 _MS_REC: Final = 0x4000
 _MS_PRIVATE: Final = 0x40000
 
+_TRY_S_MAX: Final = 30.0
+
 ENTRIES_MAX = 512
 """Entries of a folder that has to be replaced; each costs a mount."""
 
 
 class NotPermittedError(Exception):
     """This machine does not allow it; the message says what failed. The paths are as they were."""
+
+
+def refusal() -> str:
+    """Why this machine does not permit private mounts, empty when it does; found out by a process that tries."""
+    program = (sys.executable, "-I", "-m", __name__)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=_TRY_S_MAX, check=False)  # noqa: S603
+    return "" if done.returncode == 0 else done.stdout.strip() or f"{program[-1]} ended with {done.returncode}"
 
 
 def enter(folders: Mapping[str, str], scratch: str, *, keep: Iterable[str]) -> None:
@@ -109,3 +120,17 @@ def _mount(libc: ctypes.CDLL, source: str, target: str, flags: int) -> None:
 def _error(what: str) -> OSError:
     number = ctypes.get_errno()
     return OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def main() -> int:
+    """Try it, for `refusal`."""
+    try:
+        enter({}, "/", keep=())
+    except NotPermittedError as error:
+        print(error)  # noqa: T201 - for the process that asks
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
