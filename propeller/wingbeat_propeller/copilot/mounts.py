@@ -11,9 +11,7 @@ distributions forbid. `enter` must be called while the process has one thread.
 import ctypes
 import os
 import stat
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from wingbeat_propeller.container_files import is_inside
@@ -24,7 +22,8 @@ _MS_BIND: Final = 0x1000
 _MS_REC: Final = 0x4000
 _MS_PRIVATE: Final = 0x40000
 
-_TRY_S_MAX: Final = 30.0
+_REASON_BYTES_MAX: Final = 4096
+"""A pipe takes as much at once, so a message is never cut in two."""
 
 ENTRIES_MAX = 512
 """Entries of a folder that has to be replaced; each costs a mount."""
@@ -35,32 +34,53 @@ class NotPermittedError(Exception):
 
 
 def refusal() -> str:
-    """Why this machine does not permit private mounts, empty when it does; found out by a process that tries."""
-    program = (sys.executable, "-I", "-m", __name__)
-    done = subprocess.run(program, capture_output=True, text=True, timeout=_TRY_S_MAX, check=False)  # noqa: S603
-    return "" if done.returncode == 0 else done.stdout.strip() or f"{program[-1]} ended with {done.returncode}"
+    """Why this machine does not permit private mounts, empty when it does."""
+    return _tried({}, "/")
 
 
-def enter(folders: Mapping[str, str], scratch: str, *, keep: Iterable[str]) -> None:
+def enter(folders: Mapping[str, str], scratch: str, *, keep: Collection[str]) -> None:
     """Make each path in `folders` (absolute and normalized) show the folder it is given to, for this process and all
     that it starts. `scratch` is an empty folder of the attempt; paths in `keep` must stay what they are.
 
     Raises NotPermittedError.
     """
-    working_folder = os.getcwd()
     for path in folders:
-        hidden = [kept for kept in (working_folder, scratch, *keep) if is_inside(os.path.realpath(kept), path)]
+        hidden = [kept for kept in (os.getcwd(), scratch, *keep) if is_inside(os.path.realpath(kept), path)]
         if hidden:
             raise NotPermittedError(f"what the task needs lies in {path}: {hidden[0]}")
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        _unshare(libc)
-        _mount(libc, "none", "/", _MS_REC | _MS_PRIVATE)
-        for number, path in enumerate(sorted(folders)):  # a folder comes before what lies in it
-            _show(libc, folders[path], path, os.path.join(scratch, str(number)))
-        os.chdir(working_folder)
-    except (OSError, AttributeError) as error:
-        raise NotPermittedError(str(error)) from error
+    refused = _tried(folders, os.path.join(scratch, "tried"))
+    if refused:
+        raise NotPermittedError(refused)
+    _enter(folders, os.path.join(scratch, "used"))
+
+
+def _tried(folders: Mapping[str, str], scratch: str) -> str:
+    """Why it does not work, found out by a fork: a process that got half way cannot go back, nor make files any more
+    when it is in a namespace that knows no users."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _enter(folders, scratch)
+        except BaseException as error:  # noqa: BLE001 - the last frame of this process
+            os.write(write_end, (str(error) or type(error).__name__).encode(errors="replace")[:_REASON_BYTES_MAX])
+        os._exit(0)
+    os.close(write_end)
+    with open(read_end, "rb") as file:
+        reason = file.read().decode(errors="replace")
+    os.waitpid(pid, 0)
+    return reason
+
+
+def _enter(folders: Mapping[str, str], scratch: str) -> None:
+    """Raises OSError, or AttributeError where the system has no such calls."""
+    working_folder = os.getcwd()
+    libc = ctypes.CDLL(None, use_errno=True)
+    _unshare(libc)
+    _mount(libc, "none", "/", _MS_REC | _MS_PRIVATE)
+    for number, path in enumerate(sorted(folders)):  # a folder comes before what lies in it
+        _show(libc, folders[path], path, os.path.join(scratch, str(number)))
+    os.chdir(working_folder)
 
 
 def _unshare(libc: ctypes.CDLL) -> None:
@@ -87,7 +107,7 @@ def _add_folder(libc: ctypes.CDLL, path: str, scratch: str) -> None:
     while not os.path.isdir(parent):
         parent = os.path.dirname(parent)
     parent = os.path.realpath(parent)
-    os.mkdir(scratch)
+    os.makedirs(scratch)
     names = os.listdir(parent)
     if len(names) > ENTRIES_MAX:
         raise OSError(f"{parent} has more than {ENTRIES_MAX} entries")
@@ -120,17 +140,3 @@ def _mount(libc: ctypes.CDLL, source: str, target: str, flags: int) -> None:
 def _error(what: str) -> OSError:
     number = ctypes.get_errno()
     return OSError(number, f"{what}: {os.strerror(number)}")
-
-
-def main() -> int:
-    """Try it, for `refusal`."""
-    try:
-        enter({}, "/", keep=())
-    except NotPermittedError as error:
-        print(error)  # noqa: T201 - for the process that asks
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

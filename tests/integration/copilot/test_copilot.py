@@ -4,6 +4,8 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -236,6 +238,26 @@ def test_paths_that_cannot_be_mounted(tmp_path: Path) -> None:
     error = attempt.error()
     assert (error.code, error.origin, error.kind) == ("ContainerPathsNotPermitted", SYSTEM, 0)
     assert "container_paths" in error.message
+
+
+def test_a_process_that_may_not_stays_where_it_is(tmp_path: Path) -> None:
+    """When something does not work out the process is in the namespaces it was in, with its files as they were."""
+    script = """
+import os, sys
+from wingbeat_propeller.copilot.mounts import NotPermittedError, enter
+before = [os.readlink(f"/proc/self/ns/{name}") for name in ("mnt", "user")]
+try:
+    enter({"/var/wb-test": sys.argv[1] + "/absent"}, sys.argv[1] + "/scratch", keep=())
+except NotPermittedError as error:
+    print(error)
+assert before == [os.readlink(f"/proc/self/ns/{name}") for name in ("mnt", "user")]
+open(sys.argv[1] + "/file", "w").close()
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert (tmp_path / "file").exists()
+    assert not os.path.exists("/var/wb-test")
 
 
 def test_other_paths_stay(attempt: Attempt) -> None:
