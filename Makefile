@@ -56,3 +56,4 @@ bench: $(SETUP) ## engine throughput, launch-to-success of hello world, time of 
 	$(BIN)/python -m loadtests.engine --executions 1000 --nodes 10 --shape diamond
 	$(BIN)/python -m loadtests.hello
 	$(BIN)/python -m loadtests.startup --runs 5
+	$(BIN)/python -m loadtests.tasks --tasks 200 --chains 5
