@@ -102,6 +102,7 @@ async def ceiling_s(
                     batch.tasks,
                     batch.transitions,
                     batch.elements,
+                    batch.slots,
                 )
 
         began = time.perf_counter()

@@ -59,6 +59,7 @@ class Checkers:
         self._beginning: list[Launched] = []
         """Of the launch plan with a line, in the commit that is looked at."""
         database.observers.append(self.committing)
+        database.slots.admitted = self.admitted
 
     def add(self, launched: Launched) -> None:
         """Watch an execution."""
@@ -81,12 +82,23 @@ class Checkers:
                 case "transitions":
                     self._logged(new)
 
-    def launching(self, origin: AttemptOrigin) -> None:
-        """No attempt is launched before its row is durable."""
+    def launching(self, term: int, name: str, origin: AttemptOrigin) -> None:
+        """No attempt is launched before its row is durable, and none of a limited tenant without a slot."""
         launched = self.by_name[origin.execution]
         row = self._database.tables["node_executions"].get((launched.key, origin.node_id))
         if row is None or int(row["attempt"]) < origin.attempt:
             raise Violation(f"{origin} is launched, and its row is not durable: {row}")
+        slots = self._database.slots
+        is_current = term in self._database.members and row["attempt"] == origin.attempt and row["ended_at"] is None
+        if is_current and (launched.key, name) not in slots.taken:
+            limits = [slots.shares.get((origin.project, domain)) for domain in (origin.domain, "")]
+            if any(s is not None and s.running_max is not None and slots.seen[term] >= s.limited_at for s in limits):
+                raise Violation(f"{origin} is launched without a slot: {slots}")
+
+    def admitted(self, scope: tuple[str, str], running_max: int, taken: int) -> None:
+        """No limit is passed by an attempt that is let in."""
+        if taken > running_max:
+            raise Violation(f"{taken} attempts of {scope} have slots, {running_max} allowed")
 
     def _owned(self, term: int, execution: int) -> None:
         shard: int = self._database.executions[execution]["shard"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from tests.simulation.slots import SimulatedSlots
 from tests.simulation.sql_text import (
     FENCED,
     Row,
@@ -25,7 +26,7 @@ from tests.simulation.sql_text import (
 )
 from wingbeat_propeller.core.ids import SHARDS
 from wingbeat_propeller.core.phases import ExecutionPhase
-from wingbeat_propeller.ports import SignalKey
+from wingbeat_propeller.ports import SignalKey, SlotAsk
 
 Change = tuple[str, Row | None, Row]
 """Table, the row as it was stored, and as it shall be."""
@@ -60,6 +61,7 @@ class SimulatedDatabase:
     transitions: list[Row] = field(default_factory=list[Row])
     signals: dict[SignalKey, bytes | None] = field(default_factory=dict[SignalKey, bytes | None])
     """Values, None while there is none."""
+    slots: SimulatedSlots = field(default_factory=SimulatedSlots)
     terms: int = 0
 
     def __post_init__(self) -> None:
@@ -145,6 +147,7 @@ class SimulatedDatabase:
         for lane in [lane for lane in self.lanes if lane[0] == term]:
             del self.lanes[lane]
         self.shards = [None if owner == term else owner for owner in self.shards]
+        self.slots.end_term(term)
 
     # ---- journal.sql ----
 
@@ -174,7 +177,14 @@ class SimulatedDatabase:
         for table, _, row in changes:
             if table == "executions" and row["ended_at"] is not None and row["parent_execution_id"] is not None:
                 self.notified("wingbeat_child", str(row["id"]))
+        if is_open:
+            self._free_slots(changes, parameters[5])
         return [{"exists": is_open}]
+
+    def _free_slots(self, changes: Sequence[Change], freed: Sequence[Sequence[Any]]) -> None:
+        ended = [row["id"] for table, _, row in changes if table == "executions" and row["ended_at"] is not None]
+        if self.slots.free([(execution, name) for execution, name in freed], ended):
+            self.notified("wingbeat_slots", "")
 
     def _changes(self, write: Write, records: Sequence[Sequence[object]]) -> list[Change]:
         changes: list[Change] = []
@@ -218,6 +228,7 @@ class SimulatedDatabase:
     def join(self, _sql: str, name: str, lease_s: float) -> list[Row]:
         self.terms += 1
         self.members[self.terms] = Member(name, self.clock() + lease_s)
+        self.lanes[self.terms, -2] = 0
         self.notified("wingbeat_shards", "")
         return [{"term": self.terms}]
 
@@ -255,10 +266,12 @@ class SimulatedDatabase:
             self.shards[shard] = term
         return [{"shard": shard} for shard in taken]
 
-    def release(self, _sql: str, term: int, shards: Sequence[int]) -> list[Row]:
-        for shard in shards:
-            if self.shards[shard] == term:
-                self.shards[shard] = None
+    def release(self, _sql: str, term: int, shards: Sequence[int], number: int) -> list[Row]:
+        if self.lanes.get((term, -2), number) < number:
+            self.lanes[term, -2] = number
+            for shard in shards:
+                if self.shards[shard] == term:
+                    self.shards[shard] = None
         self.notified("wingbeat_shards", "")
         return [{"count": len(shards)}]
 
@@ -268,6 +281,37 @@ class SimulatedDatabase:
         self.end_term(term)
         self.notified("wingbeat_shards", "")
         return [{"term": term}]
+
+    # ---- slots.sql ----
+
+    def shares(self, _sql: str) -> list[Row]:
+        rows: list[Row] = [
+            {"project": project, "domain": domain, "weight": share.weight, "running_max": share.running_max}
+            for (project, domain), share in self.slots.shares.items()
+        ]
+        return [{"revision": self.slots.revision} | row for row in rows or [{"project": None}]]
+
+    def open_slots(self, _sql: str, term: int) -> list[Row]:
+        if term not in self.members:
+            return []
+        self.slots.seen.setdefault(term, 0)
+        return [{"batch": self.lanes.setdefault((term, -1), 0)}]
+
+    def admit_attempts(self, _sql: str, term: int, number: int, seen: int, asks: Sequence[SlotAsk]) -> list[Row]:
+        stored = self.lanes.get((term, -1))
+        if stored is None or stored >= number:
+            return [{"admit_attempts": None}]
+        self.lanes[term, -1] = number
+        return [{"admit_attempts": self.slots.admit(term, seen, asks, self.clock())}]
+
+    def of_executions(self, _sql: str, executions: Sequence[int]) -> list[Row]:
+        return [{"name": name} for execution, name in self.slots.taken if execution in executions]
+
+    def remove_orphans(self, _sql: str) -> list[Row]:
+        orphans = [slot for slot in self.slots.taken if self.executions[slot[0]]["ended_at"] is not None]
+        for slot in orphans:
+            del self.slots.taken[slot]
+        return [{"count": len(orphans)}]
 
     # ---- executions.sql ----
 
@@ -440,6 +484,7 @@ _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
     (file, name): getattr(SimulatedDatabase, name)
     for file, names in {
         "journal.sql": ("open_lane", "lane_batch", "commit"),
+        "slots.sql": ("shares", "open_slots", "admit_attempts", "of_executions", "remove_orphans"),
         "leases.sql": ("join", "renew", "end_expired", "take", "release", "leave"),
         "executions.sql": (
             *("new_executions", "live_executions", "nodes", "elements", "abort_requests", "unwanted"),

@@ -44,6 +44,7 @@ from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.lines import PostgresLines
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeat_propeller.postgres.signals import PostgresSignals
+from wingbeat_propeller.postgres.slots import PostgresSlots
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 EPOCH = 1_700_000_000.0
@@ -105,6 +106,9 @@ class World:
         self.machine.failed = self._fail
         self.checkers = Checkers(self.database, self.objects)
         self._slots: list[_Slot] = []
+        self._terms: dict[Process, int] = {}
+        self._shares_rng = random.Random(f"{seed} shares")
+        self._has_limits = self._shares_rng.random() < 0.5 and self.faults.on
         self.database.aborted = self._aborted
         self._workflows: dict[str, tuple[int, Workflow]] = {}
         """Registered workflows and their row ids, by name."""
@@ -147,6 +151,8 @@ class World:
             arrivals = tasks.create_task(self._launch_executions())
             for fault in self._timed_faults():
                 tasks.create_task(fault)
+            if self._has_limits:
+                tasks.create_task(self._change_shares())
             await asyncio.sleep(self.plan.until_s)
             await arrivals
             self._heal()
@@ -174,6 +180,23 @@ class World:
         for number in range(rng.randint(1, 4)):
             await asyncio.sleep(rng.choice((0.0, 0.0, 0.5, 2.0)) * rng.random())
             self._launch_one(f"e{number}", rng.choice(tops))
+
+    async def _change_shares(self) -> None:
+        """Limits and weights that come, change and go while faults last."""
+        rng = self._shares_rng
+        pause_s = 0.0
+        for _ in range(rng.randint(1, 5)):
+            await asyncio.sleep(pause_s)
+            pause_s = rng.random() * self.plan.until_s / 2
+            scope = (PROJECT, rng.choice(("", DOMAIN)))
+            if rng.random() < 0.25:
+                self.database.slots.delete(scope)
+                self.note(f"share of {scope} deleted")
+            else:
+                share = rng.choice((None, 1, 5)), rng.choice((None, 1, 1, 2, 3))
+                self.database.slots.set(scope, *share)
+                self.note(f"share of {scope}: weight {share[0]}, running_max {share[1]}")
+            self.database.notified("wingbeat_shares", "")
 
     def _launch_one(self, name: str, workflow: Workflow) -> None:
         rng = self._rng
@@ -315,6 +338,7 @@ class World:
 
         def make_journal(term: int, rejected: Callable[[Effects, Exception], None]) -> PostgresJournal:
             self.note(f"{process.name} has term {term}")
+            self._terms[process] = term
             return PostgresJournal("", term=term, blobs=blobs, rejected=rejected)
 
         slot.engine = Engine(
@@ -331,6 +355,7 @@ class World:
             runtime=runtime,
             plugins=TaskPlugins([self.tasks, EngineTasksPlugin(self.tasks)], self.tasks),
             lines=PostgresLines(pool),
+            slots=PostgresSlots(pool),
             signals=PostgresSignals(pool),
             children=ChildExecutions(pool, launcher, SimulatedTerminator(self.server, process)),
             clock=lambda: self._wall_clock() + process.offset_s,
@@ -422,7 +447,7 @@ class World:
 
     def _launched(self, process: Process, request: RuntimeRequest, origin: AttemptOrigin) -> None:
         self.note(f"{process.name} launches attempt {origin.attempt} of {origin.node_id} of {origin.execution}")
-        self.checkers.launching(origin)
+        self.checkers.launching(self._terms[process], request.name, origin)
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is not None and not self._failure.done():
@@ -445,6 +470,8 @@ class World:
         """What is kept anywhere although nothing is under way; empty when all is well."""
         if self.machine.attempts:
             return f"on the machine: {sorted(self.machine.attempts)}"
+        if self.database.slots.taken:
+            return f"slots: {self.database.slots.taken}"
         if None in self.database.shards:
             return "a shard without an owner"
         engines = [slot.engine for slot in self._slots if slot.engine is not None and slot.engine._journal is not None]
@@ -462,6 +489,10 @@ class World:
                 "timers": len(engine._timers),
                 "undurable": len(engine.live.undurable),
                 "backlog": engine.journal.backlog,
+                "slots": len(engine._slot_keeper._slots) + len(engine._slot_keeper._by_execution),
+                "asked": len(engine._dispatcher._asked) + len(engine._slot_keeper._to_ask),
+                "counts": sum(engine._slot_keeper._counts.values()) + sum(engine._slot_keeper._asked.values()),
+                "held back": len(engine._slot_keeper._held_back) + len(engine._slot_keeper._aborting),
                 "gates": len(engine._signals._gates) + len(engine._signals._to_look),
                 "children": len(engine._children._wanted) + len(engine._children._by_execution),
             }
@@ -478,8 +509,10 @@ class World:
             if self.loop.time() > deadline:
                 raise Violation(f"{running} do not stop")
             await asyncio.sleep(0.1)
-        if self.database.members:
-            raise Violation(f"terms are left: {self.database.members}")
+        # One whose end was cut short ends with its lease.
+        left = [term for term, member in self.database.members.items() if member.lease_expires_at > self._wall_clock()]
+        if left:
+            raise Violation(f"terms are left: {left}")
 
     def _state(self) -> str:
         """What there is, for a person."""

@@ -12,6 +12,7 @@ from wingbeat_controlplane.registry.named_entities import NamedEntityStore
 from wingbeat_controlplane.registry.options import RegistryOptions
 from wingbeat_controlplane.registry.projects import ProjectStore
 from wingbeat_controlplane.registry.tasks import TaskStore
+from wingbeat_controlplane.registry.tenant_shares import TenantShareStore
 from wingbeat_controlplane.registry.workflows import WorkflowStore
 
 
@@ -27,6 +28,7 @@ class Registry:
     named_entities: NamedEntityStore
     description_entities: DescriptionEntityStore
     generated: GeneratedEntities
+    tenant_shares: TenantShareStore
 
 
 def open_registry(pool: asyncpg.Pool, options: RegistryOptions) -> Registry:
@@ -45,4 +47,5 @@ def open_registry(pool: asyncpg.Pool, options: RegistryOptions) -> Registry:
         named_entities=NamedEntityStore(pool),
         description_entities=DescriptionEntityStore(pool),
         generated=GeneratedEntities(tasks, workflows, launch_plans),
+        tenant_shares=TenantShareStore(pool, projects),
     )

@@ -37,6 +37,7 @@ from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.lines import PostgresLines
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.postgres.signals import PostgresSignals
+from wingbeat_propeller.postgres.slots import PostgresSlots
 from wingbeat_propeller.postgres.transitions import TransitionPartitions, TransitionsOptions
 from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions, basic_variables
 from wingbeat_propeller.runtimes.local.runtime import LocalRuntime
@@ -78,6 +79,7 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             store=PostgresExecutionStore(pool, dsn),
             blobs=store.blobs,
             runtime=LocalRuntime(_local_runtime_options(settings)),
+            slots=PostgresSlots(pool),
             signals=PostgresSignals(pool),
             children=open_children(
                 pool, store.blobs, open_registry(pool, registry_options(settings)), execution_options(settings)

@@ -42,6 +42,7 @@ from wingbeat_controlplane.services.query import QueryServicer
 from wingbeat_controlplane.services.rpcs import rpcs_of
 from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
 from wingbeat_controlplane.services.signal import SignalServicer
+from wingbeat_controlplane.services.tenants import TenantServicer
 from wingbeat_controlplane.settings import Settings
 from wingbeat_controlplane.supervisor.ports import bracketed
 from wingbeat_controlplane.supervisor.readiness import is_supervised, notify_ready
@@ -52,6 +53,7 @@ from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.operations.v1 import operations_pb2
 from wingbeatidl.query.v1 import query_pb2
+from wingbeatidl.tenants.v1 import tenants_pb2
 
 _log = structlog.get_logger(__name__)
 
@@ -161,6 +163,7 @@ def _servicers(
                 History(pool), Explanations(pool, owners, FromRows(PostgresExecutionStore(pool, ""), store.blobs))
             ),
         ),
+        (tenants_pb2.DESCRIPTOR.services_by_name["TenantService"], TenantServicer(registry.tenant_shares)),
     ]
 
 

@@ -157,6 +157,7 @@ class Effects:
         "ended",
         "execution",
         "execution_row",
+        "freed",
         "nodes",
         "reads",
         "tasks",
@@ -179,6 +180,8 @@ class Effects:
         self.timers: list[SetTimer] = []
         self.ended: list[str] = []
         """Names of attempts whose end these rows record; the runtime may forget them after the commit."""
+        self.freed: list[str] = []
+        """Names of attempts whose slots of a tenant's limit go with these rows; the shell fills it in."""
 
         self.unfinished = False
         """More nodes are ready than one step starts: send the event Continue soon."""

@@ -1,10 +1,11 @@
 """From durable launches to attempts under way, and from the runtime's events back to the core.
 
-Launches wait in the fair queue until the runtime has room. Starting one may write blobs, so several are started at
-once; requests that need no files go to the runtime as one batch. An abort meets its attempt wherever it is: in the
-queue, while it starts, or in the runtime. Tasks that the engine carries out itself go past all that
-(`engine_tasks`), and eager tasks have a line of their own (`eager_line`). Called on one event loop; nothing here
-survives a crash, the rows do.
+Launches wait in the fair queue until the runtime has room. One whose tenant has a limit then asks for a slot
+(`slot_keeper`): it keeps its room until the answer, and without a slot goes back to its place in line. Starting one may
+write blobs, so several are started at once; requests that need no files go to the runtime as one batch. An abort meets
+its attempt wherever it is: in the queue, while it asks or starts, or in the runtime. Tasks that the engine carries out
+itself go past all that (`engine_tasks`), and eager tasks have a line of their own (`eager_line`) and need no slot.
+Called on one event loop; nothing here survives a crash, the rows do.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from wingbeat_propeller.engine.checkpoints import previous_checkpoint
 from wingbeat_propeller.engine.dynamics import DynamicPlan
 from wingbeat_propeller.engine.eager_line import EAGER_MAX, EagerLine
 from wingbeat_propeller.engine.engine_tasks import EngineTasks
-from wingbeat_propeller.engine.fair_queue import FairQueue
+from wingbeat_propeller.engine.fair_queue import FairQueue, Turn
 from wingbeat_propeller.engine.live import LiveExecution, Tenant
 from wingbeat_propeller.engine.outcomes import IsDynamic, Outcome, announced_deck, collect, inline_bytes_max
 from wingbeat_propeller.engine.requests import (
@@ -38,6 +39,7 @@ from wingbeat_propeller.engine.requests import (
     remove_results,
     write_files,
 )
+from wingbeat_propeller.engine.slot_keeper import SlotKeeper
 from wingbeat_propeller.ports import (
     BadTaskError,
     BlobNotFoundError,
@@ -48,6 +50,7 @@ from wingbeat_propeller.ports import (
     Runtime,
     RuntimeEvent,
     RuntimeRequest,
+    SlotAsk,
     Started,
     TaskPlugin,
 )
@@ -56,10 +59,13 @@ from wingbeat_propeller.tasks.registry import TaskPlugins
 _log = structlog.get_logger(__name__)
 _QUEUED = Gauge("wingbeat_queued_attempts", "Attempts waiting for the runtime to have room")
 _UNDER_WAY = Gauge("wingbeat_attempts_under_way", "Attempts starting or running")
+_AT_LIMIT = Gauge("wingbeat_attempts_at_limit", "Attempts waiting for their tenant to be below its limit")
 _LAUNCHED = Counter("wingbeat_launched_attempts", "Attempts handed to the runtime")
 
 STARTING_MAX = 64
 """Attempts whose files are written at once."""
+TRUST_POLL_S = 0.02
+"""How soon to look again whether a lease in doubt was renewed."""
 TURN = 128
 """Events or launches handled before other work gets its turn."""
 
@@ -69,6 +75,13 @@ class _Attempt(NamedTuple):
     launch: Launch
     is_repeat: bool = False
     """It may have been launched before, and the runtime has lost it."""
+
+    @property
+    def ask(self) -> SlotAsk:
+        """What it says when it asks for a slot."""
+        project, domain = self.live.tenant
+        launch = self.launch
+        return SlotAsk(project, domain, self.live.state.key, launch.name, launch.node_id, launch.ref.attempt)
 
 
 class Dispatcher:
@@ -85,8 +98,10 @@ class Dispatcher:
         apply: Callable[[LiveExecution, Event], None],
         clock: Callable[[], float],
         trusted: Callable[[], bool] = lambda: True,
+        slots: SlotKeeper | None = None,
     ) -> None:
-        """`trusted` says whether the lease still holds; without it nothing is launched and no file is removed."""
+        """`trusted` says whether the lease still holds; without it nothing is launched and no file is removed. `slots`
+        knows the limits of tenants; without it there are none."""
         self._runtime = runtime
         self._plugins = plugins
         self._blobs = blobs
@@ -98,8 +113,14 @@ class Dispatcher:
             plugins=plugins, blobs=blobs, raw_output_prefix=raw_output_prefix, apply=apply, clock=clock
         )
         self._trusted = trusted
-        self._queue: FairQueue[Tenant, str, _Attempt] = FairQueue()
+        self._slots = slots or SlotKeeper()
+        self._queue: FairQueue[Tenant, str, _Attempt] = FairQueue(weight=self._slots.weight)
         self._under_way: dict[str, _Attempt] = {}
+        self._asked: dict[str, Turn[Tenant, str, _Attempt]] = {}
+        """Those under way that ask for a slot, or have got it and start next."""
+        self._admitted: deque[str] = deque()
+        self._adopting: set[str] = set()
+        """Those under way of which it is not known yet whether they are."""
         self._eager: EagerLine[_Attempt] = EagerLine(self._under_way)
         self._to_abort: list[str] = []
         self._to_forget: list[str] = []
@@ -112,6 +133,7 @@ class Dispatcher:
         """Names aborted while they are handed over: that abort may come before the launch."""
         self._running = False
         runtime.subscribe(self._on_events)
+        self._slots.subscribe(self)
 
     @property
     def queued(self) -> int:
@@ -135,6 +157,7 @@ class Dispatcher:
         if self._cancel(name) or self._engine_tasks.discard(name):
             return
         self._under_way.pop(name, None)
+        self._asked.pop(name, None)
         if any(attempt.launch.name == name for attempt in self._starts.values()):
             self._aborted.add(name)
         self._to_abort.append(name)
@@ -154,20 +177,37 @@ class Dispatcher:
         for live, launch in attempts:
             live.names.add(launch.name)
             self._under_way[launch.name] = _Attempt(live, launch)
+            self._adopting.add(launch.name)
             if self._eager.takes(launch):
                 self._eager.adopted(live, launch.name)
+        await self._slots.look_up(list({live.state.key for live, _ in attempts}))
         known = set(await self._runtime.adopt([launch.name for _, launch in attempts]))
         for live, launch in attempts:
-            if launch.name not in known and self._under_way.pop(launch.name, None) is not None:
-                self._push(_Attempt(live, launch, is_repeat=True))
+            self._adopting.discard(launch.name)
+            attempt = self._under_way.get(launch.name)
+            if attempt is None or live.state.ended:
+                continue  # it has ended meanwhile, or is about to
+            if launch.name not in known:
+                self._line_up_again(attempt)
+            elif not self._eager.takes(launch):
+                self._slots.runs(live.tenant, attempt.ask)
         self._work.set()
+
+    def _line_up_again(self, attempt: _Attempt) -> None:
+        """An attempt under way that may not have been started goes back to its line."""
+        del self._under_way[attempt.launch.name]
+        # One that has a slot keeps others from theirs, so it goes first.
+        priority = 1 if self._slots.waits(attempt.launch.name) else 0
+        self._push(attempt._replace(is_repeat=True), priority)
 
     def drop(self, live: LiveExecution) -> None:
         """The execution has ended or moved to another process: forget it here, leave the runtime alone."""
         for name in live.names:
             if not self._cancel(name) and not self._engine_tasks.discard(name):
                 self._under_way.pop(name, None)
+                self._asked.pop(name, None)
         live.names.clear()
+        self._slots.forget(live.state.key)
         self._work.set()  # there may be room now
 
     async def settled(self, dropped: Sequence[LiveExecution]) -> None:
@@ -213,12 +253,46 @@ class Dispatcher:
         under_way = (attempt for attempt in self._under_way.values() if self._eager.takes(attempt.launch) is eager)
         return ((attempt.live, attempt.launch) for attempt in under_way)
 
-    def _push(self, attempt: _Attempt) -> None:
+    # ---- what is said of slots ----
+
+    def admitted(self, names: Sequence[str]) -> None:
+        """These attempts have their slots: they start next."""
+        self._admitted.extend(names)
+        self._work.set()
+
+    def refused(self, names: Sequence[str]) -> None:
+        """These have none: they go back to their places in line."""
+        for name in names:
+            turn = self._asked.pop(name, None)
+            if turn is not None:
+                del self._under_way[name]
+                self._queue.give_back(turn)
+        self._work.set()  # there is room for others
+
+    def resume(self, project: str | None) -> None:
+        """Tenants of this project (None: of any) may be below their limits again."""
+        self._queue.resume([tenant for tenant in self._queue.aside if project in (None, tenant[0])])
+        self._work.set()
+
+    def reweigh(self) -> None:
+        """Weights have changed."""
+        self._queue.reweigh()
+
+    def running(self) -> Iterable[tuple[Tenant, SlotAsk]]:
+        """Every attempt that is starting or running and may need a slot, as far as is known."""
+        for name, attempt in list(self._under_way.items()):
+            is_certain = name not in self._asked and name not in self._adopting and not attempt.live.state.ended
+            if is_certain and not self._eager.takes(attempt.launch):
+                yield attempt.live.tenant, attempt.ask
+
+    # ---- the way to the runtime ----
+
+    def _push(self, attempt: _Attempt, priority: int = 0) -> None:
         live, launch = attempt.live, attempt.launch
         if self._eager.takes(launch):
             self._eager.push(live, launch.name, attempt)
         else:
-            self._queue.push(live.tenant, launch.name, attempt)
+            self._queue.push(live.tenant, launch.name, attempt, priority)
 
     def _cancel(self, name: str) -> bool:
         """Take an attempt out of the line it waits in, if it waits."""
@@ -237,6 +311,7 @@ class Dispatcher:
                     await self._pass_on_ends()
                     await self._start_ready(tasks)
                     _QUEUED.set(len(self._queue))
+                    _AT_LIMIT.set(self._queue.waiting_aside)
                     _UNDER_WAY.set(len(self._under_way))
             finally:
                 self._running = False
@@ -251,7 +326,10 @@ class Dispatcher:
             await self._runtime.forget(ended)
 
     async def _start_ready(self, tasks: asyncio.TaskGroup) -> None:
-        batch: list[RuntimeRequest] = []
+        if not self._trusted():
+            asyncio.get_running_loop().call_later(TRUST_POLL_S, self._work.set)
+            return
+        batch: list[tuple[_Attempt, RuntimeRequest]] = []
         for attempt in self._ready():
             if len(batch) == TURN:
                 await self._launch_batch(batch)
@@ -271,31 +349,52 @@ class Dispatcher:
             if request is None:
                 continue
             if isinstance(request, InstantRequest) and request.failure is None:
-                batch.append(request)
+                batch.append((attempt, request))
             else:
                 await self._spawn(tasks, attempt, plugin, request)
         if batch:
             await self._launch_batch(batch)
 
     def _ready(self) -> Iterator[_Attempt]:
-        """Attempts that may start now; each is under way when it is given out."""
+        """Attempts that may start now; each is under way when it is given out. Those that need a slot are asked for on
+        the way."""
+        while self._admitted:
+            turn = self._asked.pop(self._admitted.popleft(), None)
+            if turn is not None:
+                yield turn.item
+        slots = self._slots
+        if not slots.is_ready:
+            return
         while (attempt := self._eager.take()) is not None:
             self._under_way[attempt.launch.name] = attempt
             yield attempt
-        room = self._runtime.capacity - (len(self._under_way) - self._eager.under_way)
-        while room > 0 and len(self._queue):
-            attempt = self._queue.pop()
-            if attempt is None:
-                return  # every waiting tenant is at its limit
-            room -= 1
-            self._under_way[attempt.launch.name] = attempt
-            yield attempt
+        for _ in range(self._runtime.capacity - (len(self._under_way) - self._eager.under_way)):
+            turn = self._queue.take(slots.at_limit)
+            if turn is None:
+                return  # nothing waits, or only tenants at their limits
+            attempt = turn.item
+            self._under_way[turn.key] = attempt
+            if attempt.live.state.ended:
+                continue  # the rows that say so are on their way, and take it from here
+            if slots.concern(turn.tenant, turn.key) and not slots.may_start(turn.tenant, attempt.ask):
+                self._asked[turn.key] = turn
+            else:
+                yield attempt
 
-    async def _launch_batch(self, batch: Sequence[RuntimeRequest]) -> None:
+    async def _launch_batch(self, batch: Sequence[tuple[_Attempt, RuntimeRequest]]) -> None:
         if self._trusted():
             _LAUNCHED.inc(len(batch))
-            await self._runtime.launch(batch)
+            await self._runtime.launch([request for _, request in batch])
+        else:
+            for attempt, _ in batch:
+                self._in_doubt(attempt)
         await asyncio.sleep(0)
+
+    def _in_doubt(self, attempt: _Attempt) -> None:
+        """Not handed over: if that is for the lease alone, the attempt waits until it is renewed or the engine ends."""
+        if self._under_way.get(attempt.launch.name) is attempt:
+            self._line_up_again(attempt)
+            self._work.set()
 
     async def _spawn(
         self, tasks: asyncio.TaskGroup, attempt: _Attempt, plugin: TaskPlugin, request: RuntimeRequest | None
@@ -339,7 +438,7 @@ class Dispatcher:
                 await remove_results(self._blobs, launch, lambda: self._is_ours(attempt))
             await write_files(self._blobs, launch)
         except SupersededError:
-            pass  # whoever has the attempt now starts it
+            self._in_doubt(attempt)  # or somebody else has it now, and starts it
         except BlobStoreFailedError as error:
             self._failed(attempt, error.failure())
         except (BlobNotFoundError, MalformedLiteralMapError) as error:
@@ -352,6 +451,8 @@ class Dispatcher:
                 if launch.name in self._aborted:
                     self._to_abort.append(launch.name)
                     self._work.set()
+            else:
+                self._in_doubt(attempt)
         finally:
             self._aborted.discard(launch.name)
             self._starting.release()

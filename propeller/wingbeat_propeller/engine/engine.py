@@ -61,9 +61,10 @@ from wingbeat_propeller.engine.live import AttemptKey, LiveExecution, LiveExecut
 from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.engine.preparation import PreparationFailedError, prepare
 from wingbeat_propeller.engine.signal_keeper import SignalKeeper
+from wingbeat_propeller.engine.slot_keeper import SlotKeeper
 from wingbeat_propeller.engine.sweeper import Sweeper
 from wingbeat_propeller.engine.timer_wheel import TimerWheel
-from wingbeat_propeller.ports import Blobs, Children, ExecutionStore, Journal, Leases, Lines, Runtime, Signals
+from wingbeat_propeller.ports import Blobs, Children, ExecutionStore, Journal, Leases, Lines, Runtime, Signals, Slots
 from wingbeat_propeller.tasks.registry import TaskPlugins
 from wingbeatidl.engine.v1 import engine_pb2
 
@@ -118,6 +119,7 @@ class Engine:
         signals: Signals,
         children: Children,
         lines: Lines | None = None,
+        slots: Slots | None = None,
         clock: Callable[[], float] = time.time,
         on_durable: Callable[[float], None] | None = None,
     ) -> None:
@@ -128,12 +130,15 @@ class Engine:
         self._blobs = blobs
         self._runtime = runtime
         self._lines = lines
+        self._slots = slots
+        """None: no tenant has a limit or a weight."""
         self._clock = clock
         self._on_durable = on_durable
         """Called with the seconds each batch of effects took to become durable; for measurements."""
         self._settings = Settings(base_uri=f"{blobs.base}/metadata/propeller", retry=options.retry)
         self.live = LiveExecutions()
         self._dynamics = Dynamics(blobs, store)
+        self._slot_keeper = SlotKeeper(slots, poll_s=options.poll_s)
         self._dispatcher = Dispatcher(
             runtime=runtime,
             plugins=plugins,
@@ -143,6 +148,7 @@ class Engine:
             apply=self.apply,
             clock=clock,
             trusted=lambda: self._keeper is not None and self._keeper.trusted,
+            slots=self._slot_keeper,
         )
         self._signals = SignalKeeper(signals, apply=self.apply, clock=clock)
         self._children = ChildKeeper(children, blobs, apply=self.apply, clock=clock)
@@ -176,6 +182,8 @@ class Engine:
             self._admission = Admission(self._lines, poll_s=options.poll_s, wake_intake=lambda: intake.wake("new"))
         sweeper = Sweeper(runtime=self._runtime, store=self._store, interval_s=options.sweep_s)
         term = await self._leases.join(options.name, options.lease_s)
+        if self._slots is not None:
+            await self._slots.open(term)
         keeper = self._keeper = LeaseKeeper(
             self._leases, term=term, lease_s=options.lease_s, acquired=intake.acquired, release=intake.released
         )
@@ -185,6 +193,8 @@ class Engine:
             match reason:
                 case "shards":
                     keeper.wake()
+                case "shares" | "slots":
+                    self._slot_keeper.wake(reason)
                 case "signal":
                     self._signals.wake(payload)
                 case "child":
@@ -202,6 +212,7 @@ class Engine:
                 self._tasks = tasks
                 tasks.create_task(_follow(writer), name="follow journal")
                 tasks.create_task(self._runtime.run(), name="runtime")
+                tasks.create_task(self._slot_keeper.run(), name="slot keeper")
                 tasks.create_task(self._dispatcher.run(), name="dispatcher")
                 tasks.create_task(self._timers.run(), name="timers")
                 tasks.create_task(self._go_on(), name="unfinished steps")
@@ -258,9 +269,11 @@ class Engine:
             self._prepare(live, request)
         for timer in effects.timers:
             self._set_timer(live, timer)
+        if effects.adopt:
+            self._slot_keeper.taken_over(live.tenant, live.state.key, [launch.name for launch in effects.adopt])
         if effects.writes:
             began = time.perf_counter()
-            self.journal.submit(effects, lambda done: self._committed(live, done, began))
+            self._slot_keeper.submit(self.journal, effects, lambda done: self._committed(live, done, began))
         else:
             self._command(live, effects)
 
@@ -281,6 +294,7 @@ class Engine:
     async def settled(self, dropped: Sequence[LiveExecution]) -> None:
         """Nothing is done any more for these executions."""
         await self._dispatcher.settled(dropped)
+        await self._slot_keeper.settled()
 
     @property
     def queued(self) -> int:

@@ -5,14 +5,15 @@ Each tenant has a line of its own, ordered by priority and then by arrival, and 
 on at the virtual time of the queue, so it neither saves up turns nor waits behind what others queued before: one item
 of a new tenant is next but a few, however long the other lines are.
 
-How many items of a tenant are under way is told by the caller at each `pop` from what is really there; the queue counts
-nothing that could leak. Virtual times are integers, so `place` is exact.
+Which tenants are at a limit is asked of the caller at each turn; the queue counts nothing that could leak. A line found
+at its limit is set aside until `resume`, so that passing it over costs once and not at each turn. Virtual times are
+integers, so `place` is exact.
 """
 
 import heapq
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T", bound=Hashable)
 K = TypeVar("K", bound=Hashable)
@@ -30,16 +31,15 @@ class QueueFullError(RuntimeError):
     """The queue holds as many items as it may: take in less work."""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What a tenant gets: turns in proportion to `weight` (1 to WEIGHT_MAX), at most `running_max` items under way."""
+class Turn(NamedTuple, Generic[T, K, V]):
+    """An item that was given out, with what it takes to give it back."""
 
-    weight: int = 1
-    running_max: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.weight <= WEIGHT_MAX:
-            raise ValueError(f"a weight is between 1 and {WEIGHT_MAX}, not {self.weight}")
+    tenant: T
+    key: K
+    item: V
+    rank: tuple[int, int]
+    cost: int
+    """Virtual time that its tenant paid."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,11 +48,12 @@ class _Line(Generic[T, K]):
     order: int
     """Breaks ties between lines of equal virtual time."""
     turn: int
-    running_max: int | None
     virtual: int
     heap: list[tuple[int, int, K]] = field(default_factory=list[tuple[int, int, K]])
     """(-priority, serial, key); entries whose serial is not the key's any more are dead."""
     waiting: int = 0
+    entered: int = 0
+    """Serial of its entry among the turns; entries with another one are dead. 0: it has none."""
 
 
 @dataclass(slots=True)
@@ -63,15 +64,19 @@ class _Entry(Generic[T, K, V]):
 
 
 class FairQueue(Generic[T, K, V]):
-    """Items by unique key, in lines by tenant; see the module. `share` is asked when a tenant's line is made."""
+    """Items by unique key, in lines by tenant; see the module. `weight` (1 to WEIGHT_MAX) is asked when a tenant's line
+    is made, and by `reweigh`."""
 
-    def __init__(self, *, share: Callable[[T], Share] | None = None, items_max: int = 1_000_000) -> None:
-        self._share = share or _equal_share
+    def __init__(self, *, weight: Callable[[T], int] | None = None, items_max: int = 1_000_000) -> None:
+        self._weight = weight or _equal_weight
         self._items_max = items_max
         self._entries: dict[K, _Entry[T, K, V]] = {}
         self._lines: dict[T, _Line[T, K]] = {}
-        self._turns: list[tuple[int, int, _Line[T, K]]] = []
-        """Lines with waiting items by virtual time; a line is here at most once."""
+        self._turns: list[tuple[int, int, int, _Line[T, K]]] = []
+        """(virtual time, order, serial, line) of lines with waiting items that are not set aside; some are dead."""
+        self._aside: dict[T, _Line[T, K]] = {}
+        self._busy = 0
+        """Lines with waiting items."""
         self._virtual = 0
         self._serial = 0
 
@@ -90,6 +95,16 @@ class FairQueue(Generic[T, K, V]):
         """Number of waiting items of each tenant that has any."""
         return {tenant: line.waiting for tenant, line in self._lines.items() if line.waiting}
 
+    @property
+    def aside(self) -> Iterable[T]:
+        """Tenants whose lines are set aside until `resume`."""
+        return self._aside.keys()
+
+    @property
+    def waiting_aside(self) -> int:
+        """Number of waiting items in those lines."""
+        return sum(line.waiting for line in self._aside.values())
+
     def push(self, tenant: T, key: K, item: V, priority: int = 0) -> None:
         """Queue an item under a key that is not queued. Higher priorities of a tenant go first.
 
@@ -100,35 +115,55 @@ class FairQueue(Generic[T, K, V]):
             raise QueueFullError(f"{self._items_max} items wait already")
         line = self._lines.get(tenant) or self._make_line(tenant)
         self._serial += 1
-        rank = (-priority, self._serial)
-        self._entries[key] = _Entry(line, rank, item)
-        heapq.heappush(line.heap, (*rank, key))
-        line.waiting += 1
-        if line.waiting == 1:
-            line.virtual = max(line.virtual, self._virtual)
-            self._enter(line)
+        self._insert(line, key, item, (-priority, self._serial))
 
-    def pop(self, running: Mapping[T, int] | None = None) -> V | None:
+    def pop(self, at_limit: Callable[[T], bool] | None = None) -> V | None:
+        """As `take`, for callers that never give back."""
+        turn = self.take(at_limit)
+        return None if turn is None else turn.item
+
+    def take(self, at_limit: Callable[[T], bool] | None = None) -> Turn[T, K, V] | None:
         """Remove and return the next item, None when nothing may go now.
 
-        `running` says how many items of each tenant are under way; tenants at their limit are passed over.
+        `at_limit` says whether a tenant may have no further item under way; its line is set aside then.
         """
-        passed: list[_Line[T, K]] = []
-        while self._turns and _at_limit(self._turns[0][2], running):
-            passed.append(heapq.heappop(self._turns)[2])
-        item: V | None = None
-        if self._turns:
-            line = heapq.heappop(self._turns)[2]
-            item = self._next(line)
+        while self._turns:
+            _, _, serial, line = heapq.heappop(self._turns)
+            if line.entered != serial:
+                continue
+            line.entered = 0
+            if at_limit is not None and at_limit(line.tenant):
+                self._aside[line.tenant] = line
+                continue
+            key, entry = self._next(line)
             self._virtual = max(self._virtual, line.virtual)
             line.virtual += line.turn
-            line.waiting -= 1
+            self._shrink(line)
             if line.waiting:
                 self._enter(line)
-        for line in passed:
-            line.virtual = max(line.virtual, self._virtual)
-            self._enter(line)
-        return item
+            return Turn(line.tenant, key, entry.item, entry.rank, line.turn)
+        return None
+
+    def give_back(self, turn: Turn[T, K, V]) -> None:
+        """Put an item back where it was in its line, the turn unused; the line is set aside until `resume`."""
+        line = self._lines.get(turn.tenant) or self._make_line(turn.tenant)
+        line.virtual -= turn.cost
+        line.entered = 0
+        self._aside[turn.tenant] = line
+        self._insert(line, turn.key, turn.item, turn.rank)
+
+    def resume(self, tenants: Iterable[T] | None = None) -> None:
+        """These tenants (all of them by default) may be below their limit again."""
+        for tenant in list(self._aside if tenants is None else tenants):
+            line = self._aside.pop(tenant, None)
+            if line is not None and line.waiting:
+                line.virtual = max(line.virtual, self._virtual)
+                self._enter(line)
+
+    def reweigh(self) -> None:
+        """Ask for all weights again; they count from the next turns on."""
+        for tenant, line in self._lines.items():
+            line.turn = self._turn_of(tenant)
 
     def cancel(self, key: K) -> bool:
         """Take an item out; returns whether it waited here."""
@@ -136,11 +171,9 @@ class FairQueue(Generic[T, K, V]):
         if entry is None:
             return False
         line = entry.line
-        line.waiting -= 1
+        self._shrink(line)
         if not line.waiting:
             line.heap.clear()
-            self._turns = [turn for turn in self._turns if turn[2] is not line]
-            heapq.heapify(self._turns)
         elif len(line.heap) > 2 * line.waiting + _COMPACT_MIN:
             line.heap = [ranked for ranked in line.heap if self._is_alive(ranked)]
             heapq.heapify(line.heap)
@@ -157,34 +190,58 @@ class FairQueue(Generic[T, K, V]):
         line = entry.line
         ahead = sum(1 for ranked in line.heap if ranked[:2] < entry.rank and self._is_alive(ranked))
         mine = line.virtual + ahead * line.turn
-        return ahead + sum(_given_before(other, mine, line.order) for _, _, other in self._turns if other is not line)
+        others = (other for other in self._lines.values() if other.waiting and other is not line)
+        return ahead + sum(_given_before(other, mine, line.order) for other in others)
+
+    def _insert(self, line: _Line[T, K], key: K, item: V, rank: tuple[int, int]) -> None:
+        self._entries[key] = _Entry(line, rank, item)
+        heapq.heappush(line.heap, (*rank, key))
+        line.waiting += 1
+        if line.waiting == 1:
+            self._busy += 1
+            if line.tenant not in self._aside:
+                line.virtual = max(line.virtual, self._virtual)
+                self._enter(line)
+
+    def _shrink(self, line: _Line[T, K]) -> None:
+        """One item less waits; an empty line has no turn and is not set aside."""
+        line.waiting -= 1
+        if not line.waiting:
+            self._busy -= 1
+            line.entered = 0
+            self._aside.pop(line.tenant, None)
 
     def _make_line(self, tenant: T) -> _Line[T, K]:
-        if len(self._lines) - len(self._turns) > _IDLE_MAX:
+        if len(self._lines) - self._busy > _IDLE_MAX:
             kept = {t: line for t, line in self._lines.items() if line.waiting or line.virtual > self._virtual}
             self._lines = kept
-        share = self._share(tenant)
         self._serial += 1
-        line: _Line[T, K] = _Line(tenant, self._serial, _TURN // share.weight, share.running_max, self._virtual)
+        line: _Line[T, K] = _Line(tenant, self._serial, self._turn_of(tenant), self._virtual)
         self._lines[tenant] = line
         return line
 
-    def _enter(self, line: _Line[T, K]) -> None:
-        heapq.heappush(self._turns, (line.virtual, line.order, line))
+    def _turn_of(self, tenant: T) -> int:
+        weight = self._weight(tenant)
+        assert 1 <= weight <= WEIGHT_MAX, f"a weight is between 1 and {WEIGHT_MAX}, not {weight}"
+        return _TURN // weight
 
-    def _next(self, line: _Line[T, K]) -> V:
+    def _enter(self, line: _Line[T, K]) -> None:
+        if len(self._turns) > 2 * self._busy + _COMPACT_MIN:
+            self._turns = [turn for turn in self._turns if turn[3].entered == turn[2]]
+            heapq.heapify(self._turns)
+        self._serial += 1
+        line.entered = self._serial
+        heapq.heappush(self._turns, (line.virtual, line.order, line.entered, line))
+
+    def _next(self, line: _Line[T, K]) -> tuple[K, _Entry[T, K, V]]:
         while True:
             ranked = heapq.heappop(line.heap)
             if self._is_alive(ranked):
-                return self._entries.pop(ranked[2]).item
+                return ranked[2], self._entries.pop(ranked[2])
 
     def _is_alive(self, ranked: tuple[int, int, K]) -> bool:
         entry = self._entries.get(ranked[2])
         return entry is not None and entry.rank == ranked[:2]
-
-
-def _at_limit(line: _Line[T, K], running: Mapping[T, int] | None) -> bool:
-    return line.running_max is not None and running is not None and running.get(line.tenant, 0) >= line.running_max
 
 
 def _given_before(other: _Line[T, K], virtual: int, order: int) -> int:
@@ -193,5 +250,5 @@ def _given_before(other: _Line[T, K], virtual: int, order: int) -> int:
     return 0 if last < 0 else min(other.waiting, last // other.turn + 1)
 
 
-def _equal_share(_tenant: object) -> Share:
-    return Share()
+def _equal_weight(_tenant: object) -> int:
+    return 1

@@ -30,6 +30,8 @@ CHANNELS = {
     "wingbeat_shards": "shards",
     "wingbeat_child": "child",
     "wingbeat_signal": "signal",
+    "wingbeat_shares": "shares",
+    "wingbeat_slots": "slots",
 }
 """Postgres channels and what `listen` calls them."""
 _PROBE_S = 15.0

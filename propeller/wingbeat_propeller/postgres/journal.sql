@@ -109,6 +109,15 @@ WITH fence AS (
     INSERT INTO transitions (execution_id, node_id, attempt, phase, at)
     SELECT execution_id, node_id, attempt, phase, to_timestamp(at)
     FROM unnest($7::journal_transition[]) WHERE EXISTS (SELECT FROM fence)
+), slots_freed AS (
+    -- Slots of attempts that end here, and whatever slots are left of executions that end here.
+    DELETE FROM tenant_slots AS s USING (
+        SELECT execution_id, name FROM unnest($9::journal_slot[])
+        UNION ALL
+        SELECT id, NULL FROM unnest($4::journal_execution[]) WHERE ended_at IS NOT NULL
+    ) AS u
+    WHERE s.execution_id = u.execution_id AND (u.name IS NULL OR u.name = s.name) AND EXISTS (SELECT FROM fence)
+    RETURNING 1
 )
 SELECT
     EXISTS (SELECT FROM fence),
@@ -116,4 +125,5 @@ SELECT
     (
         SELECT count(pg_notify('wingbeat_child', id::text))
         FROM executions_written WHERE ended_at IS NOT NULL AND parent_execution_id IS NOT NULL
-    );
+    ),
+    (SELECT pg_notify('wingbeat_slots', '') FROM slots_freed LIMIT 1);

@@ -41,13 +41,15 @@ _get_task = cast(
 @dataclass(frozen=True, slots=True)
 class BatchRecords:
     """Rows of one commit, as the types journal_execution, journal_node_3, journal_task, journal_element and
-    journal_transition have them, and the blobs, by URI, that must be stored before."""
+    journal_transition have them, the slots that are freed (journal_slot), and the blobs, by URI, that must be stored
+    before."""
 
     executions: Sequence[Record]
     nodes: Sequence[Record]
     tasks: Sequence[Record]
     elements: Sequence[Record]
     transitions: Sequence[Transition]
+    slots: Sequence[Record]
     blobs: dict[str, bytes]
 
 
@@ -58,6 +60,7 @@ def batch_records(batch: Iterable[Effects], *, base: str) -> BatchRecords:
     tasks: dict[tuple[int, str, int], TaskRow] = {}
     elements: dict[tuple[int, str, int, int], ElementRow] = {}
     transitions: list[Transition] = []
+    slots: list[Record] = []
     for effects in batch:
         if (execution := effects.execution_row) is not None:
             if (earlier := executions.get(execution.execution)) is not None:
@@ -81,6 +84,7 @@ def batch_records(batch: Iterable[Effects], *, base: str) -> BatchRecords:
             else:
                 elements[place] = element._replace(details=known.details)
         transitions += effects.transitions
+        slots += [(effects.execution, name) for name in effects.freed]
     errors = ErrorCells(base)
     return BatchRecords(
         # Sorted: writers of many execution rows lock them in one order and do not wait for each other in a ring.
@@ -95,6 +99,7 @@ def batch_records(batch: Iterable[Effects], *, base: str) -> BatchRecords:
             row[:-1] + errors.cell(row.failure, row.execution, row.node_id, row.attempt) for row in elements.values()
         ],
         transitions=transitions,
+        slots=slots,
         blobs=errors.blobs,
     )
 

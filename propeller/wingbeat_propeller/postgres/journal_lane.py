@@ -232,6 +232,7 @@ class JournalLane:
             records.tasks,
             records.transitions,
             records.elements,
+            records.slots,
         )
         if not written and await session.connection.fetchval(_SQL["lane_batch"], self._term, self._lane) is None:
             raise LeaseLostError(f"term {self._term} has ended; {len(records.nodes)} node rows are not written")

@@ -6,6 +6,7 @@ to this member by rendezvous hashing. Every step is a statement of its own, idem
 only: a round that dies half way is finished by the next.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 import asyncpg
@@ -27,12 +28,15 @@ class PostgresLeases:
         self._pool = pool
         self._reported: frozenset[int] = frozenset()
         """Shards of this term that a round has reported as acquired."""
+        self._releases = 0
+        self._releasing = asyncio.Lock()
 
     async def join(self, name: str, lease_s: float) -> int:
         """Become a member; returns the term. The others are woken, so that they hand over shards."""
         with outages_as_oserror():
             term = int(await self._pool.fetchval(_SQL["join"], name, lease_s))
         self._reported = frozenset()
+        self._releases = 0
         return term
 
     async def round(self, term: int, lease_s: float, *, take: bool = True) -> ShardChange:
@@ -63,8 +67,10 @@ class PostgresLeases:
 
     async def release(self, term: int, shards: Sequence[int]) -> None:
         """Give up shards whose executions are at rest; the others are woken."""
-        with outages_as_oserror():
-            await self._pool.execute(_SQL["release"], term, sorted(shards))
+        async with self._releasing:
+            self._releases += 1
+            with outages_as_oserror():
+                await self._pool.execute(_SQL["release"], term, sorted(shards), self._releases)
         self._reported -= frozenset(shards)
 
     async def leave(self, term: int) -> None:

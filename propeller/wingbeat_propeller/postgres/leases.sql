@@ -3,6 +3,8 @@ WITH member AS (
     INSERT INTO propellers (name, lease_expires_at)
     VALUES ($1, clock_timestamp() + make_interval(secs => $2))
     RETURNING term
+), lane AS (
+    INSERT INTO journal_lanes (term, lane) SELECT term, -2 FROM member
 )
 SELECT term, pg_notify('wingbeat_shards', '') FROM member;
 
@@ -33,8 +35,13 @@ UPDATE shards SET term = $1 WHERE shard = ANY($2::smallint[]) AND term IS NULL R
 UPDATE propellers SET address = $2 WHERE term = $1 RETURNING term;
 
 -- name: release
-WITH freed AS (
-    UPDATE shards SET term = NULL WHERE term = $1 AND shard = ANY($2::smallint[]) RETURNING shard
+-- Numbered by lane -2: a release whose answer was lost must not free shards that the same term has taken again since.
+WITH fence AS (
+    UPDATE journal_lanes SET batch = $3 WHERE term = $1 AND lane = -2 AND batch < $3 RETURNING batch
+), freed AS (
+    UPDATE shards SET term = NULL
+    WHERE term = $1 AND shard = ANY($2::smallint[]) AND EXISTS (SELECT FROM fence)
+    RETURNING shard
 )
 SELECT count(*), pg_notify('wingbeat_shards', '') FROM freed;
 

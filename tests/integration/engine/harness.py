@@ -28,6 +28,7 @@ from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.lines import PostgresLines
+from wingbeat_propeller.postgres.slots import PostgresSlots
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 
@@ -156,6 +157,7 @@ async def engine(
         blobs=blobs,
         runtime=runtime,
         plugins=TaskPlugins([], plugin or InstantPlugin()),
+        slots=PostgresSlots(pool),
         signals=NoSignals(),
         children=NoChildren(),
         lines=PostgresLines(pool),

@@ -1,82 +1,13 @@
 """Shards that move between engines: nothing is lost, nothing is started twice."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import asyncpg
 
 from tests.integration.engine.harness import chain, engine, launch, register, wait_ended
+from tests.integration.engine.machine import Machine, SharedRuntime
 from wingbeat_propeller.core.phases import ExecutionPhase
-from wingbeat_propeller.ports import AttemptOrigin, Ended, InstantRequest, RuntimeEvent, RuntimeRequest
-
-
-class Machine:
-    """What several engines share: attempts that end when they are told to, each started once."""
-
-    def __init__(self) -> None:
-        self.outputs: dict[str, bytes] = {}
-        self.starts: Counter[str] = Counter()
-        self.sinks: dict[str, Callable[[Sequence[RuntimeEvent]], None]] = {}
-
-    async def wait_started(self, count: int) -> None:
-        """Wait until so many attempts have been started."""
-        async with asyncio.timeout(20):
-            while len(self.starts) < count:
-                await asyncio.sleep(0.01)
-
-    def end_all(self) -> None:
-        """End every attempt started so far; tell whoever asked last."""
-        for name, sink in list(self.sinks.items()):
-            sink([Ended(name, 0.0, outputs=self.outputs[name])])
-
-
-class SharedRuntime:
-    """One engine's view of the machine; implements Runtime."""
-
-    capacity = 1000
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._sink: Callable[[Sequence[RuntimeEvent]], None] = lambda _: None
-
-    def subscribe(self, sink: Callable[[Sequence[RuntimeEvent]], None]) -> None:
-        """Set the receiver."""
-        self._sink = sink
-
-    async def run(self) -> None:
-        """Live until cancelled."""
-        await asyncio.get_running_loop().create_future()
-
-    async def launch(self, requests: Sequence[RuntimeRequest]) -> None:
-        """Start what is not known; known names only change their listener."""
-        for request in requests:
-            assert isinstance(request, InstantRequest)
-            self._machine.outputs[request.name] = request.outputs
-            self._machine.starts[request.name] += request.name not in self._machine.sinks
-            self._machine.sinks[request.name] = self._sink
-
-    async def abort(self, names: Sequence[str]) -> None:
-        """Stop attempts."""
-        for name in names:
-            self._machine.sinks.pop(name, None)
-
-    async def adopt(self, names: Sequence[str]) -> Sequence[str]:
-        """Those that were started."""
-        known = [name for name in names if name in self._machine.sinks]
-        for name in known:
-            self._machine.sinks[name] = self._sink
-        return known
-
-    async def forget(self, names: Sequence[str]) -> None:
-        """Their ends are durable."""
-        for name in names:
-            self._machine.sinks.pop(name, None)
-
-    async def recorded(self) -> Mapping[str, AttemptOrigin]:
-        """The requests of this test do not say where they belong."""
-        return {}
 
 
 async def _owners(pool: asyncpg.Pool) -> list[int]:

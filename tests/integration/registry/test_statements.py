@@ -20,6 +20,7 @@ _FILES = {
         "named_entities.sql",
         "description_entities.sql",
         "references.sql",
+        "tenant_shares.sql",
     ),
     "wingbeat_controlplane.services": ("operations.sql",),
     "wingbeat_controlplane.executions": ("signals.sql",),

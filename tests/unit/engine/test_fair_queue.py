@@ -2,7 +2,7 @@
 
 import pytest
 
-from wingbeat_propeller.engine.fair_queue import FairQueue, QueueFullError, Share
+from wingbeat_propeller.engine.fair_queue import FairQueue, QueueFullError
 
 
 def _drain(queue: FairQueue[str, str, str]) -> list[str]:
@@ -28,8 +28,7 @@ def test_a_crowded_tenant_does_not_starve_another() -> None:
 
 def test_turns_follow_weights() -> None:
     """A tenant of weight three gets three turns where a tenant of weight one gets one."""
-    shares = {"a": Share(weight=3), "b": Share(weight=1)}
-    queue: FairQueue[str, str, str] = FairQueue(share=lambda tenant: shares[tenant])
+    queue: FairQueue[str, str, str] = FairQueue(weight=lambda tenant: {"a": 3, "b": 1}[tenant])
     _fill(queue, "a", 100)
     _fill(queue, "b", 100)
     first = [str(queue.pop()) for _ in range(40)]
@@ -48,17 +47,67 @@ def test_idleness_saves_up_nothing() -> None:
     assert sum(item.startswith("b") for item in next_items) in (10, 11)
 
 
+def test_weights_change_for_lines_that_exist() -> None:
+    """After `reweigh` the turns of waiting tenants follow the new weights."""
+    weights = {"a": 1, "b": 1}
+    queue: FairQueue[str, str, str] = FairQueue(weight=lambda tenant: weights[tenant])
+    _fill(queue, "a", 200)
+    _fill(queue, "b", 200)
+    assert sum(str(queue.pop()).startswith("a") for _ in range(40)) == 20
+    weights["a"] = 3
+    queue.reweigh()
+    assert sum(str(queue.pop()).startswith("a") for _ in range(40)) in (29, 30, 31)
+
+
 def test_a_tenant_at_its_limit_is_passed_over() -> None:
-    """Limits look at what the caller says is under way, hold back one tenant only, and save up no turns."""
-    queue: FairQueue[str, str, str] = FairQueue(share=lambda tenant: Share(running_max=2 if tenant == "a" else None))
+    """A tenant at its limit holds nobody up, waits until it is resumed, and saves up no turns."""
+    queue: FairQueue[str, str, str] = FairQueue()
     _fill(queue, "a", 10)
-    _fill(queue, "b", 20)
-    assert [str(queue.pop({"a": 2}))[0] for _ in range(10)] == ["b"] * 10
-    assert "".join(str(queue.pop({"a": 1}))[0] for _ in range(8)).count("a") in (4, 5)
-    while len(queue) and queue.pop({"a": 2}) is not None:
+    _fill(queue, "b", 40)
+    at_limit = {"a"}
+    assert [str(queue.pop(at_limit.__contains__))[0] for _ in range(10)] == ["b"] * 10
+    assert set(queue.aside) == {"a"}
+    assert queue.waiting_aside == 10
+    at_limit.clear()
+    assert [str(queue.pop(at_limit.__contains__))[0] for _ in range(3)] == ["b"] * 3
+    queue.resume(["a"])
+    assert "".join(str(queue.pop(at_limit.__contains__))[0] for _ in range(8)).count("a") in (4, 5)
+    at_limit.add("a")
+    while queue.pop(at_limit.__contains__) is not None:
         pass
     assert set(queue.waiting()) == {"a"}
-    assert queue.pop({"a": 2}) is None
+    queue.resume()
+    assert queue.pop(at_limit.__contains__) is None
+    assert queue.pop() is None
+
+
+def test_what_is_given_back_keeps_its_place_and_its_turn() -> None:
+    """An item that could not go stands where it stood, and its tenant has lost no turn by it."""
+    queue: FairQueue[str, str, str] = FairQueue()
+    _fill(queue, "a", 3)
+    _fill(queue, "b", 3)
+    first = queue.take()
+    assert first is not None
+    assert first.key == "a0"
+    queue.give_back(first)
+    assert queue.pop() == "b0"
+    queue.push("a", "a3", "a3")
+    queue.resume()
+    assert _drain(queue) == ["a0", "a1", "b1", "a2", "b2", "a3"]
+
+
+def test_the_last_item_given_back_can_be_cancelled() -> None:
+    """Also a line that was empty meanwhile takes its item back, and cancelling it leaves nothing set aside."""
+    queue: FairQueue[str, str, str] = FairQueue()
+    queue.push("a", "a0", "a0")
+    turn = queue.take()
+    assert turn is not None
+    queue.give_back(turn)
+    assert queue.pop() is None
+    assert queue.cancel("a0")
+    assert set(queue.aside) == set()
+    queue.push("a", "a1", "a1")
+    assert queue.pop() == "a1"
 
 
 def test_priority_orders_within_a_tenant() -> None:
@@ -90,9 +139,3 @@ def test_a_full_queue_says_so() -> None:
     with pytest.raises(QueueFullError):
         queue.push("b", "b0", "b0")
     assert _drain(queue) == ["a0", "a1"]
-
-
-def test_a_weight_is_bounded() -> None:
-    """A weight that would give no turns, or all of them, is refused."""
-    with pytest.raises(ValueError, match="weight"):
-        Share(weight=0)

@@ -1,4 +1,4 @@
-"""Calls of the query service by a command: every error ends the command with a sentence."""
+"""Calls of an installation's own services by a command: every error ends the command with a sentence."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -44,6 +44,13 @@ class QueryClient:
 @contextmanager
 def query_client(endpoint: str | None, data_dir: str | None) -> Generator[QueryClient]:
     """A client of the installation meant by the flags. Ends the command when it refuses or does not answer."""
+    with calls_to(endpoint, data_dir) as channel:
+        yield QueryClient(channel)
+
+
+@contextmanager
+def calls_to(endpoint: str | None, data_dir: str | None) -> Generator["grpc.Channel"]:
+    """A channel to the installation meant by the flags. Ends the command when a call is refused or not answered."""
     import grpc
 
     try:
@@ -52,7 +59,7 @@ def query_client(endpoint: str | None, data_dir: str | None) -> Generator[QueryC
         fail(str(error))
     with found.connect() as channel:
         try:
-            yield QueryClient(channel)
+            yield channel
         except grpc.RpcError as error:
             code = error.code() if isinstance(error, grpc.Call) else None
             reason = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
