@@ -73,3 +73,25 @@ def test_running_tasks_are_ended_and_launched_anew(own_installation: Installatio
         [attempt] = execution.node_executions["n0"].task_executions
         assert attempt.id.retry_attempt == 0
     second.close()
+
+
+def test_eager_executions_go_on(own_installation: Installation, tmp_path: Path) -> None:
+    """An eager task and its child are cut by `down`; after the next `up` both go on, and the child is the same one."""
+    first = Client(own_installation.endpoint)
+    name = first.launch("eager", "patient_inner", {"folder": str(tmp_path)}).id.name
+    mark = tmp_path / "grandchild"
+    until(mark.exists, what="the child of the eager task")
+    first.close()
+    own_installation.down()
+    assert not own_installation.leftovers()
+    mark.unlink()
+
+    own_installation.up()
+    until(mark.exists, what="the second start of the child")
+    (tmp_path / "go").touch()
+    second = Client(own_installation.endpoint)
+    execution = succeeded(second.wait(second.remote.fetch_execution(name=name)))
+    assert execution.outputs["o0"] == "grandchild"
+    listed = second.remote.recent_executions(limit=10)
+    assert len([one for one in listed if one.spec.labels.values.get("eager-exec") == name]) == 1
+    second.close()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import structlog
+from prometheus_client import Gauge
 
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.events import Event, TaskFailed, TaskStarted, TaskSucceeded
@@ -29,6 +30,8 @@ from wingbeat_propeller.ports import BadTaskError, BlobNotFoundError, Blobs, Ins
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 _log = structlog.get_logger(__name__)
+
+_UNDER_WAY = Gauge("wingbeat_engine_tasks", "Attempts that the engine carries out itself and that have not ended")
 
 LARGE_MAX = 16
 """Attempts at once whose values go through the blob store; each holds a whole LiteralMap in memory."""
@@ -65,6 +68,7 @@ class EngineTasks:
         self._ready: deque[_Attempt] = deque()
         self._work = asyncio.Event()
         self._large = asyncio.Semaphore(LARGE_MAX)
+        _UNDER_WAY.set_function(lambda: len(self._known))
 
     def __len__(self) -> int:
         return len(self._known)
