@@ -59,10 +59,15 @@ def _closure(
     details = event_pb2.NodeExecutionEvent.FromString(row["details"] or b"")
     if details.HasField("workflow_node_metadata"):
         closure.workflow_node_metadata.executionId.CopyFrom(details.workflow_node_metadata.execution_id)
-    elif row["kind"] == NodeKind.TASK or details.HasField("task_node_metadata"):
+    elif _is_task(row) or details.HasField("task_node_metadata"):
         closure.task_node_metadata.CopyFrom(_task_metadata(row, details.task_node_metadata))
         closure.dynamic_job_spec_uri = details.task_node_metadata.dynamic_workflow.dynamic_job_spec_uri
     return closure
+
+
+def _is_task(row: Row) -> bool:
+    """Whether clients take it for a task: array nodes are flagged, the older kind of map task is not."""
+    return row["kind"] == NodeKind.TASK or (row["kind"] == NodeKind.ARRAY and not row["flags"] & FLAG_ARRAY)
 
 
 def _task_metadata(row: Row, details: event_pb2.TaskNodeMetadata) -> node_execution_pb2.TaskNodeMetadata:

@@ -5,6 +5,7 @@ from flyteidl.admin import node_execution_pb2, task_execution_pb2
 from flyteidl.core import identifier_pb2
 
 from wingbeat_controlplane.errors import not_found
+from wingbeat_controlplane.executions.array_reads import LISTED_MAX, SHOWN_MAX, ArrayReads
 from wingbeat_controlplane.executions.data import DataReader, StoredValue
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.failures import stored_error, whole_error
@@ -35,6 +36,7 @@ class TaskReads:
         self._blobs = blobs
         self._data = data
         self._options = options
+        self._arrays = ArrayReads(pool)
 
     async def get(self, request: task_execution_pb2.TaskExecutionGetRequest) -> task_execution_pb2.TaskExecution:
         """One attempt with the whole of its error. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
@@ -42,7 +44,9 @@ class TaskReads:
         error = await whole_error(
             self._blobs, row["error"], row["error_uri"], bytes_max=self._options.data_inline_bytes_max
         )
-        return task_message(row, request.id.node_execution_id, error)
+        message = task_message(row, request.id.node_execution_id, error)
+        await self._arrays.complete(row["execution_id"], message, entries_max=SHOWN_MAX)
+        return message
 
     async def list(self, request: task_execution_pb2.TaskExecutionListRequest) -> task_execution_pb2.TaskExecutionList:
         """One page of a node's attempts; an unknown node has none. Errors are as long as rows keep them.
@@ -63,10 +67,10 @@ class TaskReads:
         rows: list[asyncpg.Record] = []
         if key is not None:
             rows = await self._pool.fetch(query.sql(_SQL["list_tasks"]), *query.args)
-        return task_execution_pb2.TaskExecutionList(
-            task_executions=[task_message(row, node, stored_error(row["error"])) for row in rows],
-            token=page.next_token(len(rows)),
-        )
+        messages = [task_message(row, node, stored_error(row["error"])) for row in rows]
+        for message in messages:
+            await self._arrays.complete(key or -1, message, entries_max=LISTED_MAX)
+        return task_execution_pb2.TaskExecutionList(task_executions=messages, token=page.next_token(len(rows)))
 
     async def data(self, request: task_execution_pb2.TaskExecutionGetDataRequest) -> bytes:
         """Inputs, outputs and their addresses: the serialized answer. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""

@@ -1,5 +1,5 @@
 -- name: get_task
-SELECT te.attempt, te.task_project, te.task_domain, te.task_name, te.task_version, te.task_type, te.name, te.phase,
+SELECT te.execution_id, te.attempt, te.task_project, te.task_domain, te.task_name, te.task_version, te.task_type, te.name, te.phase,
     te.created_at, te.started_at, te.ended_at, te.updated_at, te.input_uri, te.output_uri, te.error, te.error_uri,
     te.details
 FROM task_executions te

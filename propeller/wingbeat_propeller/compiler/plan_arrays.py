@@ -13,13 +13,21 @@ from flyteidl.plugins import array_job_pb2
 from google.protobuf import json_format
 
 from wingbeat_propeller.core.bindings import BindingProgram, Promise
-from wingbeat_propeller.core.plan import END, START, ArraySpec, FailurePolicy, NodeKind, Plan, Target, TaskSpec
+from wingbeat_propeller.core.plan import (
+    ELEMENT_NODE_ID,
+    END,
+    START,
+    ArraySpec,
+    FailurePolicy,
+    NodeKind,
+    Plan,
+    Target,
+    TaskSpec,
+)
 
 LEGACY_TASK_TYPE = "container_array"
-ELEMENT_NODE_ID = "n0"
-"""Id of the one node of a plan made for an element: short, as it becomes part of other ids."""
 _ELEMENT = 2
-"""Its plan index."""
+"""Plan index of the one node of a plan made for an element."""
 
 
 def wraps(array: workflow_pb2.ArrayNode) -> bool:

@@ -18,6 +18,8 @@ from wingbeat_propeller.core.conditions import Condition
 
 START = 0
 END = 1
+ELEMENT_NODE_ID = "n0"
+"""Id of the one node of a plan made for an element of an array: short, as it becomes part of other ids."""
 
 
 class NodeKind(IntEnum):
@@ -153,9 +155,14 @@ class ArraySpec:
         return isinstance(self.element, TaskSpec)
 
     @property
+    def maps_launch_plan(self) -> bool:
+        """Whether each element is an execution of its own."""
+        return isinstance(self.element, Plan) and not self.element.is_counted
+
+    @property
     def is_counted(self) -> bool:
         """Whether the array takes a slot of max_parallelism, and not what runs inside of its elements."""
-        return not isinstance(self.element, Plan) or not self.element.is_counted
+        return self.runs_attempts or self.maps_launch_plan
 
     def successes_needed(self, size: int) -> int:
         """How many of `size` elements must succeed."""

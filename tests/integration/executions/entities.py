@@ -190,6 +190,21 @@ class EngineRows:
         }
         await self._insert("task_executions", row)
 
+    async def element(self, execution: str, element: int, **columns: Any) -> None:
+        """Insert an attempt of an element of the array n0; it succeeded unless columns say otherwise."""
+        row = {
+            "execution_id": await self.key(execution),
+            "node_id": "n0",
+            "element": element,
+            "attempt": 0,
+            "phase": int(TaskPhase.SUCCEEDED),
+            "system_failures": 0,
+            "queued_at": NOON,
+            "ended_at": NOON + timedelta(seconds=element),
+            **columns,
+        }
+        await self._insert("array_elements", row)
+
     async def _insert(self, table: str, row: dict[str, Any]) -> None:
         places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
         await self._pool.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", *row.values())

@@ -1,6 +1,6 @@
 """Reads of executions, nodes and attempts whose rows an engine wrote."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import grpc
 import pytest
@@ -24,7 +24,7 @@ from tests.integration.executions.entities import (
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import NodeKind
-from wingbeat_propeller.core.rows import FLAG_PARENT
+from wingbeat_propeller.core.rows import FLAG_ARRAY, FLAG_PARENT
 
 Admin = admin_pb2_grpc.AdminServiceStub
 SCOPE = common_pb2.NamedEntityIdentifier(project=PROJECT, domain=DOMAIN)
@@ -200,6 +200,31 @@ async def test_attempts(admin: Admin, engine: EngineRows) -> None:
         node_execution_pb2.NodeExecutionForTaskListRequest(task_execution_id=task_id("e1"), limit=1)
     )
     assert not legacy.node_executions
+
+
+async def test_elements_of_an_array(admin: Admin, engine: EngineRows) -> None:
+    """The task execution of an array tells of its elements, whether it is listed or asked for."""
+    await admin.CreateExecution(launch("e1"))
+    await engine.node("e1", kind=int(NodeKind.ARRAY), flags=FLAG_ARRAY)
+    details = task_execution_pb2.TaskExecutionClosure()
+    details.custom_info["size"] = 4
+    await engine.attempt("e1", task_type="container_array", details=details.SerializeToString())
+    await engine.element("e1", 3)
+    await engine.element("e1", 1, phase=int(TaskPhase.RETRYABLE_FAILED), error=error("no"))
+    await engine.element("e1", 1, attempt=1, phase=int(TaskPhase.RUNNING), ended_at=None)
+    one = await admin.GetTaskExecution(task_execution_pb2.TaskExecutionGetRequest(id=task_id("e1")))
+    entries = one.closure.metadata.external_resources
+    assert [(entry.index, entry.retry_attempt) for entry in entries] == [(0, 0), (1, 0), (1, 1), (2, 0), (3, 0)]
+    assert entries[1].custom_info["error"] == "no"
+    assert one.closure.custom_info["succeeded"] == 1
+    assert one.closure.updated_at.ToDatetime(UTC) == NOON + timedelta(seconds=3)
+    found = await admin.ListTaskExecutions(
+        task_execution_pb2.TaskExecutionListRequest(node_execution_id=node_id("e1"), limit=10)
+    )
+    assert found.task_executions[0] == one
+    node = await admin.GetNodeExecution(node_execution_pb2.NodeExecutionGetRequest(id=node_id("e1")))
+    assert node.metadata.is_array
+    assert not node.closure.HasField("task_node_metadata")
 
 
 async def test_long_errors(admin: Admin, engine: EngineRows, blobs: FolderBlobs) -> None:

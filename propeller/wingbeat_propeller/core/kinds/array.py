@@ -271,7 +271,7 @@ class ArrayKind(Kind):
         run.array = ArrayRun(frame.plan.array(node), size)
         run.array.open(inputs)
         walk.node_row(frame, run, node)
-        walk.task_row(frame, run, node, TaskPhase.RUNNING, details=_details(run, size))
+        walk.task_row(frame, run, node, TaskPhase.RUNNING, details=_details(run, run.array))
         self._advance(walk, frame, run, node)
 
     def _advance(self, walk: Walk, frame: Frame, run: NodeRun, node: int) -> None:
@@ -436,10 +436,12 @@ def _command(walk: Walk, launch: Launch | None) -> None:
         walk.effects.commands.append(launch)
 
 
-def _details(run: NodeRun, size: int) -> bytes:
+def _details(run: NodeRun, array: ArrayRun) -> bytes:
     """What readers of the node's task execution must know of an array, its size above all."""
     closure = task_execution_pb2.TaskExecutionClosure(event_version=1)
     closure.metadata.generated_name = run.generated_name
     closure.metadata.plugin_identifier = _PLUGIN
-    closure.custom_info["size"] = size
+    closure.custom_info["size"] = array.size
+    if array.spec.maps_launch_plan:
+        closure.custom_info["launch_plan"] = array.spec.name
     return closure.SerializeToString()
