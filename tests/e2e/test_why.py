@@ -1,8 +1,14 @@
 """`wingbeat why` against a running installation."""
 
 import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from tests.e2e.client import Client, phase
 from tests.e2e.installation import Installation, until
 
@@ -71,3 +77,54 @@ def test_what_cannot_be_told(installation: Installation) -> None:
     assert absent.returncode == 1
     assert "absent" in absent.stderr
     assert "Traceback" not in absent.stderr
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """An installation of the test's own, with room for one task at a time."""
+    monkeypatch.setenv("WINGBEAT_LOCAL_RUNTIME__CAPACITY", "1")
+    folder = Path(tempfile.mkdtemp(prefix="wb-why-"))
+    running = Installation(folder)
+    running.up()
+    try:
+        yield running
+    finally:
+        running.down()
+        shutil.rmtree(folder)
+
+
+def test_a_full_runtime_and_an_engine_that_stands_still(alone: Installation, tmp_path: Path) -> None:
+    """What waits for room names who takes it. While the engine is stopped the rows answer, and say that it does not;
+    once it goes on, so do its answers."""
+    client = Client(alone.endpoint)
+    file = tmp_path / "go"
+    executions = [client.launch("waiting", "inner", {"path": str(file), "x": number}) for number in range(2)]
+
+    def why(execution, *arguments: str) -> str:
+        return alone.wingbeat("why", execution.id.name, *arguments, "--data-dir", str(alone.data_dir)).stdout
+
+    try:
+        until(lambda: any("is running" in why(one) for one in executions), what="a task that runs")
+        runs, waits = sorted(executions, key=lambda one: "is running" not in why(one))
+        full = until(lambda: text if "only place" in (text := why(waits)) else "", what="a task that waits for room")
+        assert "the only place of its engine's runtime is taken (1 by flytesnacks/development)" in full
+        assert f"of flytesnacks/development/{runs.id.name}" in full
+        assert "it is next in line, of 1 that wait" in full
+        engine = alone.pid("propeller-0") or alone.pid("propeller")
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            silent = why(runs)
+            assert "does not answer" in silent
+            assert "(wait_for_file) is running" in silent
+            assert json.loads(why(waits, "-o", "json"))["source"] == "SOURCE_ROWS"
+        finally:
+            os.kill(engine, signal.SIGCONT)
+        until(
+            lambda: json.loads(why(runs, "-o", "json"))["source"] == "SOURCE_ENGINE",
+            what="an engine that answers again",
+        )
+        file.touch()
+        for execution in executions:
+            assert phase(client.wait(execution)) == "SUCCEEDED"
+    finally:
+        client.close()
