@@ -126,5 +126,21 @@ def test_a_full_runtime_and_an_engine_that_stands_still(alone: Installation, tmp
         file.touch()
         for execution in executions:
             assert phase(client.wait(execution)) == "SUCCEEDED"
+        second_file = tmp_path / "go on"
+        mapped = client.launch("waiting", "mapped", {"path": str(second_file)})
+        elements = until(lambda: text if "waits in a queue" in (text := why(mapped)) else "", what="elements under way")
+        assert "0 of 3 elements have ended; 2 are under way (at most 2 at once): n0-0-n0" in elements
+        assert "1 of these waits in a queue; 1 has not begun" in elements
+        assert "the only place of its engine's runtime is taken" in elements
+        engine = alone.pid("propeller-0") or alone.pid("propeller")
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            silent = why(mapped)
+            assert "does not answer" in silent
+            assert "0 of 3 elements have ended" in silent
+        finally:
+            os.kill(engine, signal.SIGCONT)
+        second_file.touch()
+        assert phase(client.wait(mapped)) == "SUCCEEDED"
     finally:
         client.close()

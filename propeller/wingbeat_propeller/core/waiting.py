@@ -29,7 +29,7 @@ NAMED_MAX = 100
 NODES_KEPT_MAX = 1_000
 """Nodes of a frame, and root causes, that an answer may choose from; the others are counted."""
 
-_HASHED_ID = re.compile(r"^f[a-z1-6]{7}$")
+_HASHED_ID = re.compile(r"^f[a-z1-6]{7}([a-z1-6]{6})?$")
 """See `ids.fixed_length`."""
 _BLAMELESS = frozenset({NodePhase.UNDEFINED, NodePhase.SUCCEEDED, NodePhase.RECOVERED})
 
@@ -174,12 +174,15 @@ def _unfinished(frame: Frame) -> int:
 
 def find_places(view: "View", question: str) -> list[Place]:
     """The nodes meant: by unique id, else by id in their workflow, else by name. A node inside a sub-workflow that has
-    not begun is not there yet: the node of that sub-workflow stands for it."""
+    not begun is not there yet: the node of that sub-workflow stands for it. An element of an array is told by its
+    array, or by the nodes inside it."""
     by_spec_id: list[Place] = []
     by_name: list[Place] = []
     within: list[Place] = []
     for frame in view.state.frames.values():
         plan = frame.plan
+        if frame.element >= 0 and frame.parent_id == question:
+            return list(view.live_in(frame))
         node = _by_unique_id(view, frame, question)
         if node is not None:
             return [Place(frame.number, node)]
@@ -188,7 +191,10 @@ def find_places(view: "View", question: str) -> list[Place]:
         if question in plan.names:
             by_name += [Place(frame.number, node) for node, name in enumerate(plan.names) if name == question]
         for node, target in enumerate(plan.targets):
-            has_begun = frame.phases[node] or node in frame.runs
+            run = frame.runs.get(node)
+            if run is not None and run.array is not None and _is_element(run, question):
+                return [Place(frame.number, node)]
+            has_begun = frame.phases[node] or run is not None
             if isinstance(target, Plan) and not has_begun and _is_in(target, question):
                 within.append(Place(frame.number, node))
     return by_spec_id or by_name or within
@@ -205,6 +211,13 @@ def _by_unique_id(view: "View", frame: Frame, question: str) -> int | None:
     if not has_parents and not _HASHED_ID.match(question):
         return None
     return next((node for node in range(plan.size) if view.node_id(Place(frame.number, node)) == question), None)
+
+
+def _is_element(run: NodeRun, question: str) -> bool:
+    """Whether an element of an array is meant; a task element has no node, and its array stands for it."""
+    index = question.rpartition("-n")[2]
+    ids = [str(unique_node_id(run.node_id, run.attempt, f"n{index}", bits)) for bits in (32, 64)]
+    return index.isdecimal() and question in ids
 
 
 def _is_in(plan: Plan, question: str) -> bool:

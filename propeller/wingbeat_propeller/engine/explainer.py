@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import islice
 
+from wingbeat_propeller.core.array_run import ArrayRun
 from wingbeat_propeller.core.effects import Launch
-from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.ids import ExecutionKey, attempt_name, element_name
 from wingbeat_propeller.core.kinds import KINDS
 from wingbeat_propeller.core.plan import NodeKind
-from wingbeat_propeller.core.state import ExecutionState
+from wingbeat_propeller.core.state import ExecutionState, NodeRun
 from wingbeat_propeller.core.waiting import NAMED_MAX, Place, explain, moment
 from wingbeat_propeller.engine.dispatcher import Dispatcher
 from wingbeat_propeller.engine.live import LiveExecution, LiveExecutions, Tenant
@@ -64,8 +65,7 @@ class Explainer:
         response.knows_node = True
         attempts = _Attempts(self._dispatcher)
         for place, node in found.nodes:
-            if node.standing == why_pb2.STANDING_QUEUED:
-                attempts.tell(live, place, node)
+            attempts.tell(live, place, node)
             answer.nodes.append(node)
         answer.asked = found.asked
         answer.root_causes.extend(found.roots)
@@ -84,18 +84,21 @@ class _Attempts:
         self._placed = 0
 
     def tell(self, live: LiveExecution, place: Place, node: why_pb2.NodeAnswer) -> None:
-        """Add to the answer for a task node under way that has shown no sign of life yet."""
+        """Add to the answer for a node under way what is known of attempts that have shown no sign of life yet."""
         frame = live.state.frames[place.frame]
-        if frame.plan.kinds[place.node] is not NodeKind.TASK:
+        run = frame.runs.get(place.node)
+        kind = frame.plan.kinds[place.node]
+        if run is None:
             return
-        name = frame.runs[place.node].name
+        if kind is NodeKind.ARRAY and run.array is not None and run.array.spec.runs_attempts:
+            self._tell_elements(live, run, run.array, node)
+        elif kind is NodeKind.TASK and node.standing == why_pb2.STANDING_QUEUED:
+            self._tell_task(run.name, node)
+
+    def _tell_task(self, name: str, node: why_pb2.NodeAnswer) -> None:
         dispatcher = self._dispatcher
         if dispatcher.is_queued(name):
-            queue = node.reasons.add().runtime_queue
-            queue.CopyFrom(self._occupancy(eager=dispatcher.is_eager(name)))
-            if self._placed < PLACES_MAX:
-                self._placed += 1
-                queue.ahead = dispatcher.place(name)
+            self._add_queue(name, node)
             return
         node.standing = why_pb2.STANDING_STARTING
         step = why_pb2.Starting.STEP_COMMITTING
@@ -104,6 +107,26 @@ class _Attempts:
         elif dispatcher.is_started(name):
             step = why_pb2.Starting.STEP_WRITING_FILES
         node.reasons.add(starting=why_pb2.Starting(step=step))
+
+    def _tell_elements(self, live: LiveExecution, run: NodeRun, array: ArrayRun, node: why_pb2.NodeAnswer) -> None:
+        """How many elements wait in the queue, and the place of the first of them."""
+        names = (
+            attempt_name(live.state.key, element_name(run.generated_name, index, array.attempts[index]))
+            for index, element in array.under_way.items()
+            if element.started_at is None and element.retry_at is None
+        )
+        queued = [name for name in names if self._dispatcher.is_queued(name)]
+        if queued:
+            node.reasons[0].elements.queued = len(queued)
+            self._add_queue(queued[0], node)
+
+    def _add_queue(self, name: str, node: why_pb2.NodeAnswer) -> None:
+        dispatcher = self._dispatcher
+        queue = node.reasons.add().runtime_queue
+        queue.CopyFrom(self._occupancy(eager=dispatcher.is_eager(name)))
+        if self._placed < PLACES_MAX:
+            self._placed += 1
+            queue.ahead = dispatcher.place(name)
 
     def _occupancy(self, *, eager: bool) -> why_pb2.RuntimeQueue:
         if eager not in self._queues:

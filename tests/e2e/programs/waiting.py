@@ -2,9 +2,10 @@
 
 import time
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
-from flytekit import LaunchPlan, approve, sleep, task, workflow
+from flytekit import LaunchPlan, approve, map_task, sleep, task, workflow
 
 
 @task
@@ -28,6 +29,12 @@ def inner(path: str, x: int) -> int:
 
 
 inner_plan = LaunchPlan.get_or_create(inner, name="waiting.inner_plan")
+
+
+@workflow
+def mapped(path: str) -> list[int]:
+    """Three elements, two at a time."""
+    return map_task(partial(wait_for_file, path=path), concurrency=2)(x=[1, 2, 3])
 
 
 @workflow

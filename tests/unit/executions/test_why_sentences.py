@@ -143,12 +143,23 @@ CASES = [
     (
         _said(
             why_pb2.STANDING_RUNNING,
-            elements=why_pb2.Elements(total=10, succeeded=3, failed=1, under_way=2, waiting=4, concurrency=2),
+            elements=why_pb2.Elements(
+                total=10,
+                succeeded=3,
+                failed=1,
+                under_way=3,
+                waiting=3,
+                concurrency=3,
+                queued=1,
+                pausing=1,
+                pause_ends=Timestamp(seconds=NOW.seconds + 9),
+                running=[_holder("n1-0-n4")],
+            ),
         ),
         (
-            "n1 (work) is running: 4 of 10 elements have ended, 1 of them failed; 2 are under way (at most 2 at once):"
-            " 2 more;"
-            " 4 wait."
+            "n1 (work) is running: 4 of 10 elements have ended, 1 of them failed; 3 are under way (at most 3 at once):"
+            " n1-0-n4 (for 1 min 5 s) and 2 more; 1 of these waits in a queue;"
+            " 1 of these pauses after a failure, at least until 13:00:09 UTC; 3 have not begun."
         ),
     ),
     (

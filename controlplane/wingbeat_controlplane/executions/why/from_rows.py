@@ -63,7 +63,7 @@ class FromRows:
         record = records[0]
         plan = await self.plan(record.workflow_id)
         try:
-            dynamic_plans = await self._dynamics.load_all(record.nodes)
+            dynamic_plans = await self._dynamics.load_all(record.nodes, record.elements)
         except (
             BlobStoreFailedError,
             BlobNotFoundError,
@@ -92,6 +92,7 @@ def _explain(
             state,
             record.nodes,
             inputs,
+            elements=record.elements,
             started_at=record.started_at,
             now=time.time(),
             dynamic_plans=dynamic_plans,

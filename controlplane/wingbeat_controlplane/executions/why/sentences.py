@@ -49,6 +49,8 @@ def _node(node: why_pb2.NodeAnswer, reasons: list[str], now: Timestamp) -> str:
             return f"{name} is ready and waits{colon}."
         case why_pb2.STANDING_PREPARING:
             return f"{name} is about to begin{colon}."
+        case why_pb2.STANDING_QUEUED if any(reason.HasField("elements") for reason in node.reasons):
+            return f"{name} waits{colon}."
         case why_pb2.STANDING_QUEUED:
             return f"{name} is ready, and {_attempt(node)} of it waits{colon}."
         case why_pb2.STANDING_STARTING:
@@ -227,14 +229,23 @@ def _child_execution(reason: why_pb2.ChildExecution, _now: Timestamp, _here: _Ex
 
 
 def _elements(reason: why_pb2.Elements, now: Timestamp, here: _Execution) -> str:
-    done = reason.succeeded + reason.failed
     failed = f", {reason.failed} of them failed" if reason.failed else ""
+    total = words.number(reason.total, "element has", "elements have")
+    text = f"{reason.succeeded + reason.failed} of {total} ended{failed}"
+    if reason.gathering:
+        return f"{text}; the outputs are being put together"
     at_once = f" (at most {reason.concurrency} at once)" if reason.concurrency else ""
-    running = words.holders(reason.running, reason.under_way, now, here)
-    return (
-        f"{done} of {reason.total} elements have ended{failed}; {reason.under_way} are under way{at_once}"
-        f"{f': {running}' if running else ''}; {reason.waiting} wait"
-    )
+    parts = [f"{words.number(reason.under_way, 'is', 'are')} under way{at_once}"]
+    if reason.running:
+        parts[0] += f": {words.holders(reason.running, reason.under_way, now, here)}"
+    if reason.queued:
+        parts.append(f"{reason.queued} of these {'waits' if reason.queued == 1 else 'wait'} in a queue")
+    if reason.pausing:
+        pause = words.number(reason.pausing, "of these pauses", "of these pause")
+        parts.append(f"{pause} after a failure, at least until {words.clock(reason.pause_ends, now)}")
+    if reason.waiting:
+        parts.append(f"{words.number(reason.waiting, 'has', 'have')} not begun")
+    return f"{text}; {'; '.join(parts)}"
 
 
 def _ruled_out(reason: why_pb2.RuledOut, _now: Timestamp, _here: _Execution) -> str:

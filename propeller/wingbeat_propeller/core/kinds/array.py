@@ -225,9 +225,13 @@ class ArrayKind(Kind):
             answer.reasons.add(preparation=why_pb2.Preparation())
             return
         running = [index for index, element in array.under_way.items() if element.started_at is not None]
+        pauses = [element.retry_at for element in array.under_way.values() if element.retry_at is not None]
         answer.standing = why_pb2.STANDING_RUNNING if running or array.gathering else why_pb2.STANDING_QUEUED
         answer.reasons.add(
             elements=why_pb2.Elements(
+                pausing=len(pauses),
+                pause_ends=moment(min(pauses)) if pauses else None,
+                gathering=array.gathering,
                 total=array.size,
                 succeeded=array.succeeded,
                 failed=array.failed,
