@@ -356,7 +356,13 @@ class Engine:
         """The database refuses these rows for their own sake: the execution ends with that reason."""
         live = self.live.get(effects.execution)
         _log.error("rows refused, execution fails", execution=effects.execution, error=str(error))
-        if live is not None:
+        if live is None:
+            return
+        if live.is_last_word_said:
+            # Not even its end can be stored: leave it as it is until somebody has mended the database.
+            _log.critical("the end of an execution is refused, letting go of it", execution=live.state.name)
+            self.drop(live)
+        else:
             self._give_up(live, f"the database refuses to store the execution's progress: {error}")
 
     def _give_up(self, live: LiveExecution, reason: str) -> None:
@@ -369,6 +375,7 @@ class Engine:
             _log.exception("quarantine fell back to the execution's row", execution=state.name)
             effects = Effects(state.key)
         if effects.execution_row is None:
+            live.is_last_word_said = True
             state.ended = True
             effects = Effects(state.key)
             effects.execution_row = ExecutionRow(

@@ -40,6 +40,8 @@ class LiveExecution:
     """Row id of its launch plan, in whose line others may wait for its end."""
     names: set[str] = field(default_factory=set[str])
     """Attempts that are queued, starting or running."""
+    is_last_word_said: bool = False
+    """Nothing but the end of its own row is left to be written, for a fault of the engine or the database."""
     timers: set[tuple[AttemptKey, int]] = field(default_factory=set[tuple[AttemptKey, int]])
     """Deadlines set for its nodes, some of which may have passed."""
 
