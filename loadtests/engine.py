@@ -13,15 +13,13 @@ once and latency is that of a process with room; throughput is then what was ask
 """
 
 import argparse
-import asyncio
 import json
 import resource
 import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -30,21 +28,12 @@ import uvloop
 
 from loadtests.ceiling import WrittenRows, ceiling_s, written_rows
 from loadtests.database import TemporaryDatabase, insert_executions, register_workflow, temporary_database
-from loadtests.probes import TimedJournal, TimedRuntime
-from loadtests.shapes import NoOpPlugin, Shape, compiled_workflow
-from wingbeat_propeller.blobs.folder import FolderBlobs
+from loadtests.instant_engine import instant_engine
+from loadtests.shapes import Shape, compiled_workflow
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.phases import ExecutionPhase
-from wingbeat_propeller.engine.alone import NoChildren, NoSignals
 from wingbeat_propeller.engine.collector import relax_collector
-from wingbeat_propeller.engine.engine import Engine, EngineOptions
-from wingbeat_propeller.postgres.executions import PostgresExecutionStore
-from wingbeat_propeller.postgres.journal import PostgresJournal
-from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.pool import create_pool
-from wingbeat_propeller.runtimes.instant import InstantRuntime
-from wingbeat_propeller.tasks.container import ContainerPlugin
-from wingbeat_propeller.tasks.registry import TaskPlugins
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,61 +84,30 @@ async def measure(options: Options) -> dict[str, object]:
 
 
 async def _run_engine(options: Options, pool: asyncpg.Pool, database: TemporaryDatabase) -> EngineRun:
-    runtime = TimedRuntime(InstantRuntime(), task_s=options.task_s)
-    durable_s: list[float] = []
-    journals: list[TimedJournal] = []
-    started = asyncio.Event()
-
-    def make_journal(term: int, rejected: Callable[[Effects, Exception], None]) -> TimedJournal:
-        journal = PostgresJournal(database.dsn, term=term, blobs=blobs, rejected=rejected)
-        journals.append(TimedJournal(journal, executions=options.executions))
-        started.set()
-        return journals[0]
-
-    blobs = FolderBlobs(database.folder / "blobs")
-    engine = Engine(
-        EngineOptions(name="loadtest", live_max=max(options.executions, 20_000)),
-        leases=PostgresLeases(pool),
-        journal=make_journal,
-        store=PostgresExecutionStore(pool, database.dsn),
-        blobs=blobs,
-        runtime=runtime,
-        plugins=TaskPlugins([NoOpPlugin()], ContainerPlugin()),
-        signals=NoSignals(),
-        children=NoChildren(),
-        on_durable=durable_s.append,
-    )
     before = written_rows()
     cpu = time.process_time()
     postgres_cpu = database.cpu_s()
-    task = asyncio.create_task(engine.run(), name="engine")
-    await _first_of(task, started.wait())
-    await _first_of(task, journals[0].all_ended.wait())
-    cpu = time.process_time() - cpu
-    postgres_cpu = database.cpu_s() - postgres_cpu
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    async with instant_engine(
+        pool,
+        database,
+        executions=options.executions,
+        live_max=max(options.executions, 20_000),
+        task_s=options.task_s,
+    ) as engine:
+        await engine.ended()
+        cpu = time.process_time() - cpu
+        postgres_cpu = database.cpu_s() - postgres_cpu
     after = written_rows()
     return EngineRun(
-        took_s=journals[0].took_s,
+        took_s=engine.journal.took_s,
         cpu_s=cpu,
         postgres_cpu_s=postgres_cpu,
-        latencies_s=runtime.transition_s or durable_s,
-        durable_s=durable_s,
+        latencies_s=engine.runtime.transition_s or engine.durable_s,
+        durable_s=engine.durable_s,
         rows=after - before,
-        patterns=journals[0].patterns,
+        patterns=engine.journal.patterns,
         rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
-
-
-async def _first_of(engine: "asyncio.Task[None]", event: Awaitable[object]) -> None:
-    """Wait for an event, or raise what ended the engine before it."""
-    waiting = asyncio.ensure_future(event)
-    await asyncio.wait([engine, waiting], return_when=asyncio.FIRST_COMPLETED)
-    if not waiting.done():
-        waiting.cancel()
-        engine.result()
 
 
 async def _check(pool: asyncpg.Pool, options: Options) -> None:

@@ -100,6 +100,13 @@ class TimedJournal:
         self.patterns = Effects(ExecutionKey(0))
         """The last rows of each kind that were submitted."""
 
+    def expect(self, executions: int) -> None:
+        """All expected so far have ended; so many more will, and the clock starts again."""
+        self._left = executions
+        self.began = 0.0
+        self.took_s = 0.0
+        self.all_ended.clear()
+
     def submit(self, effects: Effects, committed: Callable[[Effects], None]) -> None:
         """Note what is of interest, then submit."""
         if not self.began:
