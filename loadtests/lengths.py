@@ -1,10 +1,10 @@
 """Whether a node costs the same in a long workflow as in a short one.
 
-    python -m loadtests.lengths [--live 100] [--short 10] [--long 1000] [--shape chain]
+    python -m loadtests.lengths [--live 50] [--short 10] [--long 1000] [--turns 3] [--shape chain]
 
-One engine process drives, with the instant runtime over a real Postgres, `live` executions of `short` nodes, again and
-again until they were as many nodes as `live` executions of `long` nodes have, half of them before the long ones and
-half after. So as many executions are alive in both, commits are alike, and what is left is the length.
+One engine process drives, with the instant runtime over a real Postgres, `live` executions of `long` nodes, `turns`
+times, and in between, with as many alive, executions of `short` nodes until both were as many nodes. So commits are
+alike, what the machine does beside meets both, and what is left is the length.
 
     chain_10_us_per_node, chain_1000_...    processor time of the engine process, by task node
     chain_10_wall_us_per_node, ...          by the clock, from the first rows submitted to the last execution's end
@@ -72,7 +72,7 @@ class Rounds:
         cost.nodes += self._live * nodes
 
 
-async def measure(shape: Shape, live: int, short: int, long: int) -> dict[str, object]:
+async def measure(shape: Shape, live: int, short: int, long: int, turns: int) -> dict[str, object]:
     """Run both lengths in turn; returns what is printed."""
     async with temporary_database() as database:
         pool = await create_pool(database.dsn, size_max=6, application_name="loadtest")
@@ -83,10 +83,11 @@ async def measure(shape: Shape, live: int, short: int, long: int) -> dict[str, o
             for workflow, nodes in ((short_workflow, short), (long_workflow, long)):
                 await rounds.run(workflow, nodes, Cost())  # plans are made, pages are warm
             short_cost, long_cost = Cost(), Cost()
-            while short_cost.nodes < live * long // 2:
-                await rounds.run(short_workflow, short, short_cost)
-            await rounds.run(long_workflow, long, long_cost)
-            while short_cost.nodes < live * long:
+            for _ in range(turns):
+                while short_cost.nodes < long_cost.nodes + live * long // 2:
+                    await rounds.run(short_workflow, short, short_cost)
+                await rounds.run(long_workflow, long, long_cost)
+            while short_cost.nodes < long_cost.nodes:
                 await rounds.run(short_workflow, short, short_cost)
         pool.terminate()
     saved_us = short_cost.cpu_us_per_node - long_cost.cpu_us_per_node
@@ -108,13 +109,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.lengths", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--shape", type=Shape, choices=list(Shape), default=Shape.CHAIN)
-    parser.add_argument("--live", type=int, default=100)
+    parser.add_argument("--live", type=int, default=50)
     parser.add_argument("--short", type=int, default=10)
     parser.add_argument("--long", type=int, default=1_000)
+    parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     relax_collector()  # as the role does
-    print(json.dumps(uvloop.run(measure(given.shape, given.live, given.short, given.long))))
+    print(json.dumps(uvloop.run(measure(given.shape, given.live, given.short, given.long, given.turns))))
 
 
 if __name__ == "__main__":

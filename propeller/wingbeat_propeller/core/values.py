@@ -73,6 +73,11 @@ def split_literal_map(data: bytes) -> dict[str, bytes]:
     end = len(data)
     try:
         while position < end:
+            short = _short_entry(data, position, end)
+            if short is not None:
+                key, literal, position = short
+                values[key] = literal
+                continue
             tag, position = _varint(data, position)
             if tag != 0x0A:
                 position = _skip(data, position, tag & 7)
@@ -168,6 +173,22 @@ def inline_size(values: Values) -> int | None:
             return None
         total += len(key) + len(value) + 8
     return total
+
+
+def _short_entry(data: bytes, position: int, end: int) -> tuple[str, bytes, int] | None:
+    """Key, literal and end of an entry that has both in order and lengths of one byte, as most have; None for others.
+
+    Raises UnicodeDecodeError.
+    """
+    if end - position < 6 or data[position] != 0x0A or data[position + 2] != 0x0A:
+        return None
+    limit = position + 2 + data[position + 1]
+    middle = position + 4 + data[position + 3]
+    if limit > end or limit - position > 0x81 or middle + 2 > limit or data[middle] != 0x12:
+        return None
+    if middle + 2 + data[middle + 1] != limit:
+        return None
+    return data[position + 4 : middle].decode(), data[middle + 2 : limit], limit
 
 
 def _entry(data: bytes, view: memoryview, position: int, limit: int) -> tuple[str, bytes]:

@@ -24,7 +24,12 @@ def raw_output_folder(prefix: str, name: str) -> str:
 
 def checkpoint_folder(prefix: str, name: str) -> str:
     """Where it puts its checkpoints."""
-    return f"{raw_output_folder(prefix, name)}/{CHECKPOINTS_FOLDER}"
+    return checkpoints_in(raw_output_folder(prefix, name))
+
+
+def checkpoints_in(raw_output: str) -> str:
+    """The same, by the folder of its raw data."""
+    return f"{raw_output}/{CHECKPOINTS_FOLDER}"
 
 
 async def previous_checkpoint(blobs: Blobs, prefix: str, execution_name: str, launch: Launch) -> str:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import get_args
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
 from wingbeat_propeller.core.effects import (
     Abort,
@@ -58,6 +58,7 @@ from wingbeat_propeller.engine.explainer import Explainer
 from wingbeat_propeller.engine.intake import Intake, IntakeOptions
 from wingbeat_propeller.engine.lease_keeper import LeaseKeeper
 from wingbeat_propeller.engine.live import AttemptKey, LiveExecution, LiveExecutions
+from wingbeat_propeller.engine.loop_metrics import LoopCounter, LoopHistogram
 from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.engine.preparation import PreparationFailedError, prepare
 from wingbeat_propeller.engine.signal_keeper import SignalKeeper
@@ -69,11 +70,12 @@ from wingbeat_propeller.tasks.registry import TaskPlugins
 from wingbeatidl.engine.v1 import engine_pb2
 
 _log = structlog.get_logger(__name__)
-_STEPS = Counter("wingbeat_steps", "Events applied to executions", ["event"])
-_STEPS_OF = {kind: _STEPS.labels(kind.__name__) for kind in get_args(Event)}
+_STEPS = LoopCounter(
+    "wingbeat_steps", "Events applied to executions", "event", [kind.__name__ for kind in get_args(Event)]
+)
 _LIVE = Gauge("wingbeat_live_executions", "Executions in memory")
 _ENDED = Counter("wingbeat_ended_executions", "Executions ended", ["phase"])
-_COMMIT_LATENCY = Histogram(
+_COMMIT_LATENCY = LoopHistogram(
     "wingbeat_transition_seconds",
     "From an event to its rows being durable",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
@@ -260,7 +262,7 @@ class Engine:
             text = f"the engine cannot drive this execution: {type(error).__name__}: {error}"
             self._give_up(live, text)
             return
-        _STEPS_OF[type(event)].inc()
+        _STEPS.inc(type(event).__name__)
         self.perform(live, effects)
 
     def perform(self, live: LiveExecution, effects: Effects) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.values import split_literal_map
 from wingbeat_propeller.engine.blob_retry import riding_out
-from wingbeat_propeller.engine.checkpoints import checkpoint_folder, raw_output_folder
+from wingbeat_propeller.engine.checkpoints import checkpoints_in, raw_output_folder
 from wingbeat_propeller.engine.live import LiveExecution
 from wingbeat_propeller.engine.outcomes import RESULT_FILES
 from wingbeat_propeller.ports import Blobs, TaskContext
@@ -18,7 +18,7 @@ def build_context(
 ) -> TaskContext:
     """Everything a plugin needs; `raw_output_prefix` serves executions that name none."""
     state = live.state
-    prefix = live.raw_output_prefix or raw_output_prefix
+    raw_output = raw_output_folder(live.raw_output_prefix or raw_output_prefix, launch.generated_name)
     return TaskContext(
         execution_project=state.project,
         execution_domain=state.domain,
@@ -31,8 +31,8 @@ def build_context(
         input_uri=_inputs_uri(launch),
         input_prefix=launch.data_dir,
         output_prefix=launch.output_prefix or launch.output_dir,
-        raw_output_prefix=raw_output_folder(prefix, launch.generated_name),
-        checkpoint_prefix=checkpoint_folder(prefix, launch.generated_name),
+        raw_output_prefix=raw_output,
+        checkpoint_prefix=checkpoints_in(raw_output),
         previous_checkpoint_prefix=previous_checkpoint,
         envs={**live.envs, **launch.env} if launch.env else live.envs,
         labels=live.labels,

@@ -59,6 +59,12 @@ def test_truncated_map_is_refused() -> None:
             split_literal_map(data[:end])
 
 
+def test_entries_without_key_or_value() -> None:
+    """Fields that protobuf leaves out stand for their default, be the entry the last one or not."""
+    assert split_literal_map(b"\x0a\x00") == {"": b""}
+    assert split_literal_map(b"\x0a\x03\x0a\x01a\x0a\x02\x12\x00") == {"a": b"", "": b""}
+
+
 def test_refs_have_no_inline_size() -> None:
     """One value that is elsewhere makes the map not inline."""
     assert inline_size({"a": b"xx", "b": Ref("u", "b")}) is None
