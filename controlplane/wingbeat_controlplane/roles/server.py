@@ -160,7 +160,10 @@ def _servicers(
         (
             query_pb2.DESCRIPTOR.services_by_name["QueryService"],
             QueryServicer(
-                History(pool), Explanations(pool, owners, FromRows(PostgresExecutionStore(pool, ""), store.blobs))
+                History(pool),
+                Explanations(
+                    pool, registry.tenant_shares, owners, FromRows(PostgresExecutionStore(pool, ""), store.blobs)
+                ),
             ),
         ),
         (tenants_pb2.DESCRIPTOR.services_by_name["TenantService"], TenantServicer(registry.tenant_shares)),

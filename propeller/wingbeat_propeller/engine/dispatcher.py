@@ -39,6 +39,7 @@ from wingbeat_propeller.engine.requests import (
     remove_results,
     write_files,
 )
+from wingbeat_propeller.engine.shares import Scope
 from wingbeat_propeller.engine.slot_keeper import SlotKeeper
 from wingbeat_propeller.ports import (
     BadTaskError,
@@ -227,12 +228,17 @@ class Dispatcher:
         return EAGER_MAX if eager else self._runtime.capacity
 
     def is_queued(self, name: str) -> bool:
-        """Whether an attempt waits for its turn."""
-        return name in self._queue or name in self._eager
+        """Whether an attempt waits for its turn, or for the answer to whether its tenant may have it under way."""
+        return name in self._queue or name in self._eager or name in self._asked
+
+    def limits(self, tenant: Tenant) -> Sequence[tuple[Scope, int]]:
+        """The limits of a tenant that may have no further attempt under way now."""
+        is_at_limit = tenant in self._queue.aside or self._slots.at_limit(tenant)
+        return self._slots.limits(tenant) if is_at_limit else ()
 
     def is_started(self, name: str) -> bool:
         """Whether an attempt has left the queue."""
-        return name in self._under_way or name in self._engine_tasks
+        return (name in self._under_way and name not in self._asked) or name in self._engine_tasks
 
     def is_handed_over(self, name: str) -> bool:
         """Whether the runtime has an attempt."""
@@ -243,6 +249,10 @@ class Dispatcher:
     def place(self, name: str) -> int:
         """How many attempts leave the queue before this one, which waits there; 0 when it does not."""
         return self._queue.place(name) or self._eager.place(name)
+
+    def place_in_line(self, name: str) -> int:
+        """The same for attempts of its own tenant alone."""
+        return self._queue.place_in_line(name) or 0
 
     def waiting(self, *, eager: bool) -> Mapping[Tenant, int]:
         """How many attempts of each tenant wait."""

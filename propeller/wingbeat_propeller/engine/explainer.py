@@ -93,12 +93,12 @@ class _Attempts:
         if kind is NodeKind.ARRAY and run.array is not None and run.array.spec.runs_attempts:
             self._tell_elements(live, run, run.array, node)
         elif kind is NodeKind.TASK and node.standing == why_pb2.STANDING_QUEUED:
-            self._tell_task(run.name, node)
+            self._tell_task(live, run.name, node)
 
-    def _tell_task(self, name: str, node: why_pb2.NodeAnswer) -> None:
+    def _tell_task(self, live: LiveExecution, name: str, node: why_pb2.NodeAnswer) -> None:
         dispatcher = self._dispatcher
         if dispatcher.is_queued(name):
-            self._add_queue(name, node)
+            self._add_queue(live, name, node)
             return
         node.standing = why_pb2.STANDING_STARTING
         step = why_pb2.Starting.STEP_COMMITTING
@@ -118,14 +118,26 @@ class _Attempts:
         queued = [name for name in names if self._dispatcher.is_queued(name)]
         if queued:
             node.reasons[0].elements.queued = len(queued)
-            self._add_queue(queued[0], node)
+            self._add_queue(live, queued[0], node)
 
-    def _add_queue(self, name: str, node: why_pb2.NodeAnswer) -> None:
+    def _add_queue(self, live: LiveExecution, name: str, node: why_pb2.NodeAnswer) -> None:
+        """The limits of its tenant, the room in the runtime, or both, and the place of an attempt that waits."""
         dispatcher = self._dispatcher
+        eager = dispatcher.is_eager(name)
+        limits = () if eager else dispatcher.limits(live.tenant)
+        self._placed += 1
+        tells_place = self._placed <= PLACES_MAX
+        for (project, domain), limit in limits:
+            tenant_limit = node.reasons.add().tenant_limit
+            tenant_limit.MergeFrom(why_pb2.TenantLimit(project=project, domain=domain, limit=limit))
+            if tells_place:
+                tenant_limit.ahead = dispatcher.place_in_line(name)
+        occupancy = self._occupancy(eager=eager)
+        if limits and occupancy.under_way < occupancy.capacity:
+            return
         queue = node.reasons.add().runtime_queue
-        queue.CopyFrom(self._occupancy(eager=dispatcher.is_eager(name)))
-        if self._placed < PLACES_MAX:
-            self._placed += 1
+        queue.CopyFrom(occupancy)
+        if tells_place:
             queue.ahead = dispatcher.place(name)
 
     def _occupancy(self, *, eager: bool) -> why_pb2.RuntimeQueue:

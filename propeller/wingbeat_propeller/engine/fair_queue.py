@@ -179,6 +179,11 @@ class FairQueue(Generic[T, K, V]):
             heapq.heapify(line.heap)
         return True
 
+    def place_in_line(self, key: K) -> int | None:
+        """How many items of its own tenant leave before this one; None when it is not here. Costs as `place`."""
+        entry = self._entries.get(key)
+        return None if entry is None else self._before(entry)
+
     def place(self, key: K) -> int | None:
         """How many items would leave before this one if nothing came or were at a limit; None when it is not here.
 
@@ -188,10 +193,13 @@ class FairQueue(Generic[T, K, V]):
         if entry is None:
             return None
         line = entry.line
-        ahead = sum(1 for ranked in line.heap if ranked[:2] < entry.rank and self._is_alive(ranked))
+        ahead = self._before(entry)
         mine = line.virtual + ahead * line.turn
         others = (other for other in self._lines.values() if other.waiting and other is not line)
         return ahead + sum(_given_before(other, mine, line.order) for other in others)
+
+    def _before(self, entry: _Entry[T, K, V]) -> int:
+        return sum(1 for ranked in entry.line.heap if ranked[:2] < entry.rank and self._is_alive(ranked))
 
     def _insert(self, line: _Line[T, K], key: K, item: V, rank: tuple[int, int]) -> None:
         self._entries[key] = _Entry(line, rank, item)

@@ -144,6 +144,10 @@ class SlotKeeper:
         """Of a tenant in the fair queue."""
         return self._shares.weight(tenant)
 
+    def limits(self, tenant: Tenant) -> tuple[tuple[Scope, int], ...]:
+        """The limits that hold for a tenant."""
+        return self._shares.limits(tenant)
+
     def at_limit(self, tenant: Tenant) -> bool:
         """Whether it would be in vain, or too early, to ask for a further slot of this tenant."""
         limits = self._shares.limits(tenant)

@@ -13,6 +13,8 @@ from wingbeat_controlplane.executions.history import History
 from wingbeat_controlplane.executions.why.explanations import Explanations
 from wingbeat_controlplane.executions.why.from_rows import FromRows
 from wingbeat_controlplane.executions.why.owners import Owners
+from wingbeat_controlplane.registry.options import RegistryOptions
+from wingbeat_controlplane.registry.registry import open_registry
 from wingbeat_controlplane.services.query import QueryServicer
 from wingbeat_controlplane.services.rpcs import rpcs_of
 from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
@@ -100,9 +102,9 @@ async def query(
 ) -> AsyncIterator[query_pb2_grpc.QueryServiceStub]:
     """A client."""
     owners = Owners(timeout_s=0.5)
-    explanations = Explanations(
-        pool, owners, FromRows(PostgresExecutionStore(pool, database_url), FolderBlobs(tmp_path))
-    )
+    shares = open_registry(pool, RegistryOptions()).tenant_shares
+    rows = FromRows(PostgresExecutionStore(pool, database_url), FolderBlobs(tmp_path))
+    explanations = Explanations(pool, shares, owners, rows)
     service = query_pb2.DESCRIPTOR.services_by_name["QueryService"]
     server = GrpcServer(rpcs_of(service, QueryServicer(History(pool), explanations)), GrpcOptions())
     port = server.bind("127.0.0.1:0")

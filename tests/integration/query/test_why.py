@@ -14,6 +14,8 @@ from tests.integration.engine import harness
 from tests.integration.engine.harness import launch, register, wait_ended
 from tests.integration.query.workshop import Workshop, WorkshopPlugin, dag
 
+from wingbeat_controlplane.registry.options import RegistryOptions
+from wingbeat_controlplane.registry.registry import open_registry
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.postgres.leases import PostgresLeases
@@ -395,3 +397,45 @@ async def test_the_deadline_of_an_execution(pool: asyncpg.Pool, query: Stub, dia
     assert not deadline.begin
     started = await pool.fetchval("SELECT started_at FROM executions")
     assert (deadline.at.ToDatetime(tzinfo=UTC) - started).total_seconds() == 600
+
+
+async def test_the_limit_of_a_tenant(pool: asyncpg.Pool, database_url: str, query: Stub, tmp_path: Path) -> None:
+    """What waits for its tenant to be below a limit names the limit, who counts against it in whatever engine, and its
+    place in line; of two limits the one that is full is told."""
+    workflow = await register(pool, dag("one", ["a"], ()))
+    shares = open_registry(pool, RegistryOptions()).tenant_shares
+    await shares.set("flytesnacks", "development", weight=None, running_max=2)
+    await shares.set("flytesnacks", "", weight=None, running_max=100)
+    runtimes = [Workshop(), Workshop()]
+    async with (
+        engine(pool, database_url, tmp_path, runtimes[0], name="one", answer_host="127.0.0.1"),
+        engine(pool, database_url, tmp_path, runtimes[1], name="two", answer_host="127.0.0.1"),
+    ):
+        await _announced(pool, 2)
+        names = [f"e{number}" for number in range(6)]
+        await launch(pool, workflow, names)
+        async with asyncio.timeout(20):
+            while await pool.fetchval("SELECT count(*) FROM tenant_slots") < 2:
+                await asyncio.sleep(0.02)
+        slots = await pool.fetch("SELECT e.name FROM tenant_slots s JOIN executions e ON e.id = s.execution_id")
+        held = {row["name"] for row in slots}
+        for name in set(names) - held:
+            answer = await _until(
+                query, _question(name), lambda answer: any(reason.HasField("tenant_limit") for reason in _first(answer))
+            )
+            (limit,) = (reason.tenant_limit for reason in _first(answer) if reason.HasField("tenant_limit"))
+            assert (limit.project, limit.domain, limit.limit) == ("flytesnacks", "development", 2)
+            assert limit.holder_count == 2
+            assert {holder.execution.name for holder in limit.holders} == held
+            assert limit.HasField("ahead")
+            assert not any(reason.HasField("runtime_queue") for reason in _first(answer))
+            assert "flytesnacks/development may have 2 attempts under way (wingbeat limits), and has 2: a of" in (
+                answer.sentence
+            )
+        await shares.delete("flytesnacks", "development")
+        for name in names:
+            await _until(query, _question(name), _stands(why_pb2.STANDING_STARTING))
+
+
+def _first(answer: why_pb2.WhyResponse) -> Sequence[why_pb2.Reason]:
+    return answer.nodes[0].reasons if answer.nodes else ()

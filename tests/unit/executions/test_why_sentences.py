@@ -97,10 +97,13 @@ CASES = [
     (
         _said(
             why_pb2.STANDING_QUEUED,
-            tenant_limit=why_pb2.TenantLimit(project="p", limit=1, holders=[_holder("m", OTHER)], holder_count=1),
+            tenant_limit=why_pb2.TenantLimit(
+                project="p", limit=1, holders=[_holder("m", OTHER)], holder_count=1, ahead=0
+            ),
         ),
         (
-            "n1 (work) is ready, and the first attempt of it waits: project p may have 1 attempt under way, and has 1:"
+            "n1 (work) is ready, and the first attempt of it waits: project p may have 1 attempt under way"
+            " (wingbeat limits), and has 1:"
             " m of p/x/other (for 1 min 5 s); it is next in line."
         ),
     ),

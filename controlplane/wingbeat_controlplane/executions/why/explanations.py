@@ -22,6 +22,7 @@ from wingbeat_controlplane.executions.why.from_rows import FromRows, RowsUnreada
 from wingbeat_controlplane.executions.why.holds import further_holds, overlap
 from wingbeat_controlplane.executions.why.owners import EngineSilentError, Owners
 from wingbeat_controlplane.executions.why.sentences import write_sentences
+from wingbeat_controlplane.registry.tenant_shares import TenantShareStore
 from wingbeat_controlplane.registry.times import timestamp
 from wingbeat_propeller.core.phases import NODE_FINAL
 from wingbeat_propeller.core.plan import NodeKind, Plan
@@ -51,8 +52,9 @@ class _Question:
 class Explanations:
     """Answers the rpc Why."""
 
-    def __init__(self, pool: asyncpg.Pool, owners: Owners, rows: FromRows) -> None:
+    def __init__(self, pool: asyncpg.Pool, shares: TenantShareStore, owners: Owners, rows: FromRows) -> None:
         self._pool = pool
+        self._shares = shares
         self._owners = owners
         self._rows = rows
 
@@ -79,7 +81,7 @@ class Explanations:
             answer.as_of.CopyFrom(timestamp(head["read_at"]))
         if head["ended_at"] is None:
             answer.reasons.extend(further_holds(head))
-        await add_facts(self._pool, head["id"], answer)
+        await add_facts(self._pool, self._shares, head["id"], answer)
         if depth > 1:
             await self._ask_children(answer, depth - 1)
         write_sentences(answer, execution)

@@ -164,8 +164,9 @@ def _tenant_limit(reason: why_pb2.TenantLimit, now: Timestamp, here: _Execution)
     tenant = f"{reason.project}/{reason.domain}" if reason.domain else f"project {reason.project}"
     taken = words.holders(reason.holders, reason.holder_count, now, here)
     return (
-        f"{tenant} may have {words.number(reason.limit, 'attempt')} under way, and has {reason.holder_count}"
-        f"{f': {taken}' if taken else ''}; {words.ahead(reason.ahead)}"
+        f"{tenant} may have {words.number(reason.limit, 'attempt')} under way (wingbeat limits), and has"
+        f" {reason.holder_count}"
+        f"{f': {taken}' if taken else ''}{f'; {words.ahead(reason.ahead)}' if reason.HasField('ahead') else ''}"
     )
 
 
