@@ -7,15 +7,18 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 import psutil
 from flyteidl.admin import matchable_resource_pb2
 from flyteidl.core import compiler_pb2, literals_pb2
 
-from loadtests.shapes import integer
+from loadtests.shapes import Shape, inputs_of
 from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres
+from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.ids import shard_of
+from wingbeat_propeller.core.values import INLINE_BYTES_MAX
 from wingbeat_propeller.postgres.migrate import migrate
 
 PROJECT = "flytesnacks"
@@ -68,19 +71,42 @@ async def register_workflow(pool: asyncpg.Pool, closure: compiler_pb2.CompiledWo
     return workflow
 
 
-async def insert_executions(pool: asyncpg.Pool, workflow: int, names: list[str]) -> None:
-    """Launch executions of a workflow in bulk, with input x = 7."""
-    inputs = literals_pb2.LiteralMap(literals={"x": integer(7)}).SerializeToString()
+class StoredInputs(NamedTuple):
+    """Inputs of executions as their rows have them: in the row, or where the blob store has them."""
+
+    data: bytes | None
+    uri: str | None = None
+
+
+async def store_inputs(database: TemporaryDatabase, inputs: literals_pb2.LiteralMap) -> StoredInputs:
+    """Large inputs go to the blob store, as the control plane has it."""
+    data = inputs.SerializeToString()
+    if len(data) <= INLINE_BYTES_MAX:
+        return StoredInputs(data)
+    blobs = FolderBlobs(database.folder / "blobs")
+    uri = f"{blobs.base}/inputs.pb"
+    await blobs.put(uri, data)
+    return StoredInputs(None, uri)
+
+
+async def insert_executions(
+    pool: asyncpg.Pool, workflow: int, names: list[str], inputs: StoredInputs | None = None
+) -> None:
+    """Launch executions of a workflow in bulk, with input x = 7 unless told otherwise."""
+    if inputs is None:
+        inputs = StoredInputs(inputs_of(Shape.CHAIN, 1).SerializeToString())
     await pool.execute(
-        "INSERT INTO executions (project, domain, name, shard, launch_entity, workflow_id, spec, config, inputs)"
-        " SELECT $1, $2, name, shard, 'launch_plan', $3, '', $4, $5"
+        "INSERT INTO executions"
+        " (project, domain, name, shard, launch_entity, workflow_id, spec, config, inputs, inputs_uri)"
+        " SELECT $1, $2, name, shard, 'launch_plan', $3, '', $4, $5, $8"
         " FROM unnest($6::text[], $7::smallint[]) AS launched (name, shard)",
         PROJECT,
         DOMAIN,
         workflow,
         matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=0).SerializeToString(),
-        inputs,
+        inputs.data,
         names,
         [shard_of(PROJECT, DOMAIN, name) for name in names],
+        inputs.uri,
     )
     await pool.execute("ANALYZE executions")

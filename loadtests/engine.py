@@ -2,12 +2,15 @@
 Postgres with fsync on, and a runtime that ends every attempt at once.
 
     python -m loadtests.engine --executions 1000 --nodes 10 --shape diamond [--live]
+    python -m loadtests.engine --shape map --elements 100000
 
 All executions are launched before the clock starts; it runs from the first rows submitted to the last execution
 durably ended. `nodes_per_s` counts task nodes; `transitions_per_s` counts rows of the log. Latencies are from the end
 of an attempt to the launch of what follows it, the commit between them included (for a fan, where nothing follows, to
 the commit). `--live` paces the load: attempts take `--task-s` seconds on average, so that all executions are alive at
 once and latency is that of a process with room; throughput is then what was asked for, not what is possible.
+
+A `map` is one execution of one array node; its elements count as nodes.
 
 `ceiling_nodes_per_s` is the bare journal in the same run (see ceiling.py), `ratio` the engine's share of it.
 """
@@ -27,9 +30,15 @@ import structlog
 import uvloop
 
 from loadtests.ceiling import WrittenRows, ceiling_s, written_rows
-from loadtests.database import TemporaryDatabase, insert_executions, register_workflow, temporary_database
+from loadtests.database import (
+    TemporaryDatabase,
+    insert_executions,
+    register_workflow,
+    store_inputs,
+    temporary_database,
+)
 from loadtests.instant_engine import instant_engine
-from loadtests.shapes import Shape, compiled_workflow
+from loadtests.shapes import Shape, compiled_workflow, inputs_of
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.engine.collector import relax_collector
@@ -71,12 +80,13 @@ async def measure(options: Options) -> dict[str, object]:
     async with temporary_database() as database:
         pool = await create_pool(database.dsn, size_max=6, application_name="loadtest")
         workflow = await register_workflow(pool, closure)
-        await insert_executions(pool, workflow, [f"e{number}" for number in range(options.executions)])
+        inputs = await store_inputs(database, inputs_of(options.shape, options.nodes))
+        await insert_executions(pool, workflow, [f"e{number}" for number in range(options.executions)], inputs)
         _say(f"{options.executions} executions of {options.shape} with {options.nodes} nodes")
         run = await _run_engine(options, pool, database)
         await _check(pool, options)
         _say(f"engine: {run.took_s:.2f} s; now the bare journal with {run.rows.total} rows")
-        await insert_executions(pool, workflow, [f"c{number}" for number in range(options.executions)])
+        await insert_executions(pool, workflow, [f"c{number}" for number in range(options.executions)], inputs)
         fresh = [row["id"] for row in await pool.fetch("SELECT id FROM executions WHERE phase = 0 ORDER BY id")]
         bare_s = await ceiling_s(pool, database.dsn, run.rows, run.patterns, fresh, nodes=options.nodes)
         pool.terminate()
@@ -154,9 +164,12 @@ def _options() -> Options:
     parser.add_argument("--executions", type=int, default=1000)
     parser.add_argument("--nodes", type=int, default=10, help="task nodes of each execution")
     parser.add_argument("--shape", type=Shape, choices=list(Shape), default=Shape.DIAMOND)
+    parser.add_argument("--elements", type=int, default=100_000, help="with the shape map: elements of the one array")
     parser.add_argument("--live", action="store_true", help="keep all executions alive at once under a paced load")
     parser.add_argument("--task-s", type=float, default=10.0, help="with --live: mean seconds that an attempt takes")
     given = parser.parse_args()
+    if given.shape is Shape.MAP:
+        return Options(1, given.elements, given.shape, 0.0)
     return Options(given.executions, given.nodes, given.shape, given.task_s if given.live else 0.0)
 
 

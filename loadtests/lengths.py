@@ -108,7 +108,7 @@ async def measure(shape: Shape, live: int, short: int, long: int, turns: int) ->
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.lengths", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--shape", type=Shape, choices=list(Shape), default=Shape.CHAIN)
+    parser.add_argument("--shape", type=Shape, choices=[Shape.CHAIN, Shape.FAN, Shape.DIAMOND], default=Shape.CHAIN)
     parser.add_argument("--live", type=int, default=50)
     parser.add_argument("--short", type=int, default=10)
     parser.add_argument("--long", type=int, default=1_000)

@@ -2,6 +2,7 @@
 
 Each node is a task of type `no-op` that hands its input on; values are small integers. `chain` is one after another,
 `fan` all side by side, `diamond` one, then all but two side by side, then one that takes the list of their results.
+`map` is a single array node over a list of so many items.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ class Shape(StrEnum):
     CHAIN = "chain"
     FAN = "fan"
     DIAMOND = "diamond"
+    MAP = "map"
 
 
 class NoOpPlugin:
@@ -56,6 +58,14 @@ def integer(value: int) -> literals_pb2.Literal:
     return literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(integer=value)))
 
 
+def inputs_of(shape: Shape, nodes: int) -> literals_pb2.LiteralMap:
+    """Inputs of an execution: x = 7, or as many sevens as an array has elements."""
+    value = integer(7)
+    if shape is Shape.MAP:
+        value = literals_pb2.Literal(collection=literals_pb2.LiteralCollection(literals=[value] * nodes))
+    return literals_pb2.LiteralMap(literals={"x": value})
+
+
 def upstream_of(shape: Shape, nodes: int) -> list[list[int]]:
     """For each of `nodes` nodes, those it takes its value from; none: the workflow's input.
 
@@ -70,19 +80,21 @@ def upstream_of(shape: Shape, nodes: int) -> list[list[int]]:
             if nodes < 3:
                 raise ValueError("a diamond has at least three nodes")
             return [[], *([0] for _ in range(nodes - 2)), list(range(1, nodes - 1))]
+        case Shape.MAP:
+            return [[]]
 
 
 def compiled_workflow(shape: Shape, nodes: int) -> compiler_pb2.CompiledWorkflowClosure:
     """The compiled closure of such a workflow, from input `x` to output `o0`."""
     upstream = upstream_of(shape, nodes)
-    last = sorted(set(range(nodes)) - {source for sources in upstream for source in sources})
+    last = sorted(set(range(len(upstream))) - {source for sources in upstream for source in sources})
     template = workflow_pb2.WorkflowTemplate(
         id=_identifier(identifier_pb2.WORKFLOW, f"{shape}-{nodes}"),
         interface=_interface(),
         nodes=[
             workflow_pb2.Node(id=START),
             workflow_pb2.Node(id=END, inputs=[_binding("o0", last)]),
-            *(_task_node(index, sources) for index, sources in enumerate(upstream)),
+            *(_node(shape, index, sources) for index, sources in enumerate(upstream)),
         ],
         outputs=[_binding("o0", last)],
     )
@@ -94,6 +106,14 @@ def compiled_workflow(shape: Shape, nodes: int) -> compiler_pb2.CompiledWorkflow
         _connect(workflow, f"n{index}", END)
     task = tasks_pb2.TaskTemplate(id=_identifier(identifier_pb2.TASK, "no_op"), type="no-op", interface=_interface())
     return compiler_pb2.CompiledWorkflowClosure(primary=workflow, tasks=[compiler_pb2.CompiledTask(template=task)])
+
+
+def _node(shape: Shape, index: int, sources: Sequence[int]) -> workflow_pb2.Node:
+    node = _task_node(index, sources)
+    if shape is Shape.MAP:
+        array = workflow_pb2.ArrayNode(node=node)
+        return workflow_pb2.Node(id=node.id, metadata=node.metadata, inputs=node.inputs, array_node=array)
+    return node
 
 
 def _task_node(index: int, sources: Sequence[int]) -> workflow_pb2.Node:

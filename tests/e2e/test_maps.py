@@ -36,6 +36,7 @@ def array_entries(client: Client, name: str, node_id: str = "n0") -> list[Any]:
         ("partial_wf", {"numbers": [1, 2], "factor": 3}, ["product: 3", "product: 6"]),
         ("some_wf", {"numbers": [1, -2, 3, -4]}, [2, None, 6, None]),
         ("sum_wf", {"numbers": [1, -2, 3, -4]}, 8),
+        ("large_wf", {"words": ["ab", "c"]}, ["ab" * 1000, "c" * 1000]),
         ("values_wf", {"points": [Point(1, 2), Point(3, 4)], "texts": ["a", "bcd"]}, [198, 596, 1, 3]),
         ("plans_wf", {"numbers": [1, 2]}, [4, 8]),
         ("plans_wf", {"numbers": []}, []),
@@ -126,6 +127,8 @@ def test_abort_in_the_middle(client: Client, installation: Installation, tmp_pat
     inputs = {"numbers": list(range(SIZE)), "folder": str(tmp_path), "seconds": 30.0}
     execution = client.launch("maps", "linger_wf", inputs)
     until(lambda: any(tmp_path.iterdir()), what="an element")
+    said = installation.wingbeat("why", execution.id.name, "n0", "--data-dir", str(installation.data_dir)).stdout
+    assert f"0 of {SIZE} elements have ended" in said
     client.remote.terminate(execution, "enough")
     execution = client.wait(execution)
     assert phase(execution) == "ABORTED"

@@ -111,7 +111,12 @@ class World:
         self.value = self.rng.randint(0, 99)
         self.behaviours = {name: self._variants(name) for name in plan_tasks(self.plan)}
         self.behaviour_of_element: dict[tuple[str, int], Behaviour] = {}
-        self.settings = Settings(base_uri="mem://b", max_parallelism=max_parallelism, elements_max=elements_max)
+        self.settings = Settings(
+            base_uri="mem://b",
+            max_parallelism=max_parallelism,
+            elements_max=elements_max,
+            element_attempts_max=elements_max,
+        )
         self.large = large
         self.database = Database()
         self.now = 1000.0

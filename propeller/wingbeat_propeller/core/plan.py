@@ -155,6 +155,11 @@ class ArraySpec:
         return isinstance(self.element, TaskSpec)
 
     @property
+    def shares_inputs(self) -> bool:
+        """Whether the programs of all elements read one inputs.pb, that of the array."""
+        return self.runs_attempts and not self.picks
+
+    @property
     def maps_launch_plan(self) -> bool:
         """Whether each element is an execution of its own."""
         return isinstance(self.element, Plan) and not self.element.is_counted

@@ -16,6 +16,8 @@ from wingbeat_propeller.core.plan import FailurePolicy, Plan
 from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.core.values import Value
 
+ELEMENTS_MAX = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -29,8 +31,10 @@ class Settings:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     deadline_s: float | None = None
     """How long the execution may run, from its begin."""
-    elements_max: int = 1_000
+    elements_max: int = ELEMENTS_MAX
     """Elements of one array node under way at once, whatever its parallelism allows: they are held in memory."""
+    element_attempts_max: int = ELEMENTS_MAX
+    """The same where elements are attempts, which wait in the line of their tenant with those of others."""
 
 
 class Stage(IntEnum):

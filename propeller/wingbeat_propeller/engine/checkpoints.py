@@ -50,14 +50,13 @@ async def previous_checkpoint(blobs: Blobs, prefix: str, execution_name: str, la
 
 
 def _earlier(execution_name: str, launch: Launch) -> Iterator[str]:
-    """Generated names of earlier attempts, newest first; of some kinds of attempts only the one before is known."""
+    """Generated names of earlier attempts, newest first."""
+    attempt = launch.ref.attempt
     if launch.previous_generated_name is None:
         return
     yield launch.previous_generated_name
-    attempt = launch.ref.attempt
-    if launch.ref.element >= 0:
-        for number in range(attempt - 2, max(-1, attempt - 1 - ATTEMPTS_MAX), -1):
-            yield f"{launch.generated_name.rpartition('-')[0]}-{number}"
-    elif generated_name(execution_name, launch.node_id, attempt) == launch.generated_name:
-        for number in range(attempt - 2, max(-1, attempt - 1 - ATTEMPTS_MAX), -1):
+    for number in range(attempt - 2, max(-1, attempt - 1 - ATTEMPTS_MAX), -1):
+        if launch.ref.element >= 0:
+            yield f"{launch.generated_name.removesuffix(f'-{attempt}')}-{number}"  # see ids.element_name
+        else:
             yield generated_name(execution_name, launch.node_id, number)

@@ -46,7 +46,7 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.core.rows import ExecutionRow, Transition
-from wingbeat_propeller.core.state import Settings
+from wingbeat_propeller.core.state import ELEMENTS_MAX, Settings
 from wingbeat_propeller.core.step import step
 from wingbeat_propeller.engine.admission import Admission
 from wingbeat_propeller.engine.answering import answer_servers
@@ -81,6 +81,8 @@ _COMMIT_LATENCY = LoopHistogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 
+ELEMENTS_MIN = 64
+"""So many attempts of elements of one array may wait for the runtime, however little room it has."""
 PREPARING_MAX = 16
 """Preparations with large values at once; each may hold a whole LiteralMap in memory."""
 
@@ -137,7 +139,12 @@ class Engine:
         self._clock = clock
         self._on_durable = on_durable
         """Called with the seconds each batch of effects took to become durable; for measurements."""
-        self._settings = Settings(base_uri=f"{blobs.base}/metadata/propeller", retry=options.retry)
+        self._settings = Settings(
+            base_uri=f"{blobs.base}/metadata/propeller",
+            retry=options.retry,
+            # Twice of what there is room for: the next are at hand, and others of the tenant are not far behind.
+            element_attempts_max=min(max(ELEMENTS_MIN, 2 * runtime.capacity), ELEMENTS_MAX),
+        )
         self.live = LiveExecutions()
         self._dynamics = Dynamics(blobs, store)
         self._slot_keeper = SlotKeeper(slots, poll_s=options.poll_s)

@@ -35,6 +35,18 @@ def scale(number: int, factor: int, name: str) -> str:
 
 
 @task
+def repeat(word: str) -> str:
+    """Too much for the row of an element."""
+    return word * 1000
+
+
+@workflow
+def large_wf(words: list[str]) -> list[str]:
+    """Large results."""
+    return map_task(repeat)(word=words)
+
+
+@task
 def add_up(numbers: list[int | None]) -> int:
     """The sum of what is there."""
     return sum(number for number in numbers if number is not None)

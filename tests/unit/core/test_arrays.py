@@ -26,7 +26,7 @@ from wingbeat_propeller.core.events import (
     TimerKind,
 )
 from wingbeat_propeller.core.ids import ExecutionKey
-from wingbeat_propeller.core.kinds.array import BEGUN_MAX
+from wingbeat_propeller.core.kinds.array_progress import BEGUN_MAX
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import ArraySpec

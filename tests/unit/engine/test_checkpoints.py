@@ -37,14 +37,30 @@ async def test_the_newest_checkpoint_counts(tmp_path: Path) -> None:
     assert await found(5 + ATTEMPTS_MAX) == ""
 
 
-async def test_other_names_and_other_stores(tmp_path: Path) -> None:
-    """Of an attempt with a name of another kind only the one before is known; what cannot be looked into is trusted."""
+async def test_elements_of_an_array_have_checkpoints_of_their_own(tmp_path: Path) -> None:
+    """The newest of the same element, whatever its neighbours left."""
     blobs = FolderBlobs(tmp_path)
     prefix = f"{blobs.base}/data"
-    await blobs.put(f"{checkpoint_folder(prefix, 'e-n0-0')}/x", b"x")
-    element = _attempt(2)._replace(generated_name="e-n0-2-n5-2", previous_generated_name="e-n0-2-n5-1")
-    assert await previous_checkpoint(blobs, prefix, "e", element) == ""
-    folder = checkpoint_folder(prefix, "e-n0-2-n5-1")
+
+    async def found(number: int) -> str:
+        launch = _attempt(number)
+        element = launch._replace(
+            ref=launch.ref._replace(element=5),
+            generated_name=f"e-n0-0-n5-{number}",
+            previous_generated_name=f"e-n0-0-n5-{number - 1}" if number else None,
+        )
+        return await previous_checkpoint(blobs, prefix, "e", element)
+
+    await blobs.put(f"{checkpoint_folder(prefix, 'e-n0-0-n4-0')}/x", b"x")
+    assert [await found(0), await found(3)] == ["", ""]
+    folder = checkpoint_folder(prefix, "e-n0-0-n5-0")
     await blobs.put(f"{folder}/x", b"x")
-    assert await previous_checkpoint(blobs, prefix, "e", element) == folder
+    assert [await found(1), await found(3)] == [folder, folder]
+
+
+async def test_other_stores(tmp_path: Path) -> None:
+    """What cannot be looked into is trusted."""
+    blobs = FolderBlobs(tmp_path)
+    prefix = f"{blobs.base}/data"
     assert await previous_checkpoint(blobs, "gs://else", "e", _attempt(3)) == checkpoint_folder("gs://else", "e-n0-2")
+    assert await previous_checkpoint(blobs, prefix, "e", _attempt(3)) == ""
