@@ -16,7 +16,7 @@ from wingbeat_propeller.container_files import ContainerFiles
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.plan import LaunchPlanSpec
-from wingbeat_propeller.core.rows import ExecutionRecord
+from wingbeat_propeller.core.rows import ExecutionRecord, NodeRow
 
 
 class BlobNotFoundError(LookupError):
@@ -447,6 +447,30 @@ class ExecutionStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SourceExecution:
+    """An execution that another one recovers."""
+
+    execution: int
+    """Row id."""
+    name: str
+    workflow_id: int
+    config: bytes
+    """Serialized flyteidl.admin.WorkflowExecutionConfig: the settings that it ran with."""
+
+
+class Sources(Protocol):
+    """What executions have done that others recover. All methods raise OSError for an outage."""
+
+    async def execution(self, execution: int) -> SourceExecution | None:
+        """The execution with that row id; None when it is not there any more."""
+        ...
+
+    async def nodes(self, asked: Sequence[tuple[int, str]]) -> Mapping[tuple[int, str], NodeRow]:
+        """Nodes by row id of their execution and unique id, those that exist."""
+        ...
+
+
 class SignalKey(NamedTuple):
     """A signal of an execution."""
 
@@ -480,6 +504,8 @@ class ChildRequest(NamedTuple):
     launch_plan: LaunchPlanSpec
     inputs: bytes
     """Serialized LiteralMap."""
+    recovers: str | None = None
+    """Execution that the child goes on from if it can, as `project:domain:name`."""
 
 
 class ChildRefusedError(Exception):

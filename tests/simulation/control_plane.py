@@ -13,6 +13,7 @@ from tests.simulation.database import SimulatedDatabase
 from tests.simulation.server import Client, SimulatedServer
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeatidl.recovery.v1 import recovery_pb2
 
 LAUNCH_S_MAX = 1.0
 """The real one reads what it launches first."""
@@ -28,7 +29,14 @@ class SimulatedLauncher:
         self._client = client
         self._insert = insert
 
-    async def create(self, request: execution_pb2.ExecutionCreateRequest, _caller: object) -> None:
+    async def create(
+        self,
+        request: execution_pb2.ExecutionCreateRequest,
+        _caller: object,
+        *,
+        source_execution_id: int | None = None,
+        recovery: recovery_pb2.Recovery | None = None,
+    ) -> None:
         """Launch, once a name."""
 
         def effect() -> None:

@@ -35,6 +35,6 @@ WHERE project = $1 AND domain = $2 AND name = $3
 RETURNING id;
 
 -- name: find_source
-SELECT id, spec, user_inputs, user_inputs_uri
+SELECT id, workflow_id, spec, user_inputs, user_inputs_uri
 FROM executions
 WHERE project = $1 AND domain = $2 AND name = $3;

@@ -22,6 +22,7 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.ports import Blobs, ChildEnd, ChildRefusedError, ChildRequest
 from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
+from wingbeatidl.recovery.v1 import recovery_pb2
 
 _SQL = load_queries("wingbeat_controlplane.executions", "children.sql")
 
@@ -64,7 +65,13 @@ class ChildExecutions:
         create = _create_request(request, config)
         try:
             with outages_as_oserror():
-                await self._launcher.create(create, Caller(parent["principal"], "propeller"))
+                source = await self._recovered(create, request.recovers)
+                await self._launcher.create(
+                    create,
+                    Caller(parent["principal"], "propeller"),
+                    source_execution_id=source,
+                    recovery=None if source is None else recovery_pb2.Recovery(source=source),
+                )
         except ApiError as error:
             if error.code in _WORTH_A_RETRY:
                 raise OSError(error.message) from error
@@ -75,6 +82,20 @@ class ChildExecutions:
                 raise _refused(error.message) from error
             return found[key]
         return (await self.find([key]))[key]
+
+    async def _recovered(self, create: execution_pb2.ExecutionCreateRequest, recovers: str | None) -> int | None:
+        """Row id of the execution that the child is to recover, which `create` then says; None when there is none, or
+        none any more."""
+        if recovers is None:
+            return None
+        project, domain, name = recovers.split(":")
+        source: int | None = await self._pool.fetchval(_SQL["source"], project, domain, name)
+        if source is not None:
+            metadata = create.spec.metadata
+            metadata.mode = execution_pb2.ExecutionMetadata.RECOVERED
+            metadata.reference_execution.project, metadata.reference_execution.domain = project, domain
+            metadata.reference_execution.name = name
+        return source
 
     async def find(self, requests: Sequence[tuple[int, str, str]]) -> Mapping[tuple[int, str, str], int]:
         """Row ids of the children that exist, by parent, node and name."""

@@ -1,6 +1,9 @@
 -- name: parent_settings
 SELECT config, spec, principal FROM executions WHERE id = $1;
 
+-- name: source
+SELECT id FROM executions WHERE project = $1 AND domain = $2 AND name = $3;
+
 -- name: find
 SELECT asked.parent, asked.node_id, asked.name, e.id
 FROM unnest($1::bigint[], $2::text[], $3::text[]) AS asked (parent, node_id, name)

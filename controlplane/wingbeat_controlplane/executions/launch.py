@@ -35,6 +35,7 @@ from wingbeat_controlplane.registry.projects import ProjectStore
 from wingbeat_propeller.compiler.inputs import InvalidInputError, missing_inputs
 from wingbeat_propeller.ports import Blobs
 from wingbeat_propeller.postgres.queries import load_queries
+from wingbeatidl.recovery.v1 import recovery_pb2
 
 _SQL = load_queries("wingbeat_controlplane.executions", "launch.sql")
 
@@ -74,17 +75,18 @@ class Launcher:
         caller: Caller,
         *,
         source_execution_id: int | None = None,
+        recovery: recovery_pb2.Recovery | None = None,
     ) -> identifier_pb2.WorkflowExecutionIdentifier:
         """Insert an execution and wake its engine; returns its id.
 
         Identical unnamed requests of one connection within the options' window are one, unless what they would run with
         has changed meanwhile. `source_execution_id` is the row of the execution that is launched again; else a request
-        that refers to one, as clients do who relaunch with other inputs, tells it. Raises ApiError INVALID_ARGUMENT,
-        NOT_FOUND (launch plan, task, parent or reference), ALREADY_EXISTS (name, or the launch plan's limit),
-        RESOURCE_EXHAUSTED (the launch plan's line).
+        that refers to one, as clients do who relaunch with other inputs, tells it. `recovery` is set when the new one
+        takes over what that one did. Raises ApiError INVALID_ARGUMENT, NOT_FOUND (launch plan, task, parent or
+        reference), ALREADY_EXISTS (name, or the launch plan's limit), RESOURCE_EXHAUSTED (the launch plan's line).
         """
         check_create(request)
-        new = await self._resolve(request, caller, source_execution_id)
+        new = await self._resolve(request, caller, source_execution_id, recovery)
         if request.name:
             return await self._insert(new)
         return await self._repeats.once(_key(request, caller, new), lambda: self._insert(new))
@@ -94,7 +96,11 @@ class Launcher:
         await self._repeats.drained()
 
     async def _resolve(
-        self, request: execution_pb2.ExecutionCreateRequest, caller: Caller, source_execution_id: int | None
+        self,
+        request: execution_pb2.ExecutionCreateRequest,
+        caller: Caller,
+        source_execution_id: int | None,
+        recovery: recovery_pb2.Recovery | None,
     ) -> NewExecution:
         """Everything that is decided before anything is written."""
         project = await self._projects.require_active(request.project, request.domain)
@@ -140,6 +146,7 @@ class Launcher:
             inputs=user_inputs + completion,  # one map after the other is the union of both
             user_inputs=user_inputs,
             source_execution_id=source_execution_id,
+            recovery=recovery,
             parent=parent,
             deadlines=_deadlines(request.spec, target, (*attributes, self._options.defaults)),
         )
@@ -240,4 +247,6 @@ def _key(request: execution_pb2.ExecutionCreateRequest, caller: Caller, new: New
     for message in (request, new.config, attributes.task_resources, attributes.plugin_overrides):
         data = message.SerializeToString(deterministic=True)
         digest.update(len(data).to_bytes(8) + data)
+    if new.recovery is not None:
+        digest.update(new.recovery.SerializeToString(deterministic=True))
     return digest.digest()

@@ -11,6 +11,7 @@ from wingbeat_controlplane.executions.launch_targets import LaunchTarget
 from wingbeat_controlplane.registry.deadlines import Deadlines
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.values import INLINE_BYTES_MAX
+from wingbeatidl.recovery.v1 import recovery_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class NewExecution:
     inputs: bytes
     user_inputs: bytes
     source_execution_id: int | None
+    recovery: recovery_pb2.Recovery | None
     parent: Parent | None
     deadlines: Deadlines
 
@@ -76,6 +78,7 @@ class NewExecution:
             self.target.overlap.alive_max if waits and self.target.overlap is not None else None,
             self.deadlines.queue_s,
             self.deadlines.run_s,
+            None if self.recovery is None else self.recovery.SerializeToString(),
         )
 
     def _attribute_columns(self) -> tuple[object, ...]:

@@ -13,7 +13,9 @@ from wingbeat_controlplane.executions.launch import Launcher
 from wingbeat_controlplane.executions.launch_targets import LaunchTargets
 from wingbeat_controlplane.executions.node_reads import NodeReads
 from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.recover import Recoverer
 from wingbeat_controlplane.executions.relaunch import Relauncher
+from wingbeat_controlplane.executions.source_executions import SourceExecutions
 from wingbeat_controlplane.executions.task_reads import TaskReads
 from wingbeat_controlplane.executions.terminate import Terminator
 from wingbeat_controlplane.executions.update import Archiver
@@ -28,6 +30,7 @@ class Executions:
 
     launcher: Launcher
     relauncher: Relauncher
+    recoverer: Recoverer
     terminator: Terminator
     archiver: Archiver
     reads: ExecutionReads
@@ -55,9 +58,11 @@ def build_executions(
         link_life_s=options.link_life_s,
     )
     launcher = Launcher(pool, blobs, registry.projects, registry.attributes, LaunchTargets(registry), options)
+    sources = SourceExecutions(pool, blobs)
     return Executions(
         launcher=launcher,
-        relauncher=Relauncher(pool, blobs, launcher),
+        relauncher=Relauncher(sources, launcher),
+        recoverer=Recoverer(sources, launcher),
         terminator=Terminator(pool),
         archiver=Archiver(pool),
         reads=ExecutionReads(pool, blobs, data, options),

@@ -38,6 +38,7 @@ from wingbeat_propeller.postgres.lines import PostgresLines
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.postgres.signals import PostgresSignals
 from wingbeat_propeller.postgres.slots import PostgresSlots
+from wingbeat_propeller.postgres.sources import PostgresSources
 from wingbeat_propeller.postgres.transitions import TransitionPartitions, TransitionsOptions
 from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions, basic_variables
 from wingbeat_propeller.runtimes.local.runtime import LocalRuntime
@@ -84,6 +85,7 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             children=open_children(
                 pool, store.blobs, open_registry(pool, registry_options(settings)), execution_options(settings)
             ),
+            sources=PostgresSources(pool),
             plugins=TaskPlugins.installed(echo_sleep_s=propeller.echo_sleep_s),
             lines=PostgresLines(pool),
         )

@@ -66,6 +66,16 @@ class Gather(NamedTuple):
     uri: str
 
 
+class Recall(NamedTuple):
+    """Look a node up in the execution that is recovered; answered by Recalled."""
+
+    ref: NodeRef
+    node_id: str
+    """Its unique id there."""
+    inputs_uri: str
+    """Where its inputs.pb belongs, should it go on from a workflow that a task had made."""
+
+
 class Launch(NamedTuple):
     """Start one attempt of a task, or of an element of an array."""
 
@@ -91,6 +101,8 @@ class Launch(NamedTuple):
     env: Mapping[str, str] = _NOTHING
     is_repeat: bool = False
     """The attempt may have been launched before a restart."""
+    inherited: str | None = None
+    """Folder with checkpoints to go on from when no earlier attempt left any."""
 
 
 class Abort(NamedTuple):
@@ -116,6 +128,8 @@ class LaunchChild(NamedTuple):
     inputs_uri: str
     is_repeat: bool
     """Whether the child is known to exist."""
+    recovers: str | None = None
+    """Execution that the child is to recover, as `project:domain:name`."""
 
 
 class AbortChild(NamedTuple):
@@ -176,7 +190,7 @@ class Effects:
         self.commands: list[Command] = []
         self.adopt: list[Launch] = []
         """Attempts that were under way before a restart: launch them unless the runtime knows them. Already durable."""
-        self.reads: list[Read] = []
+        self.reads: list[Read | Recall] = []
         self.timers: list[SetTimer] = []
         self.ended: list[str] = []
         """Names of attempts whose end these rows record; the runtime may forget them after the commit."""

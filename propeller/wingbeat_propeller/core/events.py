@@ -7,6 +7,7 @@ from wingbeat_propeller.core.array_inputs import ArrayInputs
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.plan import Plan
+from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.values import Value
 
 
@@ -64,6 +65,20 @@ class Gathered(NamedTuple):
     values: dict[str, Value]
     serialized: bytes | None
     """The whole LiteralMap when it is small enough for a row."""
+
+
+class Recalled(NamedTuple):
+    """Answer to Recall: the node's row there, None when there is none.
+
+    `checkpoint` is the folder with the newest checkpoint of a task that did not succeed, `dynamic_plan` the workflow
+    that it had made; the node's inputs are then where it expects them.
+    """
+
+    now: float
+    ref: NodeRef
+    row: NodeRow | None
+    checkpoint: str | None = None
+    dynamic_plan: Plan | None = None
 
 
 class TaskStarted(NamedTuple):
@@ -178,6 +193,7 @@ Event: TypeAlias = (
     | PrepareFailed
     | ArrayOpened
     | Gathered
+    | Recalled
     | TaskStarted
     | TaskSucceeded
     | TaskFailed

@@ -66,6 +66,7 @@ class Recording:
             input_uri,
             memo=run.memo,
             retry_at=run.retry_at,
+            inherited=run.inherited,
             failure=failure,
         )
         self.effects.nodes.append(row)

@@ -1,5 +1,7 @@
 """Rebuilding the state of an execution from its rows, after a crash or when a shard changes hands.
 
+(What an execution takes over from another one that it recovers is another matter: `core.reuse`.)
+
 Every step is written in one transaction, so the rows are those between two steps: a node that is ready but has no row
 was held back or had its inputs prepared, and is simply reached again; a frame that was failing fails again, as far as
 it had not. Attempts that were under way come back as Launch commands; launching is idempotent by name, and the shell
@@ -14,6 +16,7 @@ from wingbeat_propeller.core.kinds import KINDS
 from wingbeat_propeller.core.kinds.branch import taken_arm, unreached_arms
 from wingbeat_propeller.core.phases import NODE_FINAL, NODE_SUCCESS, ExecutionPhase, NodePhase
 from wingbeat_propeller.core.plan import END, START, FailurePolicy, NodeKind, Plan
+from wingbeat_propeller.core.reuse import look_up
 from wingbeat_propeller.core.rows import ElementRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Frame, Stage
 from wingbeat_propeller.core.values import Value, stored_values
@@ -73,6 +76,7 @@ def rebuild(
                 unstored.setdefault(found.number, {})[node] = row.inputs
     restored = list(state.frames.values())
     for each in restored:
+        look_up(state, each)
         _restore_branches(each)
         _restore_counts(each)
     for each in restored:
@@ -121,6 +125,7 @@ def _restore_active(walk: Walk, frame: Frame, node: int, row: NodeRow) -> Frame 
     run.system_failures = row.system_failures
     run.started_at = row.started_at
     run.attempt_started_at = row.attempt_started_at
+    run.inherited = row.inherited
     if row.retry_at is not None and row.attempt_started_at is None:
         # A clock that was set back makes no pause longer than it may be.
         run.retry_at = min(row.retry_at, walk.now + walk.state.settings.retry.backoff_s_max)
@@ -149,12 +154,14 @@ def _restore_branches(frame: Frame) -> None:
 
 
 def _restore_counts(frame: Frame) -> None:
-    """Recompute what steps keep incrementally: pending upstreams, taint, and which outputs are still needed."""
+    """Recompute what steps keep incrementally: pending upstreams, taint, freshness, which outputs are still needed."""
     plan = frame.plan
     for node in range(plan.size):
         phase = frame.phases[node]
         reached = phase in NODE_FINAL
         if reached:
+            if frame.reuse is not None and node != START and phase != NodePhase.RECOVERED:
+                frame.fresh.update(plan.successors[node])
             for successor in plan.successors[node]:
                 frame.pending[successor] -= 1
                 if phase not in NODE_SUCCESS:

@@ -164,6 +164,8 @@ class ExecutionRecord:
     """Set when somebody asked to terminate it (possibly to the empty string)."""
     task_resources: bytes | None = None
     """Serialized flyteidl.admin.TaskResourceAttributes: defaults and limits of its containers; None: none."""
+    recovery: bytes | None = None
+    """Serialized wingbeatidl.recovery.v1.Recovery: what it recovers; None: nothing."""
     nodes: tuple[NodeRow, ...] = ()
     """Everything written so far, in `seq` order; empty for a new execution."""
     launch_plan_id: int | None = None

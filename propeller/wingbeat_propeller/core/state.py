@@ -14,6 +14,7 @@ from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.plan import FailurePolicy, Plan
 from wingbeat_propeller.core.retry import RetryPolicy
+from wingbeat_propeller.core.reuse import Reuse
 from wingbeat_propeller.core.values import Value
 
 ELEMENTS_MAX = 1_000
@@ -44,6 +45,8 @@ class Stage(IntEnum):
     """Waiting for blobs to be read or written; nothing is durable yet."""
     ACTIVE = 1
     """Queued or running; the row says which."""
+    ASKING = 2
+    """It is looked up in the execution that is recovered; nothing is durable yet."""
 
 
 class NodeRun:
@@ -59,6 +62,7 @@ class NodeRun:
         "data_dir",
         "flags",
         "generated_name",
+        "inherited",
         "memo",
         "name",
         "node_id",
@@ -110,6 +114,8 @@ class NodeRun:
         """Whether it holds one of the execution's max_parallelism slots."""
         self.memo: bytes | None = None
         """What its kind must know again after a restart and cannot derive, such as the arm a branch has taken."""
+        self.inherited: str | None = None
+        """What it goes on from that its namesake left: a folder with checkpoints, an execution."""
         self.task_created_at: float | None = None
         """Set once the row of the current attempt exists."""
         self.task_started_at: float | None = None
@@ -132,6 +138,7 @@ class Frame:
         "failed_node",
         "failing",
         "failure",
+        "fresh",
         "id_bits",
         "number",
         "outputs",
@@ -143,7 +150,10 @@ class Frame:
         "pending",
         "phases",
         "plan",
+        "recalled",
+        "reuse",
         "runs",
+        "source",
         "tainted",
         "uses",
     )
@@ -181,6 +191,14 @@ class Frame:
         """Unique id of that node."""
         self.failing = False
         """The frame cannot succeed any more; only its failure node may still run."""
+        self.reuse: Reuse | None = None
+        """Set while something may be taken over from the execution that is recovered."""
+        self.source: tuple[str, int] | None = None
+        """Unique id and attempt that the node around this frame has there; None at top level."""
+        self.fresh: set[int] = set()
+        """Nodes with an upstream that ran in this execution. Kept only where something may be taken over."""
+        self.recalled: dict[int, str | None] = {}
+        """Nodes that were looked up in vain and have not begun, with what they inherit."""
 
     def make_run(self, node: int, seq: int, created_at: float) -> NodeRun:
         """A node of this frame that is met now. An arm's branch must be under way."""
@@ -214,6 +232,7 @@ class ExecutionState:
         "plan",
         "project",
         "ready",
+        "reuse",
         "settings",
         "started_at",
     )
@@ -231,6 +250,8 @@ class ExecutionState:
         self.frames: dict[int, Frame] = {}
         self.next_frame = 0
         self.next_seq = 0
+        self.reuse: Reuse | None = None
+        """What may be taken over from the execution that this one recovers, if it does."""
         self.active = 0
         """Nodes that hold a slot of max_parallelism now."""
         self.ready: deque[tuple[Frame, int]] = deque()

@@ -23,6 +23,7 @@ from wingbeat_propeller.core.events import (
     Prepared,
     PrepareFailed,
     Quarantine,
+    Recalled,
     SignalReceived,
     TaskBecameDynamic,
     TaskFailed,
@@ -83,6 +84,13 @@ def _answered(walk: Walk, event: ArrayOpened | Gathered) -> None:
     found = walk.find(event.ref)
     if found is not None and found[1].stage is Stage.ACTIVE:
         walk.kinds[found[0].plan.kinds[event.ref.node]].answered(walk, *found, event)
+
+
+def _recalled(walk: Walk, event: Recalled) -> None:
+    """What became of a node in the execution that is recovered."""
+    found = walk.find(event.ref)
+    if found is not None and found[1].stage is Stage.ASKING:
+        walk.recalled(*found, event.ref.node, event)
 
 
 def _of_attempt(walk: Walk, event: TaskStarted | TaskSucceeded | TaskBecameDynamic | TaskFailed) -> None:
@@ -169,6 +177,7 @@ _HANDLERS: dict[type[Event], Callable[[Walk, Event], None]] = cast(
         PrepareFailed: _prepare_failed,
         ArrayOpened: _answered,
         Gathered: _answered,
+        Recalled: _recalled,
         TaskStarted: _of_attempt,
         TaskSucceeded: _of_attempt,
         TaskBecameDynamic: _of_attempt,

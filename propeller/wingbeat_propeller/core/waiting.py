@@ -383,7 +383,7 @@ class View:
         deadline = _deadline(run, plan.timeout_s[node])
         if deadline is not None:
             answer.deadline.CopyFrom(moment(deadline))
-        if run.stage is Stage.PREPARING:
+        if run.stage is not Stage.ACTIVE:
             answer.standing = why_pb2.STANDING_PREPARING
             answer.reasons.add(preparation=why_pb2.Preparation())
             return

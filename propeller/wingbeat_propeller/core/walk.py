@@ -14,14 +14,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 from wingbeat_propeller.core.bindings import BindingResolutionError, NeedsContentError, evaluate
-from wingbeat_propeller.core.effects import NodeRef, Prepare, SetTimer
-from wingbeat_propeller.core.events import TimerKind
+from wingbeat_propeller.core.effects import NodeRef, Prepare, Recall, SetTimer
+from wingbeat_propeller.core.events import Recalled, TimerKind
 from wingbeat_propeller.core.failure_input import with_error_input
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
 from wingbeat_propeller.core.plan import END, START, FailurePolicy, Plan
 from wingbeat_propeller.core.recording import Recording
-from wingbeat_propeller.core.rows import ElementRow
+from wingbeat_propeller.core.reuse import fits, look_up, may_take_over, question
+from wingbeat_propeller.core.rows import ElementRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun, Stage
 from wingbeat_propeller.core.values import (
     ELEMENT_INLINE_BYTES_MAX,
@@ -29,6 +30,7 @@ from wingbeat_propeller.core.values import (
     Value,
     build_literal_map,
     inline_size,
+    stored_values,
 )
 
 if TYPE_CHECKING:
@@ -99,6 +101,11 @@ class Walk(Recording):
         if node in frame.tainted:
             self._skip(frame, node)
             return
+        if frame.reuse is not None and (node_id := question(frame, node)) is not None:
+            run = frame.runs[node] = frame.make_run(node, 0, self.now)
+            run.stage = Stage.ASKING
+            self.effects.reads.append(Recall(ref_of(frame, run, node), node_id, f"{run.data_dir}/inputs.pb"))
+            return
         state = self.state
         plan = frame.plan
         counts = self.kinds[plan.kinds[node]].counts and plan.is_counted
@@ -110,6 +117,7 @@ class Walk(Recording):
             state.active += 1
         run = frame.make_run(node, state.take_seq(), self.now)
         run.counted = counts
+        run.inherited = frame.recalled.pop(node, None)
         frame.runs[node] = run
         program = plan.bindings[node]
         if frame.failing and frame.failure is not None:
@@ -129,6 +137,35 @@ class Walk(Recording):
                 return
         sources = {source: frame.outputs[source] for source in program.sources}
         self.effects.reads.append(Prepare(ref_of(frame, run, node), program, sources, _values_uri(run, node)))
+
+    def recalled(self, frame: Frame, run: NodeRun, node: int, found: Recalled) -> None:
+        """The node was looked up in the execution that is recovered: take it over, or go on as if nobody had asked."""
+        kind = self.kinds[frame.plan.kinds[node]]
+        row = found.row if found.row is not None and fits(frame, node, found.row) else None
+        if row is not None and may_take_over(frame, node, row):
+            self._take_over(frame, run, node, row)
+        elif row is not None and found.dynamic_plan is not None:
+            self.drop_sources(frame, node)
+            run.stage = Stage.ACTIVE
+            run.seq = self.state.take_seq()
+            kind.go_on(self, frame, run, node, row, found.dynamic_plan)
+        else:
+            del frame.runs[node]
+            frame.recalled[node] = None if row is None else kind.inherits(row, found.checkpoint)
+            self.work.append((frame, node))
+
+    def _take_over(self, frame: Frame, run: NodeRun, node: int, source: NodeRow) -> None:
+        plan = frame.plan
+        self.drop_sources(frame, node)
+        self.kinds[plan.kinds[node]].close(self, frame, node)
+        run.seq = self.state.take_seq()
+        run.phase = NodePhase.RECOVERED
+        run.started_at = self.now
+        row = self.node_row(frame, run, node, inputs=source.inputs, input_uri=source.input_uri, ended=True)
+        row.flags, row.details, row.cache_status = source.flags, source.details, source.cache_status
+        row.outputs, row.output_uri, row.deck_uri = source.outputs, source.output_uri, source.deck_uri
+        values = stored_values(source.outputs, source.output_uri, plan.node_output_names(node))
+        self._ended_well(frame, node, NodePhase.RECOVERED, values, source.outputs, source.output_uri)
 
     def enter(self, frame: Frame, run: NodeRun, node: int, values: dict[str, Value], *, stored: bool) -> None:
         """The inputs are there: the node begins, in the manner of its kind."""
@@ -155,8 +192,19 @@ class Walk(Recording):
         row.outputs = outputs
         row.output_uri = output_uri
         row.deck_uri = deck_uri
+        self._ended_well(frame, node, NodePhase.SUCCEEDED, values, outputs, output_uri)
+
+    def _ended_well(
+        self,
+        frame: Frame,
+        node: int,
+        phase: NodePhase,
+        values: dict[str, Value],
+        outputs: bytes | None,
+        output_uri: str | None,
+    ) -> None:
         frame.runs.pop(node, None)
-        frame.phases[node] = NodePhase.SUCCEEDED
+        frame.phases[node] = phase
         if frame.uses[node]:
             frame.outputs[node] = values
         plan = frame.plan
@@ -227,7 +275,7 @@ class Walk(Recording):
     def abort(self, frame: Frame, run: NodeRun, node: int, reason: str) -> None:
         """End a node that is under way because something else has ended, with everything inside it."""
         self.release(run)
-        if run.stage is not Stage.PREPARING:  # else nothing was written, nothing was launched
+        if run.stage is Stage.ACTIVE:  # else nothing was written, nothing was launched
             self.kinds[frame.plan.kinds[node]].stop(self, frame, run, node, reason)
             run.phase = NodePhase.ABORTED
             failure = Failure(ErrorKind.UNKNOWN, "NodeAborted", reason)
@@ -237,6 +285,8 @@ class Walk(Recording):
 
     def _advance(self, frame: Frame, node: int, *, taint: bool = False) -> None:
         pending = frame.pending
+        if frame.reuse is not None and node != START and frame.phases[node] != NodePhase.RECOVERED:
+            frame.fresh.update(frame.plan.successors[node])
         for successor in frame.plan.successors[node]:
             pending[successor] -= 1
             if taint:
@@ -262,6 +312,7 @@ class Walk(Recording):
         inputs, serialized.
         """
         frame = self.state.open_frame(plan, parent=parent, parent_node=parent_node, element=element)
+        look_up(self.state, frame)
         run = frame.make_run(START, self.state.take_seq(), self.now)
         run.stage = Stage.ACTIVE
         run.started_at = self.now

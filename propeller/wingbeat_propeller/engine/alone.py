@@ -4,7 +4,8 @@ could launch executions for it. For benchmarks and tests of the engine."""
 from collections.abc import Mapping, Sequence
 
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.ports import ChildEnd, ChildRefusedError, ChildRequest, SignalKey
+from wingbeat_propeller.core.rows import NodeRow
+from wingbeat_propeller.ports import ChildEnd, ChildRefusedError, ChildRequest, SignalKey, SourceExecution
 
 
 class NoSignals:
@@ -12,6 +13,18 @@ class NoSignals:
 
     async def open(self, wanted: Mapping[SignalKey, bytes]) -> Mapping[SignalKey, bytes]:
         """Nothing."""
+        return {}
+
+
+class NoSources:
+    """Satisfies `ports.Sources`: nothing is left of any execution."""
+
+    async def execution(self, execution: int) -> SourceExecution | None:
+        """There is none."""
+        return None
+
+    async def nodes(self, asked: Sequence[tuple[int, str]]) -> Mapping[tuple[int, str], NodeRow]:
+        """There are none."""
         return {}
 
 

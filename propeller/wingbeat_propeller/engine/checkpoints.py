@@ -33,7 +33,8 @@ def checkpoints_in(raw_output: str) -> str:
 
 
 async def previous_checkpoint(blobs: Blobs, prefix: str, execution_name: str, launch: Launch) -> str:
-    """Folder with the newest checkpoint of earlier attempts, empty when there is none.
+    """Folder with the newest checkpoint of earlier attempts, else the one that the node inherits from an execution that
+    is recovered; empty when there is none.
 
     A prefix outside of the store cannot be looked into: then it is the folder of the attempt before. Raises
     BlobStoreFailedError.
@@ -46,7 +47,23 @@ async def previous_checkpoint(blobs: Blobs, prefix: str, execution_name: str, la
             return folder
         if found:
             return folder
-    return ""
+    return launch.inherited or ""
+
+
+async def newest_checkpoint(blobs: Blobs, prefix: str, execution_name: str, node_id: str, attempt: int) -> str | None:
+    """Folder with the newest checkpoint that attempts of a node up to number `attempt` left in another execution.
+
+    None when there is none, or when the prefix is outside of the store. Raises BlobStoreFailedError.
+    """
+    for number in range(attempt, max(-1, attempt - ATTEMPTS_MAX), -1):
+        folder = checkpoint_folder(prefix, generated_name(execution_name, node_id, number))
+        try:
+            found = await riding_out(lambda folder=folder: blobs.list(folder), f"looking for checkpoints in {folder}")
+        except BlobAccessError:
+            return None
+        if found:
+            return folder
+    return None
 
 
 def _earlier(execution_name: str, launch: Launch) -> Iterator[str]:

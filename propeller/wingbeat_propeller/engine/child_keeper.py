@@ -201,6 +201,7 @@ class ChildKeeper:
             name=command.name,
             launch_plan=command.launch_plan,
             inputs=inputs,
+            recovers=command.recovers,
         )
 
     def _exists(self, child: _Child, execution: int) -> None:

@@ -350,9 +350,9 @@ class Dispatcher:
                 await self._spawn(tasks, attempt, plugin, None)
                 continue
             if not plugin.needs_inputs(launch.task.template):
-                request = self._build(attempt, plugin, None)
+                request = self._build(attempt, plugin, None, launch.inherited or "")
             elif launch.inputs is not None:
-                request = self._build(attempt, plugin, split_literal_map(launch.inputs))
+                request = self._build(attempt, plugin, split_literal_map(launch.inputs), launch.inherited or "")
             else:
                 await self._spawn(tasks, attempt, plugin, None)
                 continue

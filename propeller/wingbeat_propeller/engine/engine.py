@@ -27,6 +27,7 @@ from wingbeat_propeller.core.effects import (
     LaunchChild,
     OpenArray,
     Read,
+    Recall,
     SetTimer,
 )
 from wingbeat_propeller.core.events import (
@@ -49,6 +50,7 @@ from wingbeat_propeller.core.rows import ExecutionRow, Transition
 from wingbeat_propeller.core.state import ELEMENTS_MAX, Settings
 from wingbeat_propeller.core.step import step
 from wingbeat_propeller.engine.admission import Admission
+from wingbeat_propeller.engine.alone import NoSources
 from wingbeat_propeller.engine.answering import answer_servers
 from wingbeat_propeller.engine.arrays import gather, open_array
 from wingbeat_propeller.engine.child_keeper import ChildKeeper
@@ -63,9 +65,21 @@ from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.engine.preparation import PreparationFailedError, prepare
 from wingbeat_propeller.engine.signal_keeper import SignalKeeper
 from wingbeat_propeller.engine.slot_keeper import SlotKeeper
+from wingbeat_propeller.engine.source_reader import SourceReader
 from wingbeat_propeller.engine.sweeper import Sweeper
 from wingbeat_propeller.engine.timer_wheel import TimerWheel
-from wingbeat_propeller.ports import Blobs, Children, ExecutionStore, Journal, Leases, Lines, Runtime, Signals, Slots
+from wingbeat_propeller.ports import (
+    Blobs,
+    Children,
+    ExecutionStore,
+    Journal,
+    Leases,
+    Lines,
+    Runtime,
+    Signals,
+    Slots,
+    Sources,
+)
 from wingbeat_propeller.tasks.registry import TaskPlugins
 from wingbeatidl.engine.v1 import engine_pb2
 
@@ -124,6 +138,7 @@ class Engine:
         children: Children,
         lines: Lines | None = None,
         slots: Slots | None = None,
+        sources: Sources | None = None,
         clock: Callable[[], float] = time.time,
         on_durable: Callable[[float], None] | None = None,
     ) -> None:
@@ -161,6 +176,16 @@ class Engine:
         )
         self._signals = SignalKeeper(signals, apply=self.apply, clock=clock)
         self._children = ChildKeeper(children, blobs, apply=self.apply, clock=clock)
+        self._sources = sources or NoSources()
+        self._source_reader = SourceReader(
+            self._sources,
+            blobs,
+            self._dynamics,
+            raw_output_prefix=f"{blobs.base}/data",
+            apply=self.apply,
+            is_live=lambda live: self.live.get(live.state.key) is live,
+            clock=clock,
+        )
         self._timers: TimerWheel[tuple[AttemptKey, int]] = TimerWheel(self._on_timers, clock)
         self._preparing = asyncio.Semaphore(PREPARING_MAX)
         self._unfinished: deque[LiveExecution] = deque()
@@ -180,6 +205,7 @@ class Engine:
         intake = self._intake = Intake(
             IntakeOptions(poll_s=options.poll_s, live_max=options.live_max, backlog_max=options.backlog_max),
             store=self._store,
+            sources=self._sources,
             live=self.live,
             plans=PlanCache(self._store.workflow_closure),
             dynamics=self._dynamics,
@@ -231,6 +257,7 @@ class Engine:
                 tasks.create_task(sweeper.run(), name="sweeper")
                 tasks.create_task(self._signals.run(), name="signals")
                 tasks.create_task(self._children.run(), name="children")
+                tasks.create_task(self._source_reader.run(), name="source reader")
                 if self._admission is not None:
                     tasks.create_task(self._admission.run(), name="admission")
                 if options.answer_host:
@@ -275,7 +302,10 @@ class Engine:
     def perform(self, live: LiveExecution, effects: Effects) -> None:
         """Carry out what a step asked for, in its order: reads and timers now, commands once the rows are durable."""
         for request in effects.reads:
-            self._prepare(live, request)
+            if isinstance(request, Recall):
+                self._source_reader.ask(live, request)
+            else:
+                self._prepare(live, request)
         for timer in effects.timers:
             self._set_timer(live, timer)
         if effects.adopt:

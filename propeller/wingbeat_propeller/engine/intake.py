@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 from flyteidl.admin import matchable_resource_pb2
@@ -31,8 +31,9 @@ from wingbeat_propeller.core.values import Ref, Value, split_literal_map
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.live import LiveExecution, LiveExecutions
+from wingbeat_propeller.engine.origins import Origin, find_origin
 from wingbeat_propeller.engine.plans import PlanCache
-from wingbeat_propeller.ports import BlobNotFoundError, BlobTooLargeError, ExecutionStore, Journal
+from wingbeat_propeller.ports import BlobNotFoundError, BlobTooLargeError, ExecutionStore, Journal, Sources
 from wingbeatidl.query.v1 import why_pb2
 
 _log = structlog.get_logger(__name__)
@@ -95,6 +96,13 @@ class Sink(Protocol):
         ...
 
 
+class _Program(NamedTuple):
+    """What an execution runs, and where it comes from if it recovers another one."""
+
+    plan: Plan
+    origin: Origin | None
+
+
 class Intake:
     """Keeps memory in step with the shards this process owns."""
 
@@ -103,6 +111,7 @@ class Intake:
         options: IntakeOptions,
         *,
         store: ExecutionStore,
+        sources: Sources,
         live: LiveExecutions,
         plans: PlanCache,
         dynamics: Dynamics,
@@ -112,6 +121,7 @@ class Intake:
     ) -> None:
         self._options = options
         self._store = store
+        self._sources = sources
         self._live = live
         self._plans = plans
         self._dynamics = dynamics
@@ -232,10 +242,11 @@ class Intake:
         if record.waiting or (record.begin_by is not None and record.begin_by <= self._clock()):
             self._end(record, ExecutionPhase.TIMED_OUT, _began_too_late(record))
             return
-        plan = await self._plan(record)
-        if plan is None:
+        program = await self._program(record)
+        if program is None:
             return
-        live = self._make_live(record, plan)
+        plan = program.plan
+        live = self._make_live(record, program)
         if live is None:
             return
         try:
@@ -250,10 +261,10 @@ class Intake:
         missed: BlobStoreFailedError | None = None
         while True:
             records = await self._store.live_executions(sorted(shards), after=after, limit=PAGE)
-            # Plans first: once an execution is rebuilt, no outage may come between it and the adoption of its attempts.
-            plans = [(one, await self._plan(one)) for one in records if one.execution not in self._live]
-            for record, plan in plans:
-                if plan is None:
+            # Reads first: once an execution is rebuilt, no outage may come between it and the adoption of its attempts.
+            programs = [(one, await self._program(one)) for one in records if one.execution not in self._live]
+            for record, program in programs:
+                if program is None:
                     continue
                 try:
                     dynamic_plans = await self._dynamic_plans(record)
@@ -261,7 +272,7 @@ class Intake:
                     missed = error
                     continue
                 if dynamic_plans is not None:
-                    self._to_adopt += await self._rebuild(record, plan, dynamic_plans)
+                    self._to_adopt += await self._rebuild(record, program, dynamic_plans)
             await self._adopt()
             after = records[-1].execution if records else after
             if len(records) < PAGE:
@@ -289,9 +300,10 @@ class Intake:
             return None
 
     async def _rebuild(
-        self, record: ExecutionRecord, plan: Plan, dynamic_plans: Mapping[tuple[str, int], Plan]
+        self, record: ExecutionRecord, program: _Program, dynamic_plans: Mapping[tuple[str, int], Plan]
     ) -> list[tuple[LiveExecution, Launch]]:
-        live = self._make_live(record, plan)
+        plan = program.plan
+        live = self._make_live(record, program)
         if live is None:
             return []
         restore = partial(
@@ -318,7 +330,7 @@ class Intake:
             return []
         return [(live, launch) for launch in effects.adopt]
 
-    def _make_live(self, record: ExecutionRecord, plan: Plan) -> LiveExecution | None:
+    def _make_live(self, record: ExecutionRecord, program: _Program) -> LiveExecution | None:
         try:
             config = matchable_resource_pb2.WorkflowExecutionConfig.FromString(record.config)
             resources = _resources(record.task_resources)
@@ -332,7 +344,9 @@ class Intake:
             interruptible=config.interruptible.value if config.HasField("interruptible") else None,
             deadline_s=record.deadline_s,
         )
+        plan, origin = program
         state = ExecutionState(record.execution, record.project, record.domain, record.name, plan, settings)
+        state.reuse = None if origin is None else origin.reuse
         live = LiveExecution(
             state,
             record.shard,
@@ -344,14 +358,16 @@ class Intake:
             raw_output_prefix=config.raw_output_data_config.output_location_prefix.rstrip("/"),
             resources=resources,
             launch_plan_id=record.launch_plan_id,
+            source=None if origin is None else origin.source,
         )
         self._live.add(live)
         return live
 
-    async def _plan(self, record: ExecutionRecord) -> Plan | None:
+    async def _program(self, record: ExecutionRecord) -> _Program | None:
         try:
-            return await self._plans.get(record.workflow_id)
-        except (MalformedClosureError, LookupError) as error:
+            plan = await self._plans.get(record.workflow_id)
+            return _Program(plan, await find_origin(self._sources, self._plans, record, plan))
+        except (MalformedClosureError, LookupError, DecodeError) as error:
             _log.error("workflow cannot be run", execution=record.name, error=str(error))
             self._fail(record, f"the workflow cannot be run: {error}")
             return None

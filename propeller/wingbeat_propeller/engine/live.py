@@ -20,6 +20,16 @@ class AttemptKey(NamedTuple):
     ref: NodeRef
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The execution that is recovered: its row id, name and the prefix of its raw outputs (empty: the
+    installation's)."""
+
+    execution: int
+    name: str
+    raw_output_prefix: str
+
+
 @dataclass(slots=True, eq=False)
 class LiveExecution:
     """One execution in memory, with those settings of its launch that its tasks see."""
@@ -38,6 +48,8 @@ class LiveExecution:
     """Defaults and limits of its containers."""
     launch_plan_id: int | None = None
     """Row id of its launch plan, in whose line others may wait for its end."""
+    source: Source | None = None
+    """What it recovers, if anything."""
     names: set[str] = field(default_factory=set[str])
     """Attempts that are queued, starting or running."""
     is_last_word_said: bool = False

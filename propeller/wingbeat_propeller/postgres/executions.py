@@ -67,7 +67,7 @@ class PostgresExecutionStore:
             elements = await self._pool.fetch(_SQL["elements"], keys) if rows else []
         by_execution: defaultdict[int, list[NodeRow]] = defaultdict(list)
         for node in nodes:
-            by_execution[node["execution_id"]].append(_node(node))
+            by_execution[node["execution_id"]].append(node_row(node))
         elements_of: defaultdict[int, list[ElementRow]] = defaultdict(list)
         for element in elements:
             elements_of[element["execution_id"]].append(_element(element))
@@ -192,6 +192,7 @@ def _record(row: asyncpg.Record, nodes: Sequence[NodeRow], elements: Sequence[El
         started_at=row["started_at"],
         abort_cause=row["abort_cause"],
         task_resources=row["task_resources"],
+        recovery=row["recovery"],
         nodes=tuple(nodes),
         launch_plan_id=row["launch_plan_id"],
         waiting=row["waiting"],
@@ -201,8 +202,8 @@ def _record(row: asyncpg.Record, nodes: Sequence[NodeRow], elements: Sequence[El
     )
 
 
-def _node(row: asyncpg.Record) -> NodeRow:
-    # Columns of the block `nodes` stand in the order of NodeRow's fields; the last is the serialized error.
+def node_row(row: asyncpg.Record) -> NodeRow:
+    """A node as read by columns in the order of NodeRow's fields, with the serialized error as the last."""
     *fields, error = row.values()
     return NodeRow(*fields, failure=None if error is None else _failure(error))
 

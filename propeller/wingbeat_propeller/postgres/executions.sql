@@ -1,7 +1,7 @@
 -- name: new_executions
 -- Not begun: new ones, those that a line has let go, those whose time to begin is over although they still wait, and
 -- those that somebody aborted before any engine had begun them.
-SELECT id, project, domain, name, shard, workflow_id, config, task_resources, inputs, inputs_uri, phase,
+SELECT id, project, domain, name, shard, workflow_id, config, task_resources, recovery, inputs, inputs_uri, phase,
     extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM started_at)::float8 AS started_at,
     CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause,
     launch_plan_id, waiting, extract(epoch FROM begin_by)::float8 AS begin_by, deadline_s
@@ -22,7 +22,7 @@ LIMIT $3;
 
 -- name: live_executions
 -- Begun and not ended. What has not begun comes as new, and only so: nothing is taken up twice.
-SELECT id, project, domain, name, shard, workflow_id, config, task_resources, inputs, inputs_uri, phase,
+SELECT id, project, domain, name, shard, workflow_id, config, task_resources, recovery, inputs, inputs_uri, phase,
     extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM started_at)::float8 AS started_at,
     CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause,
     launch_plan_id, waiting, extract(epoch FROM begin_by)::float8 AS begin_by, deadline_s

@@ -14,6 +14,7 @@ from tests.integration.executions import entities
 from tests.integration.executions.entities import DOMAIN, NOON, PROJECT, EngineRows, execution_id, launch, literals
 
 from wingbeat_propeller.core.ids import shard_of
+from wingbeatidl.recovery.v1 import recovery_pb2
 
 Admin = admin_pb2_grpc.AdminServiceStub
 Phase = core_execution_pb2.WorkflowExecution
@@ -99,6 +100,73 @@ async def test_archive(admin: Admin) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await admin.UpdateExecution(execution_pb2.ExecutionUpdateRequest(id=execution_id("nothing")))
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("size", [5, 3_000_000])
+async def test_recover(admin: Admin, pool: asyncpg.Pool, size: int) -> None:
+    """The same spec and inputs, the cache as it was asked for then, marked as a recovery of the source, of which its
+    engine is told by row."""
+    request = launch("source", text="x" * size)
+    request.spec.overwrite_cache = True
+    request.spec.max_parallelism = 3
+    await admin.CreateExecution(request)
+    created = await admin.RecoverExecution(execution_pb2.ExecutionRecoverRequest(id=execution_id("source"), name="r"))
+    found = await _get(admin, created.id.name)
+    assert found.id.name == "r"
+    assert found.spec.metadata.mode == execution_pb2.ExecutionMetadata.RECOVERED
+    assert found.spec.metadata.reference_execution == execution_id("source")
+    assert (found.spec.max_parallelism, found.spec.overwrite_cache) == (3, True)
+    data = await admin.GetExecutionData(execution_pb2.WorkflowExecutionGetDataRequest(id=created.id))
+    assert data.full_inputs.literals["text"] == literals(text="x" * size).literals["text"]
+    rows = await pool.fetch("SELECT id, source_execution_id, recovery FROM executions ORDER BY id")
+    assert rows[0]["recovery"] is None
+    assert rows[1]["source_execution_id"] == rows[0]["id"]
+    assert recovery_pb2.Recovery.FromString(rows[1]["recovery"]) == recovery_pb2.Recovery(source=rows[0]["id"])
+
+
+async def test_recovering_what_does_not_exist(admin: Admin) -> None:
+    """NOT_FOUND for an unknown execution, INVALID_ARGUMENT for half an id, ALREADY_EXISTS for a name that is taken."""
+    await admin.CreateExecution(launch("source"))
+    for request, code in (
+        (execution_pb2.ExecutionRecoverRequest(id=execution_id("nothing")), grpc.StatusCode.NOT_FOUND),
+        (execution_pb2.ExecutionRecoverRequest(), grpc.StatusCode.INVALID_ARGUMENT),
+        (
+            execution_pb2.ExecutionRecoverRequest(id=execution_id("source"), name="source"),
+            grpc.StatusCode.ALREADY_EXISTS,
+        ),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await admin.RecoverExecution(request)
+        assert caught.value.code() is code
+
+
+async def test_children_launched_again_are_nobodys_children(
+    admin: Admin, pool: asyncpg.Pool, engine: EngineRows
+) -> None:
+    """An execution made of one that a node had launched has no parent, so it does not end with that one's; a recovery
+    may be given one, as engines do."""
+    await admin.CreateExecution(launch("parent"))
+    await engine.node("parent", "n0")
+    child = launch("child")
+    child.spec.metadata.parent_node_execution.CopyFrom(entities.node_id("parent"))
+    await admin.CreateExecution(child)
+    await admin.RelaunchExecution(execution_pb2.ExecutionRelaunchRequest(id=execution_id("child"), name="relaunched"))
+    await admin.RecoverExecution(execution_pb2.ExecutionRecoverRequest(id=execution_id("child"), name="recovered"))
+    request = execution_pb2.ExecutionRecoverRequest(id=execution_id("child"), name="adopted")
+    request.metadata.parent_node_execution.CopyFrom(entities.node_id("parent"))
+    await admin.RecoverExecution(request)
+    rows = await pool.fetch("SELECT name, parent_node_id FROM executions")
+    assert {row["name"]: row["parent_node_id"] for row in rows} == {
+        "parent": None,
+        "child": "n0",
+        "relaunched": None,
+        "recovered": None,
+        "adopted": "n0",
+    }
+    for name in ("relaunched", "recovered"):
+        metadata = (await _get(admin, name)).spec.metadata
+        assert not metadata.HasField("parent_node_execution")
+        assert metadata.nesting == 0
 
 
 @pytest.mark.parametrize("size", [5, 3_000_000])

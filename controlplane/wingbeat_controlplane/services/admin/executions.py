@@ -1,4 +1,4 @@
-"""Executions: create, relaunch, get, list, update, terminate, data."""
+"""Executions: create, relaunch, recover, get, list, update, terminate, data."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from wingbeat_controlplane.services.rpcs import CallContext, Encoded
 
 
 class ExecutionRpcs:
-    """The rpcs of AdminService about executions but for recovery and metrics."""
+    """The rpcs of AdminService about executions but for metrics."""
 
     executions: Executions
     principal: Callable[[CallContext], str]
@@ -28,6 +28,13 @@ class ExecutionRpcs:
     ) -> execution_pb2.ExecutionCreateResponse:
         """Launch an execution again with what its caller gave then."""
         identifier = await self.executions.relauncher.relaunch(request, self._caller(context))
+        return execution_pb2.ExecutionCreateResponse(id=identifier)
+
+    async def RecoverExecution(
+        self, request: execution_pb2.ExecutionRecoverRequest, context: CallContext
+    ) -> execution_pb2.ExecutionCreateResponse:
+        """Go on from what an execution has done."""
+        identifier = await self.executions.recoverer.recover(request, self._caller(context))
         return execution_pb2.ExecutionCreateResponse(id=identifier)
 
     async def GetExecution(

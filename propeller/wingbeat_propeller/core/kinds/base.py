@@ -22,6 +22,7 @@ from wingbeat_propeller.core.events import (
     TaskSucceeded,
 )
 from wingbeat_propeller.core.outcome import Failure
+from wingbeat_propeller.core.plan import Plan
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value
@@ -103,6 +104,16 @@ class Kind(ABC):
 
     def task_failed(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskFailed) -> None:
         """An attempt has failed."""
+
+    def inherits(self, row: NodeRow, checkpoint: str | None) -> str | None:
+        """What a node that runs goes on from that its namesake left in the execution that is recovered: `row`, and the
+        folder with its newest checkpoint. Written down as `NodeRun.inherited`."""
+        return None
+
+    def go_on(self, walk: Walk, frame: Frame, run: NodeRun, node: int, source: NodeRow, plan: Plan) -> None:
+        """The node goes on where its namesake in the execution that is recovered was, `source`: with `plan` running
+        inside it."""
+        raise NotImplementedError
 
     def retry(self, walk: Walk, frame: Frame, run: NodeRun, ref: NodeRef) -> None:
         """The pause before the attempt that `ref` names is over."""

@@ -51,6 +51,14 @@ class LaunchPlanKind(Kind):
         walk.effects.commands.append(_launch(walk, frame, run, node, inputs))
         walk.timers(frame, run, node)
 
+    def inherits(self, row: NodeRow, checkpoint: str | None) -> str | None:
+        """The child, which the new one is to recover."""
+        details = event_pb2.NodeExecutionEvent.FromString(row.details or b"")
+        if not details.HasField("workflow_node_metadata"):
+            return None
+        child = details.workflow_node_metadata.execution_id
+        return f"{child.project}:{child.domain}:{child.name}"
+
     def child_started(self, walk: Walk, frame: Frame, run: NodeRun, event: ChildStarted) -> None:
         """The child exists, so clients may be told of it."""
         if run.phase == NodePhase.RUNNING:
@@ -93,6 +101,7 @@ def _launch(walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | N
         inputs=inputs,
         inputs_uri=_inputs_uri(run),
         is_repeat=run.phase == NodePhase.RUNNING,
+        recovers=run.inherited,
     )
 
 

@@ -20,7 +20,9 @@ from wingbeat_propeller.core.ids import attempt_name, generated_name
 from wingbeat_propeller.core.kinds.base import Kind
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
+from wingbeat_propeller.core.plan import Plan
 from wingbeat_propeller.core.retry import GiveUp, decide_retry, stays_interruptible
+from wingbeat_propeller.core.reuse import inner_attempt
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT, NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value
@@ -87,6 +89,22 @@ class TaskKind(Kind):
             return
         walk.effects.commands.append(Abort(ref_of(frame, run, node), run.name))
         self._failed(walk, frame, run, node, failure, walk.now)
+
+    def inherits(self, row: NodeRow, checkpoint: str | None) -> str | None:
+        """The checkpoints."""
+        return checkpoint
+
+    def go_on(self, walk: Walk, frame: Frame, run: NodeRun, node: int, source: NodeRow, plan: Plan) -> None:
+        """The task does not run again: the workflow that it had made does, as far as it had not."""
+        run.phase = NodePhase.DYNAMIC_RUNNING
+        run.flags = FLAG_PARENT | FLAG_DYNAMIC
+        run.started_at = run.attempt_started_at = walk.now
+        run.inherited = str(source.attempt)
+        _name(walk, run)
+        row = walk.node_row(frame, run, node, inputs=source.inputs, input_uri=f"{run.data_dir}/inputs.pb")
+        row.details = source.details
+        walk.timers(frame, run, node)
+        walk.open_frame(plan, {}, parent=frame, parent_node=node)
 
     def retry(self, walk: Walk, frame: Frame, run: NodeRun, ref: NodeRef) -> None:
         """Launch the attempt that was put off."""
@@ -186,6 +204,8 @@ class TaskKind(Kind):
     ) -> None:
         """The next attempt, if there is one left."""
         run.child = None
+        if inner_attempt(run) is not None:
+            run.inherited = ""  # what the next attempt makes is its own
         if failure.kind is ErrorKind.SYSTEM:
             run.system_failures += 1
         decision = decide_retry(
@@ -241,6 +261,7 @@ def _launch(walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | N
         output_dir=run.output_dir,
         timeout_s=plan.timeout_s[node] or None,
         interruptible=interruptible,
+        inherited=run.inherited or None,
     )
 
 

@@ -1,0 +1,113 @@
+"""What an execution may take over from the one that it recovers, its *source*.
+
+(To rebuild an execution after a crash is another matter: `core.recovery`.)
+
+A node that is ready is first looked up in the source, under the id that it has there: the walk sends a Recall before
+anything else of the node happens. One that succeeded there ends RECOVERED with the inputs and outputs of then, and
+nothing of it runs; of one that did not, what its kind can go on from is handed on. Nothing is reused below anything
+that ran anew: a node with an upstream that ran in this execution is *fresh*, and neither it nor what is inside it is
+looked up. So the rule holds whatever the source looked like, even if it still ran while it was read.
+
+Where the source ran another version of the workflow, a Reuse also says which nodes mean something else in the new one.
+Ids are deterministic, so nodes match at any depth; which ones were taken over stands in the rows, and a node that was
+asked about in vain has no row yet and is asked about again after a crash.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from wingbeat_propeller.core.ids import unique_node_id
+from wingbeat_propeller.core.phases import NODE_SUCCESS, NodePhase
+from wingbeat_propeller.core.plan import START, NodeKind
+from wingbeat_propeller.core.rows import NodeRow
+
+if TYPE_CHECKING:
+    from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reuse:
+    """Which nodes of one plan may be taken over, as far as their definition says; by index."""
+
+    changed: frozenset[int] = frozenset()
+    """These do something else than their namesakes in the source: they run."""
+    rebound: frozenset[int] = frozenset()
+    """These get their inputs from elsewhere: they run, and nothing inside them is reused."""
+    inner: "Mapping[int, Reuse]" = field(default_factory=lambda: MappingProxyType({}))
+    """Sub-workflow nodes inside of which something has changed."""
+
+
+ALL: Final = Reuse()
+"""The source ran the same code."""
+
+_ASKED_THOUGH_CHANGED: Final = frozenset({NodeKind.LAUNCH_PLAN})
+"""Kinds that go on from something that the source left, although they are not what they were."""
+
+
+def question(frame: "Frame", node: int) -> str | None:
+    """The node's unique id in the source if it is to be looked up there, else None."""
+    reuse = frame.reuse
+    if reuse is None or node == START or node in frame.recalled or not _has_same_inputs(frame, reuse, node):
+        return None
+    if node in reuse.changed and frame.plan.kinds[node] not in _ASKED_THOUGH_CHANGED:
+        return None
+    return source_id(frame, node)
+
+
+def look_up(state: "ExecutionState", frame: "Frame") -> None:
+    """Settle what may be taken over in a frame whose parent is settled: everything below `state.reuse`, and nothing
+    inside a node that gets other inputs."""
+    parent, node = frame.parent, frame.parent_node
+    if parent is None:
+        frame.reuse = state.reuse
+    elif parent.reuse is not None and _has_same_inputs(parent, parent.reuse, node):
+        attempt = 0 if parent.plan.kinds[node] is NodeKind.WORKFLOW else inner_attempt(parent.runs[node])
+        if attempt is not None:
+            frame.reuse = parent.reuse.inner.get(node, ALL)
+            frame.source = (source_id(parent, node), attempt)
+
+
+def inner_attempt(run: "NodeRun") -> int | None:
+    """Attempt of a task in the source that made the workflow which now runs inside the node; None: it is made anew."""
+    return int(run.inherited) if run.inherited and run.inherited.isdigit() else None
+
+
+def fits(frame: "Frame", node: int, row: NodeRow | None) -> bool:
+    """Whether `row` is about this node, and tells of something that happened."""
+    plan = frame.plan
+    return (
+        row is not None
+        and row.spec_node_id == plan.ids[node]
+        and row.kind == plan.kinds[node]
+        and row.phase not in (NodePhase.UNDEFINED, NodePhase.SKIPPED)
+    )
+
+
+def may_take_over(frame: "Frame", node: int, row: NodeRow) -> bool:
+    """Whether the node ends with what its namesake in the source came to."""
+    assert frame.reuse is not None, "only those that may be reused are looked up"
+    return row.phase in NODE_SUCCESS and node not in frame.reuse.changed
+
+
+def source_id(frame: "Frame", node: int) -> str:
+    """Unique id in the source of a node of a frame that has one."""
+    plan = frame.plan
+    owner = plan.owners[node]
+    if owner >= 0:
+        return unique_node_id(source_id(frame, owner), 0, plan.ids[node], frame.id_bits)
+    if frame.source is None:
+        return unique_node_id(None, 0, plan.ids[node])
+    return unique_node_id(*frame.source, plan.ids[node], frame.id_bits)
+
+
+def _has_same_inputs(frame: "Frame", reuse: Reuse, node: int) -> bool:
+    """Whether all that leads to the node was taken over; a failure node has this execution's failure to deal with."""
+    while True:
+        if node in frame.fresh or node in reuse.rebound or node == frame.plan.failure_node:
+            return False
+        owner = frame.plan.owners[node]
+        if owner < 0:
+            return True
+        node = owner

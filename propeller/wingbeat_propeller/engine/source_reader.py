@@ -1,0 +1,153 @@
+"""Looks nodes up in the executions that executions of this process recover.
+
+The core asks for a node when it is ready (`core.reuse`), so what is read is what is needed next, a page in one
+statement, and nothing is kept: memory does not grow with what is recovered. Of a task that did not succeed the workflow
+that it made, if it was dynamic, or else the folder with its newest checkpoint is looked for as well. Nothing here
+survives a crash: nodes that were asked about have no row yet, and whoever takes the execution up asks again.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+from flyteidl.event import event_pb2
+from google.protobuf.message import DecodeError
+from prometheus_client import Counter, Gauge
+
+from wingbeat_propeller.compiler.plan import MalformedClosureError
+from wingbeat_propeller.core.effects import Recall
+from wingbeat_propeller.core.events import Event, Recalled
+from wingbeat_propeller.core.phases import NODE_SUCCESS
+from wingbeat_propeller.core.plan import NodeKind, Plan
+from wingbeat_propeller.core.rows import FLAG_DYNAMIC, NodeRow
+from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
+from wingbeat_propeller.engine.checkpoints import newest_checkpoint
+from wingbeat_propeller.engine.dynamics import Dynamics
+from wingbeat_propeller.engine.live import LiveExecution
+from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError, Sources
+
+_log = structlog.get_logger(__name__)
+_ASKED = Gauge("wingbeat_source_nodes_asked", "Nodes waiting to be looked up in executions that are recovered")
+_REUSED = Counter("wingbeat_source_nodes_found", "Nodes looked up in executions that are recovered", ["found"])
+
+PAGE = 200
+"""Nodes looked up in one statement; each row may hold two small LiteralMaps."""
+LOOKING_MAX = 16
+"""Tasks at once whose left-overs are looked for."""
+_RETRY_S = 0.5
+_NOTHING_LEFT = (
+    BlobStoreFailedError,
+    BlobNotFoundError,
+    BlobTooLargeError,
+    BlobAccessError,
+    MalformedClosureError,
+    DecodeError,
+)
+
+
+class SourceReader:
+    """See the module. `is_live` tells whether an execution is still driven here."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        blobs: Blobs,
+        dynamics: Dynamics,
+        *,
+        raw_output_prefix: str,
+        apply: Callable[[LiveExecution, Event], None],
+        is_live: Callable[[LiveExecution], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self._sources = sources
+        self._blobs = blobs
+        self._dynamics = dynamics
+        self._raw_output_prefix = raw_output_prefix
+        self._apply = apply
+        self._is_live = is_live
+        self._clock = clock
+        self._asked: deque[tuple[LiveExecution, Recall]] = deque()
+        self._looking = asyncio.Semaphore(LOOKING_MAX)
+        self._work = asyncio.Event()
+        _ASKED.set_function(lambda: len(self._asked))
+
+    def ask(self, live: LiveExecution, recall: Recall) -> None:
+        """A node is ready; it is answered by Recalled."""
+        self._asked.append((live, recall))
+        self._work.set()
+
+    async def run(self) -> None:
+        """Live until cancelled. An outage of the database only delays."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._work.wait()
+                self._work.clear()
+                while self._asked:
+                    page = [self._asked.popleft() for _ in range(min(PAGE, len(self._asked)))]
+                    try:
+                        await self._answer(tasks, [(live, recall) for live, recall in page if self._is_live(live)])
+                    except OSError as error:
+                        _log.warning("source executions not read, trying again", error=str(error))
+                        self._asked.extendleft(reversed(page))
+                        await asyncio.sleep(_RETRY_S)
+
+    async def _answer(self, tasks: asyncio.TaskGroup, page: list[tuple[LiveExecution, Recall]]) -> None:
+        keys = [(live.source.execution, recall.node_id) for live, recall in page if live.source is not None]
+        found = await self._sources.nodes(keys)
+        for live, recall in page:
+            row = None if live.source is None else found.get((live.source.execution, recall.node_id))
+            if row is not None and row.kind == NodeKind.TASK and row.phase not in NODE_SUCCESS:
+                await self._looking.acquire()
+                tasks.create_task(self._look_further(live, recall, row), name="look for what a task left")
+            else:
+                self._send(live, recall, row)
+
+    async def _look_further(self, live: LiveExecution, recall: Recall, row: NodeRow) -> None:
+        """What a task left that did not succeed. Without it the new one begins at its beginning: right, if slow."""
+        checkpoint = plan = None
+        try:
+            plan = await self._dynamic_plan(recall, row)
+            if plan is None:
+                checkpoint = await self._checkpoint(live, row)
+        except _NOTHING_LEFT as error:
+            _log.warning(
+                "a task runs from its beginning", execution=live.state.name, node=row.node_id, error=str(error)
+            )
+        finally:
+            self._looking.release()
+        self._send(live, recall, row, checkpoint, plan)
+
+    async def _dynamic_plan(self, recall: Recall, row: NodeRow) -> Plan | None:
+        """The workflow that it had made, if any, with its inputs put where the new node expects them."""
+        details = event_pb2.NodeExecutionEvent.FromString(row.details or b"")
+        uri = details.task_node_metadata.dynamic_workflow.dynamic_job_spec_uri
+        if not uri or not row.flags & FLAG_DYNAMIC:
+            return None
+        plan = await self._dynamics.load(uri)
+        inputs = row.inputs
+        if inputs is None and row.input_uri is not None:
+            source = row.input_uri
+            inputs = await riding_out(lambda: self._blobs.get(source), f"reading {source}")
+        data = inputs or b""
+        await riding_out(lambda: self._blobs.put(recall.inputs_uri, data), f"writing {recall.inputs_uri}")
+        return plan
+
+    async def _checkpoint(self, live: LiveExecution, row: NodeRow) -> str | None:
+        source = live.source
+        assert source is not None, "the row came from there"
+        prefix = source.raw_output_prefix or self._raw_output_prefix
+        found = await newest_checkpoint(self._blobs, prefix, source.name, row.node_id, row.attempt)
+        return found or (row.inherited if row.inherited and not row.inherited.isdigit() else None)
+
+    def _send(
+        self,
+        live: LiveExecution,
+        recall: Recall,
+        row: NodeRow | None,
+        checkpoint: str | None = None,
+        plan: Plan | None = None,
+    ) -> None:
+        _REUSED.labels("no" if row is None else "succeeded" if row.phase in NODE_SUCCESS else "unfinished").inc()
+        if self._is_live(live):
+            self._apply(live, Recalled(self._clock(), recall.ref, row, checkpoint, plan))

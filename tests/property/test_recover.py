@@ -1,0 +1,177 @@
+"""Random executions that fail somewhere, and others that recover them: what succeeded does not run again."""
+
+import random
+from collections.abc import Iterator
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.property.workflows import Behaviour
+from tests.property.world import World
+from wingbeat_propeller.core.events import AbortRequested
+from wingbeat_propeller.core.phases import NODE_SUCCESS, NodePhase
+from wingbeat_propeller.core.plan import START, ArraySpec, NodeKind, Plan
+from wingbeat_propeller.core.rows import NodeRow
+from wingbeat_propeller.core.step import step
+
+SEEDS = st.integers(0, 2**48)
+"""One number makes a workflow and everything that happens to it, so a failing example replays exactly."""
+
+
+def _recovered(
+    seed: int,
+    source: World,
+    *,
+    mended: float,
+    large: bool = False,
+    max_parallelism: int = 0,
+    crashes: bool = False,
+    crash_rate: float = 0.03,
+) -> World:
+    """Recover an execution; each task that is not in order is with chance `mended`."""
+    world = World(seed, source=source, large=large, max_parallelism=max_parallelism)
+    dice = random.Random(f"{seed}/mend/{world.number}")
+    kept = tuple(f"{array}.e" for each in _sources(world) for array in _arrays_taken_over(each, each.plan, None))
+    for name, behaviours in source.behaviours.items():
+        # An array that is taken over keeps its elements that failed, so the interpreter must see them fail as well.
+        chance = 0.0 if name.startswith(kept) else mended
+        world.behaviours[name] = [Behaviour() if dice.random() < chance else each for each in behaviours]
+    world.run(crashes=crashes, crash_rate=crash_rate)
+    return world
+
+
+def _sources(world: World) -> Iterator[World]:
+    while world.source is not None:
+        world = world.source
+        yield world
+
+
+def _arrays_taken_over(source: World, plan: Plan, parent: str | None) -> Iterator[str]:
+    """Names of arrays that succeeded."""
+    rows = {row.spec_node_id: row for row in source.database.nodes.values() if row.parent_id == parent}
+    for node, target in enumerate(plan.targets):
+        row = rows.get(plan.ids[node])
+        if isinstance(target, Plan) and row is not None:
+            yield from _arrays_taken_over(source, target, row.node_id)
+        elif isinstance(target, ArraySpec) and row is not None and row.phase in NODE_SUCCESS:
+            yield target.name
+
+
+def _check_reuse(world: World) -> None:
+    """What succeeded in the source is taken over with its values; nothing of it was launched."""
+    assert world.source is not None
+    launched = {launch.node_id for launch in world.launched.values()}
+    for node_id, row in world.database.nodes.items():
+        before = world.source.database.nodes.get(node_id)
+        if row.spec_node_id == "start-node" or _is_in_array(world, row):
+            continue
+        if before is not None and before.phase in NODE_SUCCESS:
+            assert row.phase == NodePhase.RECOVERED
+            assert node_id not in launched
+            assert (row.inputs, row.input_uri) == (before.inputs, before.input_uri)
+            assert (row.outputs, row.output_uri) == (before.outputs, before.output_uri)
+            assert node_id not in world.database.task_attempts
+        else:
+            assert row.phase != NodePhase.RECOVERED
+
+
+def _is_in_array(world: World, row: NodeRow) -> bool:
+    """Arrays are taken over as a whole or not at all."""
+    rows = world.database.nodes
+    return row.parent_id is not None and (row.parent_id not in rows or _is_in_array(world, rows[row.parent_id]))
+
+
+def _check_closed(world: World, plan: Plan, parent: str | None = None, *, same_inputs: bool = True) -> None:
+    """Nothing was taken over below anything that ran in this execution, at any depth."""
+    by_spec_id = {row.spec_node_id: row for row in world.database.nodes.values() if row.parent_id == parent}
+    upstream = {
+        node: [source for source in range(plan.size) if node in plan.successors[source]] for node in range(plan.size)
+    }
+    for node in range(1, plan.size):
+        row = by_spec_id.get(plan.ids[node])
+        if row is None:
+            continue
+        before = [by_spec_id[plan.ids[source]].phase for source in upstream[node] if source != START]
+        unchanged = same_inputs and all(phase == NodePhase.RECOVERED for phase in before)
+        assert unchanged or row.phase != NodePhase.RECOVERED
+        if plan.kinds[node] is NodeKind.WORKFLOW:
+            _check_closed(world, plan.sub_plan(node), row.node_id, same_inputs=unchanged)
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=SEEDS)
+def test_a_mended_execution_goes_on_from_what_succeeded(seed: int) -> None:
+    """Outputs, failures and attempts are those of a straight run of the mended workflow, whatever the order of events
+    and wherever the engine dies."""
+    source = World(seed)
+    source.run()
+    world = _recovered(seed, source, mended=0.7, crashes=True)
+    world.check()
+    _check_reuse(world)
+    assert set(world.started.values()) <= {1}
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=SEEDS)
+def test_recoveries_of_recoveries(seed: int) -> None:
+    """What an execution took over counts as succeeded for the next one, over any number of them."""
+    world = World(seed)
+    world.run()
+    for mended in (0.3, 0.3, 1.0):
+        world = _recovered(seed, world, mended=mended)
+        world.check()
+        _check_reuse(world)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=SEEDS)
+def test_large_values_are_taken_over_by_reference(seed: int) -> None:
+    """The same when every value stays in the blob store."""
+    source = World(seed, large=True)
+    source.run()
+    world = _recovered(seed, source, mended=1.0, large=True, crashes=True)
+    world.check()
+    _check_reuse(world)
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=SEEDS)
+def test_what_was_aborted_is_recovered(seed: int) -> None:
+    """An abort at any moment leaves a source like any other."""
+    source = World(seed)
+    source.begin()
+    for _ in range(source.rng.randint(0, 40)):
+        if source.queue:
+            source.commit_one()
+        elif source.running:
+            source.finish_one()
+        if source.events:
+            source.take(step(source.state, source.events.pop()))
+    source.take(step(source.state, AbortRequested(source.now, "enough")))
+    while source.queue:
+        source.commit_one()
+    world = _recovered(seed, source, mended=1.0)
+    world.check()
+    _check_reuse(world)
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=SEEDS)
+def test_a_source_that_still_runs(seed: int) -> None:
+    """It may be read at any moment, each node at another one: below what runs again nothing is taken over, so the
+    outcome is right."""
+    source = World(seed)
+    source.begin()
+    for _ in range(source.rng.randint(0, 40)):
+        if source.queue:
+            source.commit_one()
+        elif source.running:
+            source.finish_one()
+        if source.events:
+            source.take(step(source.state, source.events.pop()))
+    for node_id in list(source.database.nodes):
+        if source.rng.random() < 0.2:
+            del source.database.nodes[node_id]  # not there yet when it was looked up
+    world = _recovered(seed, source, mended=0.7, max_parallelism=1, crashes=True, crash_rate=0.1)
+    world.check()
+    _check_closed(world, world.plan)

@@ -1,0 +1,287 @@
+"""What an execution takes over from the one that it recovers: single rules."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from flyteidl.core import identifier_pb2
+from flyteidl.event import event_pb2
+from tests.unit.core.plans import line, task
+
+from wingbeat_propeller.core.bindings import BindingProgram
+from wingbeat_propeller.core.effects import Effects, Launch, LaunchChild, Recall
+from wingbeat_propeller.core.events import (
+    AbortRequested,
+    Begin,
+    Recalled,
+    TaskBecameDynamic,
+    TaskFailed,
+    TaskSucceeded,
+    TimerFired,
+    TimerKind,
+)
+from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
+from wingbeat_propeller.core.plan import LaunchPlanSpec, NodeKind, Plan
+from wingbeat_propeller.core.recovery import rebuild
+from wingbeat_propeller.core.reuse import ALL, Reuse
+from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT, NodeRow
+from wingbeat_propeller.core.state import ExecutionState, Settings
+from wingbeat_propeller.core.step import step
+
+INPUTS = {"x": b"\x0a\x00"}
+OUTPUTS = b"\x0a\x08\x0a\x02o0\x12\x02\x0a\x00"
+FATAL = Failure(ErrorKind.USER, "E", "no")
+
+
+def _state(plan: Plan, reuse: Reuse = ALL, max_parallelism: int = 0) -> ExecutionState:
+    settings = Settings(base_uri="mem://b", max_parallelism=max_parallelism)
+    state = ExecutionState(ExecutionKey(2), "p", "d", "new", plan, settings)
+    state.reuse = reuse
+    return state
+
+
+def _row(node_id: str, phase: NodePhase, kind: NodeKind = NodeKind.TASK, **columns: object) -> NodeRow:
+    spec_id = node_id.rsplit("-", 1)[-1] if node_id != "end-node" else node_id
+    row = NodeRow(
+        ExecutionKey(1), node_id, 0, spec_id, None, None, spec_id, kind, 0, phase, 0, 0, created_at=1.0, updated_at=2.0
+    )
+    if phase == NodePhase.SUCCEEDED:
+        row.outputs, row.input_uri, row.output_uri = OUTPUTS, f"mem://{node_id}/in", f"mem://{node_id}/out"
+    return dataclasses.replace(row, **columns)
+
+
+def _run(state: ExecutionState, effects: Effects, source: Mapping[str, NodeRow]) -> tuple[list[NodeRow], list[object]]:
+    """Answer every question from `source`; the rows written by then, and the commands."""
+    rows, commands = list(effects.nodes), list(effects.commands)
+    questions = list(effects.reads)
+    while questions:
+        question = questions.pop(0)
+        assert isinstance(question, Recall)
+        effects = step(state, Recalled(101.0, question.ref, source.get(question.node_id)))
+        questions += effects.reads
+        rows += effects.nodes
+        commands += effects.commands
+    return rows, commands
+
+
+def _phases(rows: list[NodeRow]) -> dict[str, str]:
+    return {row.node_id: NodePhase(row.phase).name for row in rows}
+
+
+def test_a_node_that_succeeded_is_taken_over() -> None:
+    """Its row has the values of then by reference, and its attempts, children and cache entries as clients see them;
+    nothing is launched for it."""
+    details = event_pb2.NodeExecutionEvent(task_node_metadata=event_pb2.TaskNodeMetadata()).SerializeToString()
+    source = _row("n0", NodePhase.SUCCEEDED, details=details, deck_uri="mem://deck", cache_status=4, flags=2)
+    state = _state(line(task("a"), task("b")))
+    rows, commands = _run(state, step(state, Begin(100.0, INPUTS)), {"n0": source})
+    assert _phases(rows) == {"start-node": "SUCCEEDED", "n0": "RECOVERED", "n1": "QUEUED"}
+    row = next(row for row in rows if row.node_id == "n0")
+    for name in ("inputs", "input_uri", "outputs", "output_uri", "details", "deck_uri", "cache_status", "flags"):
+        assert getattr(row, name) == getattr(source, name), name
+    assert (row.attempt, row.started_at, row.ended_at) == (0, 101.0, 101.0)
+    (launch,) = commands
+    assert isinstance(launch, Launch)
+    assert (launch.node_id, launch.inputs) == (
+        "n1",
+        OUTPUTS.replace(b"o0", b"\x78").replace(b"\x0a\x08\x0a\x02", b"\x0a\x07\x0a\x01"),
+    )
+
+
+def test_questions_take_no_slot() -> None:
+    """Nodes are looked up whatever max_parallelism says, and take a slot only if they run."""
+    plan = line(task("a"), task("b"))
+    wide = dataclasses.replace(plan, successors=((2, 3), (), (1,), (1,)), indegree=(0, 2, 1, 1), uses=(2, 0, 0, 1))
+    wide = dataclasses.replace(wide, bindings=(*plan.bindings[:2], plan.bindings[2], plan.bindings[2]))
+    state = _state(wide, max_parallelism=1)
+    begun = step(state, Begin(100.0, INPUTS))
+    assert len(begun.reads) == 2
+    _, commands = _run(state, begun, {})
+    assert [command.node_id for command in commands if isinstance(command, Launch)] == ["n0"]
+    assert list(state.held) == [(0, 3)]
+    effects = step(state, TaskSucceeded(102.0, commands[0].ref, 102.0, dict(INPUTS), b""))
+    assert not effects.reads, "it was looked up before"
+    assert [command.node_id for command in effects.commands if isinstance(command, Launch)] == ["n1"]
+
+
+def test_nothing_is_taken_over_below_what_ran() -> None:
+    """A node whose upstream ran in this execution is not even looked up."""
+    state = _state(line(task("a"), task("b")))
+    source = {"n0": _row("n0", NodePhase.FAILED), "n1": _row("n1", NodePhase.SUCCEEDED)}
+    _, (launch,) = _run(state, step(state, Begin(100.0, INPUTS)), source)
+    assert isinstance(launch, Launch)
+    effects = step(state, TaskSucceeded(102.0, launch.ref, 102.0, {"o0": b""}, OUTPUTS))
+    assert not effects.reads
+    assert _phases(effects.nodes) == {"n0": "SUCCEEDED", "n1": "QUEUED"}
+
+
+def test_freshness_survives_a_crash() -> None:
+    """Rows tell what ran; what is below it is not looked up by whoever takes the execution up."""
+    plan = line(task("a"), line(task("inner")))
+    state = _state(plan)
+    begun = step(state, Begin(100.0, INPUTS))
+    rows, (launch,) = _run(state, begun, {})
+    assert isinstance(launch, Launch)
+    rows += step(state, TaskSucceeded(102.0, launch.ref, 102.0, {"o0": b""}, OUTPUTS)).nodes
+    last = sorted({row.node_id: row for row in rows}.values(), key=lambda row: row.seq)
+    again = _state(plan)
+    effects = rebuild(again, [row for row in last if row.node_id != "n1-0-n0"], INPUTS, started_at=100.0, now=103.0)
+    assert not effects.reads
+    assert "n1-0-n0" in _phases(effects.nodes)
+
+
+def test_a_row_of_another_node_is_not_taken_over() -> None:
+    """Two nodes may share a hashed id: kind and id in the workflow must agree. A skipped node counts for nothing."""
+    for wrong in (
+        _row("n0", NodePhase.SUCCEEDED, spec_node_id="n7"),
+        _row("n0", NodePhase.SUCCEEDED, NodeKind.GATE),
+        _row("n0", NodePhase.SKIPPED),
+    ):
+        state = _state(line(task("a")))
+        rows, _ = _run(state, step(state, Begin(100.0, INPUTS)), {"n0": wrong})
+        assert _phases(rows)["n0"] == "QUEUED"
+
+
+def test_an_execution_that_had_succeeded_ends_at_once() -> None:
+    """Its end node is taken over as well, with its outputs."""
+    state = _state(line(task("a")))
+    source = {"n0": _row("n0", NodePhase.SUCCEEDED), "end-node": _row("end-node", NodePhase.SUCCEEDED, NodeKind.END)}
+    rows, commands = _run(state, step(state, Begin(100.0, INPUTS)), source)
+    assert _phases(rows) == {"start-node": "SUCCEEDED", "n0": "RECOVERED", "end-node": "RECOVERED"}
+    assert not commands
+    assert state.phase == ExecutionPhase.SUCCEEDED
+
+
+def test_a_failure_node_always_runs() -> None:
+    """It has the new execution's failure to deal with, whatever came of its namesake."""
+    plan = line(task("a"), task("handler"))
+    plan = dataclasses.replace(
+        plan,
+        successors=((2,), (), (1,), ()),
+        indegree=(0, 1, 1, 1),
+        bindings=(plan.bindings[0], plan.bindings[3], plan.bindings[2], BindingProgram()),
+        uses=(1, 0, 1, 0),
+        failure_node=3,
+    )
+    plan = dataclasses.replace(plan, bindings=(*plan.bindings[:1], BindingProgram(), *plan.bindings[2:]))
+    state = _state(plan)
+    source = {"n0": _row("n0", NodePhase.FAILED), "n1": _row("n1", NodePhase.SUCCEEDED)}
+    _, (launch,) = _run(state, step(state, Begin(100.0, INPUTS)), source)
+    assert isinstance(launch, Launch)
+    effects = step(state, TaskFailed(102.0, launch.ref, 102.0, FATAL))
+    assert not effects.reads
+    assert _phases(effects.nodes) == {"n0": "FAILED", "n1": "QUEUED"}
+
+
+def test_a_task_goes_on_from_the_checkpoint_of_its_namesake() -> None:
+    """The folder stands in its row, so a crash does not lose it; every attempt hears of it."""
+    state = _state(line(task("a"), attempts_max=2))
+    begun = step(state, Begin(100.0, INPUTS))
+    (question,) = begun.reads
+    effects = step(state, Recalled(101.0, question.ref, _row("n0", NodePhase.FAILED, attempt=1), "mem://checkpoints"))
+    (launch,) = effects.commands
+    assert isinstance(launch, Launch)
+    assert launch.inherited == effects.nodes[0].inherited == "mem://checkpoints"
+    rebuilt = rebuild(_state(state.plan), [*begun.nodes, *effects.nodes], INPUTS, started_at=100.0, now=103.0)
+    assert rebuilt.adopt[0].inherited == "mem://checkpoints"
+    again = step(state, TaskFailed(102.0, launch.ref, 102.0, dataclasses.replace(FATAL, retryable=True)))
+    assert isinstance(again.commands[0], Launch)
+    assert again.commands[0].inherited == "mem://checkpoints"
+
+
+def _child_plan() -> Plan:
+    plan = line(task("a"))
+    spec = LaunchPlanSpec("p", "d", "lp", "v", ("o0",))
+    return dataclasses.replace(
+        plan, kinds=(NodeKind.START, NodeKind.END, NodeKind.LAUNCH_PLAN), targets=(None, None, spec)
+    )
+
+
+def test_a_launch_plan_node_recovers_its_child() -> None:
+    """The child of then is named to whoever creates the new one, also after a crash."""
+    child = identifier_pb2.WorkflowExecutionIdentifier(project="p", domain="d", name="child")
+    metadata = event_pb2.WorkflowNodeMetadata(execution_id=child)
+    details = event_pb2.NodeExecutionEvent(workflow_node_metadata=metadata).SerializeToString()
+    source = {"n0": _row("n0", NodePhase.FAILED, NodeKind.LAUNCH_PLAN, details=details)}
+    state = _state(_child_plan())
+    begun = step(state, Begin(100.0, INPUTS))
+    rows, (launch,) = _run(state, begun, source)
+    assert isinstance(launch, LaunchChild)
+    assert launch.recovers == "p:d:child"
+    rebuilt = rebuild(_state(_child_plan()), rows, INPUTS, started_at=100.0, now=103.0)
+    assert [command.recovers for command in rebuilt.commands if isinstance(command, LaunchChild)] == ["p:d:child"]
+
+
+def test_a_changed_launch_plan_node_runs_with_its_child_recovered() -> None:
+    """It is looked up although it cannot be taken over."""
+    source = {"n0": _row("n0", NodePhase.SUCCEEDED, NodeKind.LAUNCH_PLAN)}
+    state = _state(_child_plan(), Reuse(changed=frozenset({2})))
+    rows, (launch,) = _run(state, step(state, Begin(100.0, INPUTS)), source)
+    assert isinstance(launch, LaunchChild)
+    assert _phases(rows)["n0"] == "QUEUED"
+
+
+def test_changed_nodes_run() -> None:
+    """A changed node is not looked up, and neither is what follows it; of a node with other inputs nothing inside is,
+    of one in which something has changed the rest is."""
+    inner = line(task("i0"), task("i1"))
+    plan = line(inner, task("b"))
+    begun = step(_state(plan, Reuse(changed=frozenset({2}), rebound=frozenset({2}))), Begin(100.0, INPUTS))
+    assert not begun.reads
+    reuse = Reuse(changed=frozenset({2}), inner={2: Reuse(changed=frozenset({3}))})
+    state = _state(plan, reuse)
+    begun = step(state, Begin(100.0, INPUTS))
+    assert [question.node_id for question in begun.reads if isinstance(question, Recall)] == ["n0-0-n0"]
+    rows, _ = _run(state, begun, {"n0-0-n0": _row("n0-0-n0", NodePhase.SUCCEEDED)})
+    assert _phases(rows)["n0-0-n0"] == "RECOVERED"
+    assert _phases(rows)["n0-0-n1"] == "QUEUED"
+
+
+def test_a_dynamic_task_goes_on_with_the_workflow_that_it_had_made() -> None:
+    """The task does not run; inner nodes are looked up where they were, below the attempt that had made them, also
+    after a crash; they run where the new ids lead."""
+    made = line(task("m0"), task("m1"))
+    source = _row("n0", NodePhase.FAILED, attempt=1, flags=FLAG_PARENT | FLAG_DYNAMIC, details=b"")
+    state = _state(line(task("dyn")))
+    begun = step(state, Begin(100.0, INPUTS))
+    (question,) = begun.reads
+    effects = step(state, Recalled(101.0, question.ref, source, None, made))
+    assert not effects.commands
+    (inner,) = effects.reads
+    assert isinstance(inner, Recall)
+    assert inner.node_id == "n0-1-n0"
+    row = effects.nodes[0]
+    assert (row.phase, row.flags, row.attempt) == (NodePhase.DYNAMIC_RUNNING, FLAG_PARENT | FLAG_DYNAMIC, 0)
+    again = _state(state.plan)
+    rows = [*begun.nodes, *effects.nodes]
+    rebuilt = rebuild(again, rows, INPUTS, started_at=100.0, now=103.0, dynamic_plans={("n0", 0): made})
+    assert [question.node_id for question in rebuilt.reads if isinstance(question, Recall)] == ["n0-1-n0"]
+    written, commands = _run(again, rebuilt, {"n0-1-n0": _row("n0-1-n0", NodePhase.SUCCEEDED)})
+    assert _phases(written) == {"n0-0-n0": "RECOVERED", "n0-0-n1": "QUEUED"}
+    assert [command.node_id for command in commands if isinstance(command, Launch)] == ["n0-0-n1"]
+
+
+def test_a_dynamic_task_that_runs_again_makes_everything_anew() -> None:
+    """Ids inside need not mean the same then: nothing is looked up below it."""
+    made = line(task("m0"))
+    source = _row("n0", NodePhase.FAILED, flags=FLAG_PARENT | FLAG_DYNAMIC)
+    state = _state(line(task("dyn"), timeout_s=10, attempts_max=2))
+    (question,) = step(state, Begin(100.0, INPUTS)).reads
+    step(state, Recalled(101.0, question.ref, source, None, made))
+    effects = step(state, TimerFired(111.0, question.ref, TimerKind.ATTEMPT))
+    (launch,) = [command for command in effects.commands if isinstance(command, Launch)]
+    assert (launch.ref.attempt, launch.inherited) == (1, None)
+    effects = step(state, TaskBecameDynamic(112.0, launch.ref, 112.0, made, b"", "mem://futures"))
+    assert not effects.reads
+    assert "n0-1-n0" in _phases(effects.nodes)
+
+
+def test_an_abort_meets_nodes_that_are_looked_up() -> None:
+    """They have no rows and leave none; the answer comes too late."""
+    state = _state(line(task("a")))
+    (question,) = step(state, Begin(100.0, INPUTS)).reads
+    effects = step(state, AbortRequested(101.0, "enough"))
+    assert not effects.nodes
+    assert state.phase == ExecutionPhase.ABORTED
+    assert not step(state, Recalled(102.0, question.ref, _row("n0", NodePhase.SUCCEEDED))).writes
