@@ -81,12 +81,18 @@ class Checkers:
                     self._task_written(old, new)
                 case "transitions":
                     self._logged(new)
+                case "array_elements":
+                    self._element_written(term, old, new)
 
     def launching(self, term: int, name: str, origin: AttemptOrigin) -> None:
         """No attempt is launched before its row is durable, and none of a limited tenant without a slot."""
         launched = self.by_name[origin.execution]
         row = self._database.tables["node_executions"].get((launched.key, origin.node_id))
-        if row is None or int(row["attempt"]) < origin.attempt:
+        if origin.element >= 0:
+            before = (launched.key, origin.node_id, origin.element, origin.attempt - 1)
+            if row is None or (origin.attempt and before not in self._database.tables["array_elements"]):
+                raise Violation(f"{origin} is launched, and what leads to it is not durable: {row}")
+        elif row is None or int(row["attempt"]) < origin.attempt:
             raise Violation(f"{origin} is launched, and its row is not durable: {row}")
         slots = self._database.slots
         is_current = term in self._database.members and row["attempt"] == origin.attempt and row["ended_at"] is None
@@ -130,12 +136,30 @@ class Checkers:
             launched.active.discard(place)
             if new["ended_at"] is None:
                 raise Violation(f"{what} has ended without a time: {_shown(new)}")
-        elif new["kind"] in (NodeKind.TASK, NodeKind.LAUNCH_PLAN):
+        elif new["phase"] == NodePhase.DYNAMIC_RUNNING:
+            launched.active.discard(place)
+        elif expected.counts:
             launched.active.add(place)
             if launched.max_parallelism and len(launched.active) > launched.max_parallelism:
                 raise Violation(
                     f"{launched.name} runs {len(launched.active)} at once, {launched.max_parallelism} allowed"
                 )
+
+    def _element_written(self, term: int, old: Row | None, new: Row) -> None:
+        launched = self.executions[new["execution_id"]]
+        self._owned(term, launched.key)
+        what = f"element {new['element']} of {new['node_id']} of {launched.name}"
+        over = (*_ATTEMPT_FINAL, TaskPhase.RETRYABLE_FAILED)
+        if old is not None and old["phase"] in over and old["phase"] != new["phase"]:
+            raise Violation(f"{what} changes after its end: {_shown(old)} becomes {_shown(new)}")
+        expected = launched.expectation.elements.get((new["node_id"], new["element"]))
+        if launched.disturbed:
+            return
+        if expected is None:
+            raise Violation(f"{what} must not exist: {_shown(new)}")
+        self._within_budgets(what, expected, new)
+        if new["phase"] == TaskPhase.SUCCEEDED:
+            self._right_value(what, expected, new)
 
     def _within_budgets(self, what: str, expected: Expected, row: Row) -> None:
         attempt: int = row["attempt"]
@@ -185,8 +209,7 @@ class Checkers:
                 raise Violation(f"{launched.name} begins before {row['name']} has ended, which it replaces")
 
     def _task_written(self, old: Row | None, new: Row) -> None:
-        final = (TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.ABORTED)
-        if old is not None and old["phase"] in final and old["phase"] != new["phase"]:
+        if old is not None and old["phase"] in _ATTEMPT_FINAL and old["phase"] != new["phase"]:
             raise Violation(f"an attempt changes after its end: {_shown(old)} becomes {_shown(new)}")
 
     def _logged(self, new: Row) -> None:
@@ -235,8 +258,9 @@ class Checkers:
         is_whole = (
             expected.value is not None or launched.workflow.policy is FailurePolicy.FAIL_AFTER_EXECUTABLE_NODES_COMPLETE
         )
-        if is_whole and set(rows) != set(expected.nodes):
-            raise Violation(f"{launched.name} has nodes {sorted(rows)}, expected {sorted(expected.nodes)}")
+        certain = {place for place, want in expected.nodes.items() if not want.is_optional}
+        if is_whole and not certain <= set(rows):
+            raise Violation(f"{launched.name} has no nodes {sorted(certain - set(rows))}: it has nodes {sorted(rows)}")
         if expected.value is None and launched.workflow.failure is not None:
             handler = rows.get(FAILURE)
             if handler is None or handler["phase"] == NodePhase.ABORTED:
@@ -244,8 +268,10 @@ class Checkers:
         for place, node in rows.items():
             want = expected.nodes[place]
             what = f"node {place} of {launched.name}"
-            if node["phase"] == NodePhase.ABORTED and not is_whole:
+            if node["phase"] == NodePhase.ABORTED and (want.is_optional or not is_whole):
                 continue
+            if node["kind"] == NodeKind.ARRAY and node["phase"] == NodePhase.SUCCEEDED:
+                self._check_elements(launched, place)
             if node["phase"] not in want.phases:
                 raise Violation(f"{what} must end as {sorted(want.phases)}: {_shown(node)}")
             attempts: int = node["attempt"] + 1
@@ -264,6 +290,27 @@ class Checkers:
                 missing = [a for a in range(certain) if (launched.key, place, a) not in stored]
                 if missing:
                     raise Violation(f"{what} lacks the rows of its attempts {missing}")
+
+    def _check_elements(self, launched: Launched, array_id: str) -> None:
+        """Every element of an array that has succeeded has ended as expected."""
+        last: dict[int, Row] = {}
+        for (execution, node_id, element, _), row in self._database.tables["array_elements"].items():
+            known = last.get(element)
+            if (execution, node_id) == (launched.key, array_id) and (
+                known is None or known["attempt"] < row["attempt"]
+            ):
+                last[element] = row
+        wanted = {index: one for (node_id, index), one in launched.expectation.elements.items() if node_id == array_id}
+        if set(last) != set(wanted):
+            raise Violation(f"{array_id} of {launched.name} has elements {sorted(last)}, expected {sorted(wanted)}")
+        for index, row in last.items():
+            want = wanted[index]
+            phase = TaskPhase.SUCCEEDED if NodePhase.SUCCEEDED in want.phases else TaskPhase.FAILED
+            if row["phase"] != phase or row["attempt"] + 1 not in want.attempts:
+                raise Violation(f"element {index} of {array_id} of {launched.name} must end {want}: {_shown(row)}")
+
+
+_ATTEMPT_FINAL = (TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.ABORTED)
 
 
 def _value_of(data: bytes) -> int:

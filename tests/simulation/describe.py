@@ -6,9 +6,11 @@ from tests.simulation.programs import (
     ApproveNode,
     BranchNode,
     LaunchPlanNode,
+    MapNode,
     Node,
     SignalNode,
     SleepNode,
+    Task,
     TaskNode,
     Workflow,
     WorkflowNode,
@@ -29,7 +31,16 @@ def _node(node: Node, spec_id: str, indent: str) -> Iterator[str]:
     after = f" after {sorted(node.after)}" if node.after else ""
     match node:
         case TaskNode():
-            yield f"{indent}{spec_id}: {node.task} x{node.attempts_max} of {node.given}{after}"
+            yield f"{indent}{spec_id}: {_task(node.task)} x{node.attempts_max} of {node.given}{after}"
+            if node.task.makes is not None:
+                yield from describe(node.task.makes, indent + "  ")
+        case MapNode():
+            own = _task(node.element) if isinstance(node.element, Task) else node.element.name
+            limits = f"parallelism {node.parallelism}, {node.needed} must succeed, {node.runs_all=}"
+            yield f"{indent}{spec_id}: {own} x{node.attempts_max} for each of {node.given}{after}, {limits}"
+            inner = node.element.makes if isinstance(node.element, Task) else node.element
+            if inner is not None:
+                yield from describe(inner, indent + "  ")
         case SleepNode() | SignalNode() | ApproveNode():
             yield f"{indent}{spec_id}: {node}"
         case LaunchPlanNode():
@@ -46,3 +57,8 @@ def _node(node: Node, spec_id: str, indent: str) -> Iterator[str]:
             if node.otherwise is not None:
                 yield f"{indent}  else:"
                 yield from _node(node.otherwise, arm_id(spec_id, len(node.cases)), indent + "    ")
+
+
+def _task(task: Task) -> str:
+    kind = f"{task.style}{' large' * task.is_large}{' dynamic' * (task.makes is not None)}"
+    return f"{kind} task {'/'.join(task.behaviour.outcomes)} {task.duration_s:.3f} s, deadline {task.timeout_s:.1f} s"

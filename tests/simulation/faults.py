@@ -139,7 +139,7 @@ class Faults:
             fate = Fate.LOST
         elif self.happens(plan.statement_late):
             fate = Fate.LATE
-            back = rng.random() * 3.0
+            back = rng.random() * 0.1
         return Passage(there, back, fate)
 
     def blob(self, operation: str, uri: str) -> Passage:

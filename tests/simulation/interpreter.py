@@ -5,10 +5,11 @@ one thing that is the task's own: how each attempt ends (`Outcome`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from tests.property.workflows import task_result
+from tests.simulation.plugin import element_id
 from tests.simulation.programs import (
     ApproveNode,
     Both,
@@ -17,6 +18,7 @@ from tests.simulation.programs import (
     Condition,
     LaunchPlanNode,
     Listed,
+    MapNode,
     Mapped,
     Node,
     Number,
@@ -34,8 +36,11 @@ from tests.simulation.programs import (
 from tests.simulation.render import FAILURE, arm_id, node_id
 from wingbeat_propeller.core.ids import child_execution_name, unique_node_id
 from wingbeat_propeller.core.phases import NodePhase
+from wingbeat_propeller.core.plan import FailurePolicy
 
 SYSTEM_RETRIES_MAX = 3
+ELEMENT = "n0"
+"""Id of the node of an element that is neither a task nor a workflow."""
 _START, _END = "start-node", "end-node"
 
 Outcome = Callable[[str, str, Task, int], str]
@@ -52,6 +57,10 @@ class Expected:
     value: int | None = None
     system_failures: tuple[int, ...] | None = None
     """How many attempts failed by the system's fault before attempt 0, 1, ... and, last, in all."""
+    counts: bool = False
+    """It takes a slot of max_parallelism."""
+    is_optional: bool = False
+    """It may also be aborted, or never be reached."""
 
 
 @dataclass(slots=True)
@@ -66,6 +75,8 @@ class Expectation:
     """Whether that is a bare number."""
     children: "dict[str, Expectation]" = field(default_factory=dict[str, "Expectation"])
     """Of the executions that its launch plan nodes create, by name."""
+    elements: dict[tuple[str, int], Expected] = field(default_factory=dict[tuple[str, int], Expected])
+    """Of the elements of array nodes, by unique node id and index."""
     signals: dict[str, int | bool] = field(default_factory=dict[str, int | bool])
     """What its gates wait for, and what they are given."""
 
@@ -78,7 +89,7 @@ TIMED_OUT = frozenset({NodePhase.FAILED, NodePhase.TIMED_OUT})
 
 def interpret(workflow: Workflow, given: "Known", name: str, outcome: Outcome) -> Expectation:
     """Run a workflow on an input as the execution `name`."""
-    run = _Run(name, outcome)
+    run = _Run(name, outcome, workflow.policy)
     result = run.workflow(workflow, given, Place(run.expectation.nodes))
     run.expectation.value = None if result is None else result.total
     run.expectation.is_bare = result is not None and result.is_bare
@@ -110,10 +121,12 @@ class Place:
     nodes: dict[str, Expected]
     parent: str | None = None
     parent_attempt: int = 0
+    id_bits: int = 32
+    """More inside the elements of arrays."""
 
     def unique_id(self, spec_id: str) -> str:
         """Of a node here."""
-        return unique_node_id(self.parent, self.parent_attempt, spec_id)
+        return unique_node_id(self.parent, self.parent_attempt, spec_id, self.id_bits)
 
     def say(self, spec_id: str, expected: Expected) -> None:
         """What must come of a node here."""
@@ -125,12 +138,13 @@ class Place:
 
     def inside(self, spec_id: str, attempt: int = 0) -> "Place":
         """Inside a node here."""
-        return Place(self.nodes, self.unique_id(spec_id), attempt)
+        return Place(self.nodes, self.unique_id(spec_id), attempt, self.id_bits)
 
 
 class _Run:
-    def __init__(self, name: str, outcome: Outcome) -> None:
+    def __init__(self, name: str, outcome: Outcome, policy: FailurePolicy) -> None:
         self.expectation = Expectation()
+        self._policy = policy
         self._name = name
         self._outcome = outcome
 
@@ -167,6 +181,8 @@ class _Run:
                 phases = FAILED if result is None else SUCCEEDED
                 place.say(spec_id, Expected(phases, value=None if result is None else result.total))
                 return result
+            case MapNode():
+                return self._map(node, place, spec_id, values)
             case BranchNode():
                 return self._branch(node, place, spec_id, given, values, bad)
             case LaunchPlanNode():
@@ -183,12 +199,6 @@ class _Run:
                 place.say(spec_id, Expected(SUCCEEDED, value=given.total) if approved else Expected(FAILED))
                 return given if approved else None
 
-    def _child(self, node: LaunchPlanNode, place: Place, spec_id: str, given: Known) -> Known | None:
-        name = child_execution_name(self._name, place.unique_id(spec_id), 0)
-        child = self.expectation.children[name] = interpret(node.workflow, given, name, self._outcome)
-        place.say(spec_id, Expected(FAILED if child.value is None else SUCCEEDED, value=child.value))
-        return None if child.value is None else Known(child.value, child.is_bare)
-
     def _branch(
         self, node: BranchNode, place: Place, spec_id: str, given: Known, values: dict[int, Known], bad: set[int]
     ) -> Known | None:
@@ -202,26 +212,101 @@ class _Run:
             place.say(spec_id, Expected(SKIPPED))
             return None
         result = self._node(arm, inside, own_id, values, bad)
-        phases = inside.expected(own_id).phases
-        place.say(spec_id, Expected(phases, value=None if result is None else result.total))
+        of_arm = inside.expected(own_id)
+        place.say(spec_id, Expected(of_arm.phases, value=of_arm.value))
         return result
 
+    def _child(
+        self, node: LaunchPlanNode, place: Place, spec_id: str, given: Known, *, counts: bool = True
+    ) -> Known | None:
+        name = child_execution_name(self._name, place.unique_id(spec_id), 0)
+        child = self.expectation.children[name] = interpret(node.workflow, given, name, self._outcome)
+        phases = FAILED if child.value is None else SUCCEEDED
+        place.say(spec_id, Expected(phases, value=child.value, counts=counts))
+        return None if child.value is None else Known(child.value, child.is_bare)
+
     def _task(self, node: TaskNode, place: Place, spec_id: str, given: Known) -> Known | None:
-        task = node.task
         unique_id = place.unique_id(spec_id)
+        expected, result = self._attempts(
+            node.task, node.attempts_max, unique_id, given, lambda attempt: place.inside(spec_id, attempt)
+        )
+        place.say(spec_id, replace(expected, counts=True))
+        return result
+
+    def _attempts(
+        self, task: Task, attempts_max: int, name: str, given: Known, inside: Callable[[int], Place]
+    ) -> tuple[Expected, Known | None]:
+        """What comes of a task in a node or an element called `name`; `inside` of an attempt is what it makes."""
         if task.hangs:
             # The deadline of all attempts together may come before that of an attempt, when its start was late.
-            place.say(spec_id, Expected(TIMED_OUT, range(1, node.attempts_max + 1)))
-            return None
-        ends = attempts(lambda attempt: self._outcome(self._name, unique_id, task, attempt), node.attempts_max)
+            return Expected(TIMED_OUT, range(1, attempts_max + 1)), None
+        ends = attempts(lambda attempt: self._outcome(self._name, name, task, attempt), attempts_max)
         made = range(len(ends), len(ends) + 1)
         failures = tuple(accumulate((end == "system" for end in ends), initial=0))
         if ends[-1] != "ok":
-            place.say(spec_id, Expected(FAILED, made, None, failures))
+            return Expected(FAILED, made, None, failures), None
+        result: Known | None
+        if task.makes is None:
+            result = Known(task_result(task.name, given.total), is_bare=not task.is_large)
+        else:
+            constant = Known(given.total, is_bare=True)
+            result = self.workflow(task.makes, constant, inside(len(ends) - 1))
+        if result is None:
+            return Expected(FAILED, made, None, failures), None
+        return Expected(SUCCEEDED, made, result.total, failures), result
+
+    def _map(self, node: MapNode, place: Place, spec_id: str, values: dict[int, Known]) -> Known | None:
+        array_id = place.unique_id(spec_id)
+        inner: list[tuple[dict[str, Expected], Known | None]] = []
+        for index, item in enumerate(node.given.elements):
+            nodes: dict[str, Expected] = {}
+            result = self._element(node, array_id, index, evaluate(item, values), nodes)
+            inner.append((nodes, result))
+        failed = sum(result is None for _, result in inner)
+        is_lost = failed > len(inner) - node.needed
+        may_stop = is_lost and not node.runs_all
+        for nodes, result in inner:
+            # A frame that fails at once aborts what else runs in it; an array that fails at once, all its elements.
+            is_optional = may_stop or (result is None and self._policy is FailurePolicy.FAIL_IMMEDIATELY)
+            place.nodes.update(
+                (name, replace(expected, is_optional=expected.is_optional or is_optional))
+                for name, expected in nodes.items()
+            )
+        counts = isinstance(node.element, Task) and node.element.makes is None
+        if is_lost:
+            place.say(spec_id, Expected(FAILED, counts=counts or node.is_launched))
             return None
-        result = task_result(task.name, given.total)
-        place.say(spec_id, Expected(SUCCEEDED, made, result, failures))
-        return Known(result, is_bare=not task.is_large)
+        value = sum(result.total for _, result in inner if result is not None)
+        # Outputs of executions that nobody reads are not handed on.
+        shown = None if node.is_launched else value
+        place.say(spec_id, Expected(SUCCEEDED, value=shown, counts=counts or node.is_launched))
+        return Known(value, is_bare=False)
+
+    def _element(
+        self, node: MapNode, array_id: str, index: int, given: Known, nodes: dict[str, Expected]
+    ) -> Known | None:
+        frame_id = unique_node_id(array_id, 0, f"n{index}", 64)
+        if isinstance(node.element, Task):
+            expected, result = self._attempts(
+                node.element,
+                node.attempts_max,
+                element_id(array_id, index),
+                given,
+                lambda attempt: Place(nodes, frame_id, attempt, 64),
+            )
+        else:
+            place = Place(nodes, frame_id, 0, 64)
+            if node.is_launched:
+                place.say(_START, Expected(SUCCEEDED))
+                launched = LaunchPlanNode(Of(0), frozenset(), node.element)
+                result = self._child(launched, place, ELEMENT, given, counts=False)
+                place.say(_END, Expected(SKIPPED if result is None else SUCCEEDED))
+            else:
+                result = self.workflow(node.element, given, place)
+            shown = None if result is None or node.is_launched else result.total
+            expected = Expected(FAILED if result is None else SUCCEEDED, value=shown)
+        self.expectation.elements[array_id, index] = expected
+        return result
 
 
 def attempts(outcome: Callable[[int], str], attempts_max: int) -> list[str]:

@@ -3,7 +3,8 @@
 Every callback belongs to the process in whose context it was scheduled. Callbacks of one process run in the order in
 which they were scheduled, as asyncio promises; whose callback is next is drawn from the seed, as nothing orders what
 separate processes do. Time stands still while any callback can run and then jumps to the next timer, so an hour of
-waiting costs nothing. There are no threads, sockets, signals or real clocks here: asking for one is an error.
+waiting costs nothing. What is left to a thread happens at one instant. There are no
+sockets, signals or real clocks here: asking for one is an error.
 
 A process can be killed (`kill`): it stops between two callbacks, as under SIGKILL, and none of its code takes effect
 again. A paused process (SIGSTOP) misses its timers and meets them all when it goes on.
@@ -195,11 +196,26 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def call_soon_threadsafe(self, *_args: Any, **_options: Any) -> asyncio.Handle:
         raise NotImplementedError("there are no threads in the simulation")
 
-    def run_in_executor(self, *_args: Any) -> Any:
-        raise NotImplementedError("there are no threads in the simulation")
+    def run_in_executor(self, _executor: object, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
+        """A thread does its work at one instant, some time later."""
+        result = self.create_future()
+
+        def work() -> None:
+            if not result.cancelled():
+                try:
+                    result.set_result(func(*args))
+                except Exception as error:  # noqa: BLE001 - it belongs to whoever waits
+                    result.set_exception(error)
+
+        self.call_later(self._draw() * 0.01, work)
+        return result
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Cancelled timers stay in the heap until they come up."""
+
+    def _asyncgen_finalizer_hook(self, agen: Any) -> None:
+        """Nothing runs because memory is given back: when that happens is no part of the seed."""
+        self._asyncgens.discard(agen)
 
     def _write_to_self(self) -> None:
         """Nobody sleeps in a selector."""

@@ -8,11 +8,12 @@ from flyteidl.core import errors_pb2, literals_pb2, tasks_pb2
 from tests.property.workflows import task_result, total
 from tests.simulation.faults import FaultPlan
 from tests.simulation.programs import INPUT, OUTPUT, Style, Task
-from tests.simulation.render import integer
+from tests.simulation.render import futures, integer
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.values import split_literal_map
 from wingbeat_propeller.ports import AttemptOrigin, ContainerRequest, Ended, InstantRequest, RuntimeRequest, TaskContext
 
+_NAME_OF_INDEX = "BATCH_JOB_ARRAY_INDEX_VAR_NAME"
 LARGE_BYTES = 70_000
 """More than a row takes."""
 _PADDING = literals_pb2.Literal(
@@ -37,7 +38,7 @@ class SimulatedTasks:
         self._instant: dict[str, str] = {}
 
     def outcome(self, execution: str, node_id: str, task: Task, attempt: int) -> str:
-        """How an attempt ends: always the same."""
+        """How an attempt ends: always the same. `node_id`: of an element of an array `element_id` of it."""
         if task.hangs:
             return "hang"
         if self._plan.attempt_failed_by_system:
@@ -61,9 +62,9 @@ class SimulatedTasks:
         task = self.tasks[template.id.name]
         if task.style is Style.CONTAINER:
             argv = [task.name, context.input_uri, context.output_prefix]
-            return ContainerRequest(context.name, "image", argv, {}, origin=context.origin)
+            return ContainerRequest(context.name, "image", argv, context.envs, origin=context.origin)
         self._instant[context.name] = task.name
-        end = self.outcome(context.execution_name, context.node_id, task, context.attempt)
+        end = self.outcome(context.execution_name, _place(context.origin), task, context.attempt)
         if end == "ok":
             assert inputs is not None, "asked for"
             delay_s = task.duration_s if task.style is Style.ENGINE else 0.0
@@ -88,21 +89,39 @@ class SimulatedTasks:
             return Ended(request.name, at, request.failure, None if request.failure else request.outputs)
         task = self._task(request)
         _, inputs, output_prefix = request.argv
-        end = self.outcome(origin.execution, origin.node_id, task, origin.attempt)
+        end = self.outcome(origin.execution, _place(origin), task, origin.attempt)
         if end == "system":
             return Ended(request.name, at, _failure(end))
         if end == "ok":
-            given = total(split_literal_map(self._objects[inputs])[INPUT])
-            self._objects[f"{output_prefix}/outputs.pb"] = _outputs(task, given)
+            literal = split_literal_map(self._objects[inputs])[INPUT]
+            if task.reads_lists:
+                items = literals_pb2.Literal.FromString(literal).collection.literals
+                literal = items[int(request.env[request.env[_NAME_OF_INDEX]])].SerializeToString()
+            self._leave(task, total(literal), output_prefix)
         else:
             kind = errors_pb2.ContainerError.RECOVERABLE if end == "user" else errors_pb2.ContainerError.NON_RECOVERABLE
             error = errors_pb2.ContainerError(code="E", message=end, kind=kind, origin=1)
             self._objects[f"{output_prefix}/error.pb"] = errors_pb2.ErrorDocument(error=error).SerializeToString()
         return Ended(request.name, at)
 
+    def _leave(self, task: Task, given: int, output_prefix: str) -> None:
+        if task.makes is None:
+            self._objects[f"{output_prefix}/outputs.pb"] = _outputs(task, given)
+        else:
+            self._objects[f"{output_prefix}/futures.pb"] = futures(task.makes, given).SerializeToString()
+
     def _task(self, request: RuntimeRequest) -> Task:
         name = request.argv[0] if isinstance(request, ContainerRequest) else self._instant[request.name]
         return self.tasks[name]
+
+
+def element_id(node_id: str, element: int) -> str:
+    """How an element of an array is called here."""
+    return f"{node_id}[{element}]"
+
+
+def _place(origin: AttemptOrigin) -> str:
+    return origin.node_id if origin.element < 0 else element_id(origin.node_id, origin.element)
 
 
 class EngineTasksPlugin:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import ceil
 from typing import TypeAlias
 
 from tests.property.workflows import Behaviour
@@ -71,6 +72,11 @@ class Task:
     """Its outputs are too large for a row."""
     duration_s: float
     timeout_s: float = 0.0
+    makes: "Workflow | None" = None
+    """It is dynamic: an attempt that ends well leaves this workflow, with the input as a constant, to be run in its
+    place."""
+    reads_lists: bool = False
+    """Its program is given whole lists and picks its item itself, as mapped tasks of flytekit do."""
 
     @property
     def hangs(self) -> bool:
@@ -167,7 +173,32 @@ class ApproveNode:
     signal_id: str
 
 
-Node: TypeAlias = TaskNode | WorkflowNode | BranchNode | LaunchPlanNode | SleepNode | SignalNode | ApproveNode
+@dataclass(slots=True, eq=False)
+class MapNode:
+    """Runs a task, a workflow or an execution of a workflow's launch plan for each item of a list."""
+
+    given: Listed
+    after: frozenset[int]
+    element: "Task | Workflow"
+    is_launched: bool
+    """Whether a workflow runs as an execution of its own."""
+    attempts_max: int
+    parallelism: int
+    min_successes: int | None
+    min_success_ratio: float | None
+    runs_all: bool
+    """Whether the other elements go on when too many have failed."""
+
+    @property
+    def needed(self) -> int:
+        """How many elements must succeed."""
+        if self.min_successes is not None:
+            return self.min_successes
+        ratio = 1.0 if self.min_success_ratio is None else self.min_success_ratio
+        return ceil(round(ratio * len(self.given.elements), 6))
+
+
+Node: TypeAlias = TaskNode | WorkflowNode | BranchNode | LaunchPlanNode | SleepNode | SignalNode | ApproveNode | MapNode
 
 
 @dataclass(slots=True, eq=False)
@@ -223,11 +254,19 @@ def tasks_of(workflow: Workflow) -> Iterator[Task]:
     for node in inner_nodes(workflow):
         match node:
             case TaskNode():
-                yield node.task
+                yield from _with_made(node.task)
             case WorkflowNode() | LaunchPlanNode():
                 yield from tasks_of(node.workflow)
+            case MapNode():
+                yield from _with_made(node.element) if isinstance(node.element, Task) else tasks_of(node.element)
             case _:
                 pass
+
+
+def _with_made(task: Task) -> Iterator[Task]:
+    yield task
+    if task.makes is not None:
+        yield from tasks_of(task.makes)
 
 
 def workflows_of(workflow: Workflow) -> Iterator[Workflow]:
@@ -239,6 +278,10 @@ def workflows_of(workflow: Workflow) -> Iterator[Workflow]:
             case LaunchPlanNode():
                 yield node.workflow
                 yield from workflows_of(node.workflow)
+            case MapNode() if isinstance(node.element, Workflow):
+                if node.is_launched:
+                    yield node.element
+                yield from workflows_of(node.element)
             case _:
                 pass
 
@@ -253,22 +296,25 @@ class Dice:
     is_calm: bool = False
     """Nothing delays anything, so deadlines may be near."""
 
-    def workflow(self, name: str = "wf", depth: int = 0) -> Workflow:
-        """A workflow of up to `nodes_max` nodes, fewer inside others."""
+    def workflow(self, name: str = "wf", depth: int = 0, *, is_typed: bool = False) -> Workflow:
+        """A workflow of up to `nodes_max` nodes, fewer inside others.
+
+        `is_typed`: what the compiler will check, as its types are those of bare numbers.
+        """
         rng = self.rng
         made = Workflow(name, FailurePolicy(rng.randint(0, 1)))
-        for number in range(1, rng.randint(0, self.nodes_max if not depth else 3) + 1):
-            made.nodes.append(self._gate_or_node(f"{name}.{number}", made, depth))
-        made.result = self._value(made.readable())
-        if rng.random() < 0.3:
+        for number in range(1, rng.randint(1 if is_typed else 0, self.nodes_max if not depth else 3) + 1):
+            own = f"{name}.{number}"
+            is_gate = not is_typed and rng.random() < 0.15
+            node = self._gate(own, made) if is_gate else self._node(own, made.readable(), depth, is_typed=is_typed)
+            made.nodes.append(node)
+        made.result = self._value(made.readable(), is_typed=is_typed)
+        if not is_typed and rng.random() < 0.3:
             made.failure = self._node(f"{name}.failure", (0,), self.depth_max)
         return made
 
-    def _gate_or_node(self, name: str, workflow: Workflow, depth: int) -> Node:
+    def _gate(self, name: str, workflow: Workflow) -> Node:
         rng = self.rng
-        before = workflow.readable()
-        if rng.random() < 0.85:
-            return self._node(name, before, depth)
         after = frozenset(rng.choices(range(len(workflow.nodes) + 1), k=rng.randint(0, 1)))
         match rng.randint(0, 2):
             case 0:
@@ -276,28 +322,55 @@ class Dice:
             case 1:
                 return SignalNode(after, f"s{rng.randint(1, 3)}")
             case _:
-                return ApproveNode(self._value(before), after, f"a{rng.randint(1, 3)}")
+                return ApproveNode(self._value(workflow.readable()), after, f"a{rng.randint(1, 3)}")
 
-    def _node(self, name: str, before: Sequence[int], depth: int) -> Node:
+    def _node(self, name: str, before: Sequence[int], depth: int, *, is_typed: bool = False) -> Node:
         rng = self.rng
-        given = self._value(before)
+        given = self._value(before, is_typed=is_typed)
         after = frozenset(rng.choices(before, k=rng.randint(0, 1)))
         roll = rng.random()
         if depth < self.depth_max and roll < 0.15:
-            return WorkflowNode(given, after, self.workflow(name, depth + 1))
-        if depth < self.depth_max and roll < 0.28:
+            return WorkflowNode(given, after, self.workflow(name, depth + 1, is_typed=is_typed))
+        if not is_typed and depth < self.depth_max and roll < 0.25:
             return LaunchPlanNode(given, after, self.workflow(name, depth + 1))
-        if roll > 0.85:
-            return self._branch(name, before, after, depth)
-        return TaskNode(given, after, self.task(name), attempts_max=rng.randint(1, 3))
+        if not is_typed and roll < 0.35:
+            return self._map(name, before, after, depth)
+        if roll > 0.87:
+            return self._branch(name, before, after, depth, is_typed=is_typed)
+        return TaskNode(given, after, self.task(name, depth, is_typed=is_typed), attempts_max=rng.randint(1, 3))
 
-    def _branch(self, name: str, before: Sequence[int], after: frozenset[int], depth: int) -> BranchNode:
+    def _map(self, name: str, before: Sequence[int], after: frozenset[int], depth: int) -> MapNode:
+        rng = self.rng
+        size = rng.randint(0, 4)
+        element: Task | Workflow
+        if depth < self.depth_max and rng.random() < 0.4:
+            element = self.workflow(name, depth + 1)
+        else:
+            element = self.task(name, depth)
+            if element.style is Style.CONTAINER and element.makes is None and rng.random() < 0.5:
+                element.reads_lists = True
+        return MapNode(
+            Listed(tuple(self._value(before, is_typed=True) for _ in range(size))),
+            after,
+            element,
+            is_launched=isinstance(element, Workflow) and rng.random() < 0.5,
+            attempts_max=rng.randint(1, 3),
+            parallelism=rng.choice((0, 0, 1, 2)),
+            min_successes=rng.randint(0, size) if rng.random() < 0.3 else None,
+            min_success_ratio=rng.choice((0.5, 0.6, 1.0)) if rng.random() < 0.3 else None,
+            runs_all=rng.random() < 0.3,
+        )
+
+    def _branch(
+        self, name: str, before: Sequence[int], after: frozenset[int], depth: int, *, is_typed: bool
+    ) -> BranchNode:
         rng = self.rng
         cases = [
-            (self._condition(), self._node(f"{name}.{arm}", before, depth + 1)) for arm in range(rng.randint(1, 3))
+            (self._condition(), self._node(f"{name}.{arm}", before, depth + 1, is_typed=is_typed))
+            for arm in range(rng.randint(1, 3))
         ]
-        otherwise = self._node(f"{name}.else", before, depth + 1) if rng.random() < 0.6 else None
-        given = Of(rng.choice(before)) if rng.random() < 0.9 else self._value(before)
+        otherwise = self._node(f"{name}.else", before, depth + 1, is_typed=is_typed) if rng.random() < 0.6 else None
+        given = Of(rng.choice(before)) if rng.random() < 0.9 else self._value(before, is_typed=is_typed)
         return BranchNode(given, after, cases, otherwise)
 
     def _condition(self, depth: int = 0) -> Condition:
@@ -306,10 +379,13 @@ class Dice:
             return Both(rng.random() < 0.5, self._condition(depth + 1), self._condition(depth + 1))
         return Compared(rng.randint(0, 5), rng.choice((0, 30, 60, 500_000)))
 
-    def task(self, name: str) -> Task:
+    def task(self, name: str, depth: int, *, is_typed: bool = False) -> Task:
         """A task of some behaviour."""
         rng = self.rng
         behaviour = self._behaviour()
+        if is_typed and behaviour.outcomes == ["hang"]:
+            # A dynamic task is tried again after one kind of deadline inside it and not after the other.
+            behaviour = Behaviour(["user"])
         style = rng.choices(list(Style), weights=[6, 2, 2])[0]
         if behaviour.outcomes == ["hang"]:
             style = Style.CONTAINER
@@ -322,6 +398,8 @@ class Dice:
         )
         if task.hangs:
             task.timeout_s = rng.uniform(1.0, 5.0)
+        elif style is Style.CONTAINER and depth < self.depth_max and rng.random() < 0.15:
+            task.makes = self.workflow(f"{name}.made", depth + 1, is_typed=True)
         elif self.is_calm and style is Style.CONTAINER and rng.random() < 0.3:
             # Each attempt is in time, both together take longer than one may.
             task.behaviour, task.duration_s, task.timeout_s = Behaviour(["user", "ok"]), 14.0, 20.0
@@ -338,9 +416,9 @@ class Dice:
             return Behaviour(["hang"])
         return Behaviour(rng.choices(["user", "system", "fatal", "ok"], weights=[5, 4, 1, 8], k=rng.randint(1, 4)))
 
-    def _value(self, before: Sequence[int], depth: int = 0) -> Value:
+    def _value(self, before: Sequence[int], depth: int = 0, *, is_typed: bool = False) -> Value:
         rng = self.rng
-        roll = rng.random()
+        roll = rng.random() if not is_typed else rng.uniform(0.3, 1.0)
         if depth < 2 and roll < 0.15:
             return Listed(tuple(self._value(before, depth + 1) for _ in range(rng.randint(0, 3))))
         if depth < 2 and roll < 0.25:

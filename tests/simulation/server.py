@@ -73,6 +73,7 @@ class SimulatedServer:
         answer: asyncio.Future[list[Row]] = loop.create_future()
         passage = self.faults.statement(loop.time())
         if passage.fate is Fate.LATE:
+            # What a dead connection has asked for goes on until it would answer: as long as a statement takes.
             self._outside.call_later(passage.there_s, self._lose, connection, answer)
         self._outside.call_later(
             passage.there_s + (passage.back_s if passage.fate is Fate.LATE else 0.0),

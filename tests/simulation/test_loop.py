@@ -137,11 +137,23 @@ def test_a_deadlock_is_found() -> None:
         _run(main)
 
 
-def test_threads_are_refused() -> None:
-    """There is no way out of the simulation."""
+def test_threads_work_at_one_instant() -> None:
+    """What is left to a thread is done later, as a whole, and its error reaches whoever waits."""
+
+    async def main(loop: SimulatedLoop) -> None:
+        assert await asyncio.to_thread(sum, [1, 2]) == 3
+        assert loop.time() > 0
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(divmod, 1, 0)
+
+    _run(main)
+
+
+def test_there_is_no_way_out() -> None:
+    """Sockets are refused."""
 
     async def main(_loop: SimulatedLoop) -> None:
         with pytest.raises(NotImplementedError):
-            await asyncio.to_thread(print)
+            await asyncio.open_connection("localhost", 80)
 
     _run(main)

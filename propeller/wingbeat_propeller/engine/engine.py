@@ -9,10 +9,10 @@ the process ends: what was not committed never happened, and the next owner rebu
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -97,6 +97,7 @@ _COMMIT_LATENCY = LoopHistogram(
 
 ELEMENTS_MIN = 64
 """So many attempts of elements of one array may wait for the runtime, however little room it has."""
+_RETRY_S = 0.2
 PREPARING_MAX = 16
 """Preparations with large values at once; each may hold a whole LiteralMap in memory."""
 
@@ -310,7 +311,7 @@ class Engine:
             self._set_timer(live, timer)
         if effects.adopt:
             self._slot_keeper.taken_over(live.tenant, live.state.key, [launch.name for launch in effects.adopt])
-        if effects.writes:
+        if effects.writes or effects.commands:  # commands alone wait for the rows of earlier steps
             began = time.perf_counter()
             self._slot_keeper.submit(self.journal, effects, lambda done: self._committed(live, done, began))
         else:
@@ -366,8 +367,11 @@ class Engine:
         if effects.unfinished:  # only now, so that the rows of one execution never fill the journal
             self._unfinished.append(live)
             self._more.set()
+        repeats: list[Launch] = []
         for command in effects.commands:
             match command:
+                case Launch() if command.is_repeat:
+                    repeats.append(command)
                 case Launch():
                     self._dispatcher.launch(live, command)
                 case Abort():
@@ -378,6 +382,9 @@ class Engine:
                     self._children.abort(live, command)
                 case AwaitSignal():
                     self._signals.wait(live, command)
+        if repeats:
+            self._slot_keeper.taken_over(live.tenant, live.state.key, [launch.name for launch in repeats])
+            self._begin(self._adopt_late(live, repeats), "adopt")
         if effects.ended:
             self._dispatcher.forget(effects.ended)
         row = effects.execution_row
@@ -426,12 +433,26 @@ class Engine:
     # ---- reads and timers ----
 
     def _prepare(self, live: LiveExecution, request: Read) -> None:
+        self._begin(self._run_preparation(live, request), "prepare")
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do something for an execution beside everything else."""
         assert self._tasks is not None, "steps happen while the engine runs"
-        preparation = self._run_preparation(live, request)
         try:
-            self._tasks.create_task(preparation, name="prepare")
-        except RuntimeError:  # the group is shutting down: whoever takes the execution up reaches the node again
-            preparation.close()
+            self._tasks.create_task(work, name=name)
+        except RuntimeError:  # the group is shutting down: whoever takes the execution up comes to the same place again
+            work.close()
+
+    async def _adopt_late(self, live: LiveExecution, launches: Sequence[Launch]) -> None:
+        """Attempts that may have been under way before a restart, of which the inputs had to be read first."""
+        while self.live.get(live.state.key) is live and not live.state.ended:
+            try:
+                await self._dispatcher.adopt([(live, launch) for launch in launches])
+            except OSError as error:
+                _log.warning("attempts not taken up, trying again", execution=live.state.name, error=str(error))
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
 
     async def _run_preparation(self, live: LiveExecution, request: Read) -> None:
         async with self._preparing:

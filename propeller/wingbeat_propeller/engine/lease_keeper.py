@@ -98,6 +98,8 @@ class LeaseKeeper:
             await asyncio.sleep(_RETRY_S)
         self._trust_from(began)
         if change.acquired:
+            # Among them may be shards whose release was done although its answer was lost: they are ours anew.
+            self._releasing -= change.acquired
             self.owned |= change.acquired
             _log.info("shards acquired", term=self._term, count=len(change.acquired), owned=len(self.owned))
             self._acquired(change.acquired)
@@ -109,13 +111,18 @@ class LeaseKeeper:
     async def _hand_over(self, shards: frozenset[int]) -> None:
         await self._release(shards)
         self.owned -= shards
-        while True:
+        done = False
+        while not done and (leaving := shards & self._releasing):
             try:
-                await self._leases.release(self._term, sorted(shards))
-                break
+                await self._leases.release(self._term, sorted(leaving))
+                done = True
             except OSError as error:
                 _log.warning("shards not given up, trying again", term=self._term, error=repr(error))
-            await asyncio.sleep(_RETRY_S)
+            if not leaving <= self._releasing:
+                # A round has taken them while this was under way: which of the two came last, nobody can say.
+                raise LeaseLostError(f"shards of term {self._term} were given up and taken at once")
+            if not done:
+                await asyncio.sleep(_RETRY_S)
         self._releasing -= shards
         _log.info("shards handed over", term=self._term, count=len(shards), owned=len(self.owned))
 

@@ -145,3 +145,40 @@ async def test_a_leaving_process_takes_nothing() -> None:
     await asyncio.sleep(1)
     assert leases.takes == [False]
     await _stop(task)
+
+
+async def test_shards_that_come_back_are_kept() -> None:
+    """A release was done although its answer was lost, and the next round took the shards anew: they are not given up a
+    second time, while this process works on them."""
+    ours, leaving = ShardChange(frozenset({3}), frozenset()), ShardChange(frozenset(), frozenset({3}))
+    leases, work = _Leases(ours, leaving, ours), _Work()
+    leases.release_faults = 1
+    work.at_rest.set()
+    keeper = _keeper(leases, work)
+    task = asyncio.create_task(keeper.run())
+    await asyncio.sleep(_LEASE_S / 3 + 0.1)
+    keeper.wake()
+    await asyncio.sleep(10)
+    assert leases.released == []
+    assert work.acquired == [{3}, {3}]
+    assert keeper.owned == {3}
+    await _stop(task)
+
+
+async def test_shards_given_up_and_taken_at_once_end_the_term() -> None:
+    """A round takes shards while their release is on its way: nobody can say which came last, so nothing is owned."""
+
+    class Slow(_Leases):
+        async def release(self, term: int, shards: Sequence[int]) -> None:
+            await asyncio.sleep(2)
+
+    ours, leaving = ShardChange(frozenset({3}), frozenset()), ShardChange(frozenset(), frozenset({3}))
+    leases, work = Slow(ours, leaving, ours), _Work()
+    work.at_rest.set()
+    keeper = _keeper(leases, work)
+    task = asyncio.create_task(keeper.run())
+    await asyncio.sleep(_LEASE_S / 3 + 0.1)
+    keeper.wake()
+    with pytest.raises(ExceptionGroup) as caught:
+        await task
+    assert caught.group_contains(LeaseLostError)
