@@ -36,6 +36,7 @@ def array_entries(client: Client, name: str, node_id: str = "n0") -> list[Any]:
         ("partial_wf", {"numbers": [1, 2], "factor": 3}, ["product: 3", "product: 6"]),
         ("some_wf", {"numbers": [1, -2, 3, -4]}, [2, None, 6, None]),
         ("sum_wf", {"numbers": [1, -2, 3, -4]}, 8),
+        ("doze_wf", {"seconds": [0, 600]}, [0, None]),
         ("large_wf", {"words": ["ab", "c"]}, ["ab" * 1000, "c" * 1000]),
         ("values_wf", {"points": [Point(1, 2), Point(3, 4)], "texts": ["a", "bcd"]}, [198, 596, 1, 3]),
         ("plans_wf", {"numbers": [1, 2]}, [4, 8]),

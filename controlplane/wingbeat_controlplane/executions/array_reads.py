@@ -3,6 +3,9 @@
 Costs a pass over the array's rows, which lie together in the primary key; an answer holds a bounded number of them.
 """
 
+import asyncio
+from functools import partial
+
 import asyncpg
 from flyteidl.admin import task_execution_pb2
 
@@ -15,6 +18,8 @@ LISTED_MAX = 1_000
 """Attempts of elements that ListTaskExecutions shows of an array; it is what clients poll."""
 SHOWN_MAX = 10_000
 """Likewise for GetTaskExecution."""
+INLINE_MAX = 200
+"""More entries than this are made beside the event loop, which serves others meanwhile."""
 
 _SQL = load_queries("wingbeat_controlplane.executions", "array_reads.sql")
 
@@ -39,7 +44,11 @@ class ArrayReads:
             found = await self._pool.fetch(_SQL["existing"], execution.project, execution.domain, names)
             children = frozenset(row["name"] for row in found)
         counts = {row["phase"]: row["attempts"] for row in counted}
-        add_elements(message, rows, counts, children=children, entries_max=entries_max)
+        complete = partial(add_elements, message, rows, counts, children=children, entries_max=entries_max)
+        if len(rows) > INLINE_MAX:
+            await asyncio.to_thread(complete)
+        else:
+            complete()
         if counted:
             changed_at = timestamp(max(row["changed_at"] for row in counted))
             if message.closure.updated_at.ToNanoseconds() < changed_at.ToNanoseconds():

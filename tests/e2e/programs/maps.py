@@ -4,6 +4,7 @@ import functools
 import os
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from flytekit import LaunchPlan, current_context, dynamic, map_task, reference_task, task, workflow
@@ -145,6 +146,19 @@ def linger_wf(numbers: list[int], folder: str, seconds: float) -> list[int]:
 def two_at_once_wf(numbers: list[int], folder: str, seconds: float) -> list[int]:
     """No more than two of them at once."""
     return map_task(functools.partial(linger, folder=folder, seconds=seconds), concurrency=2)(number=numbers)
+
+
+@task(timeout=timedelta(seconds=2))
+def doze(seconds: int) -> int:
+    """Has two seconds."""
+    time.sleep(seconds)
+    return seconds
+
+
+@workflow
+def doze_wf(seconds: list[int]) -> list[int | None]:
+    """An element that takes too long is not waited for."""
+    return map_task(doze, min_success_ratio=0.5)(seconds=seconds)
 
 
 @workflow
