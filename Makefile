@@ -52,8 +52,13 @@ sim: $(SETUP) ## thousands of simulated worlds with crashes and faults; SEED=n r
 test: $(SETUP) ## all tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
-bench: $(SETUP) ## engine throughput, launch-to-success of hello world, time of a start, one JSON object each
+bench: $(SETUP) ## short versions of all load tests, one JSON object each as its last line
 	$(BIN)/python -m loadtests.engine --executions 1000 --nodes 10 --shape diamond
+	$(BIN)/python -m loadtests.engine --executions 1000 --nodes 4 --shape chain --live --task-s 2
+	$(BIN)/python -m loadtests.engine --shape map --elements 10000
+	$(BIN)/python -m loadtests.lengths --live 20 --turns 1
+	$(BIN)/python -m loadtests.large --nodes 5000
+	$(BIN)/python -m loadtests.launch --seconds 5 --live 500
 	$(BIN)/python -m loadtests.hello
-	$(BIN)/python -m loadtests.startup --runs 5
 	$(BIN)/python -m loadtests.tasks --tasks 200 --chains 5
+	$(BIN)/python -m loadtests.startup --runs 5
