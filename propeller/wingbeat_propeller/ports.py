@@ -401,15 +401,50 @@ class Leases(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is room for in an engine's memory: `free` executions of any tenant, and however full it is as many of
+    each tenant that it then has `tenant_min`, and `awaited` ones that others wait for. `live` says how many of each
+    tenant there are, by project and domain."""
+
+    free: int
+    tenant_min: int = 0
+    awaited: int = 0
+    live: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+
+@dataclass(frozen=True, slots=True)
+class NewExecutions:
+    """One look for new executions, at some of the tenants."""
+
+    records: Sequence[ExecutionRecord]
+    after: tuple[str, str] | None
+    """Where the next look is to go on; None: there are no tenants behind those."""
+    any_left: bool
+    """Whether these tenants may have more: that were too many for one look, or that there is no room for."""
+
+
+NO_TENANT = ("", "")
+"""Before all tenants."""
+
+
 class ExecutionStore(Protocol):
     """Where executions come from."""
 
     async def new_executions(
-        self, shards: Sequence[int], *, known: Sequence[int], limit: int
-    ) -> Sequence[ExecutionRecord]:
-        """Executions of `shards` that no engine has begun, oldest first, without those in `known`.
+        self,
+        shards: Sequence[int],
+        *,
+        known: Sequence[int],
+        limit: int,
+        room: Room,
+        after: tuple[str, str] = NO_TENANT,
+    ) -> NewExecutions:
+        """Executions of `shards` that no engine has begun and that there is room for, without those in `known`; of the
+        tenants behind `after`, in turns: those with the fewest in memory first, and each tenant's oldest first.
 
-        One that waits for its turn is among them only to be ended: it was aborted, or its time to begin is over.
+        One that waits for its turn is among them only to be ended: it was aborted, or its time to begin is over. Those
+        come whether there is room or not.
         """
         ...
 

@@ -8,7 +8,7 @@ from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
 from wingbeat_propeller.core.rows import ExecutionRow
-from wingbeat_propeller.ports import AttemptOrigin
+from wingbeat_propeller.ports import AttemptOrigin, Room
 
 
 class ExecutionStoreContract:
@@ -21,9 +21,10 @@ class ExecutionStoreContract:
         async with running(database) as run:
             row = ExecutionRow(mine[1], ExecutionPhase.RUNNING, NOW, started_at=NOW)
             await run.write(Effects(mine[1], execution_row=row))
-        found = await database.store().new_executions([3, 9], known=[mine[0]], limit=2)
-        assert [record.execution for record in found] == mine[2:4]
-        record = found[0]
+        found = await database.store().new_executions([3, 9], known=[mine[0]], limit=2, room=Room(100))
+        assert [record.execution for record in found.records] == mine[2:4]
+        assert (found.after, found.any_left) == (None, True)
+        record = found.records[0]
         assert (record.shard, record.config, record.inputs, record.phase, record.nodes) == (3, b"cfg", b"in", 0, ())
         assert (record.project, record.domain, record.name, record.abort_cause) == ("p", "d", "mine2", None)
 
@@ -33,14 +34,14 @@ class ExecutionStoreContract:
         [execution] = await database.insert_executions(["e"])
         await database.request_abort(execution, "typo")
         store = database.store()
-        [record] = await store.new_executions([0], known=[], limit=10)
+        [record] = (await store.new_executions([0], known=[], limit=10, room=Room(0))).records
         assert (record.execution, record.phase, record.abort_cause) == (execution, ExecutionPhase.ABORTING, "typo")
         assert await store.abort_requests([0]) == [(execution, "typo")]
         assert await store.live_executions([0], after=0, limit=10) == []
         async with running(database) as run:
             row = ExecutionRow(execution, ExecutionPhase.RUNNING, NOW, started_at=NOW)
             await run.write(Effects(execution, execution_row=row))
-        assert await store.new_executions([0], known=[], limit=10) == []
+        assert not (await store.new_executions([0], known=[], limit=10, room=Room(100))).records
         [record] = await store.live_executions([0], after=0, limit=10)
         assert (record.execution, record.abort_cause) == (execution, "typo")
 

@@ -315,16 +315,55 @@ class SimulatedDatabase:
 
     # ---- executions.sql ----
 
-    def new_executions(self, sql: str, shards: Sequence[int], known: Sequence[int], limit: int) -> list[Row]:
-        fresh = [row for row in self._in(shards) if self._is_new(row) and row["id"] not in known]
-        return _selected(_RECORD, fresh[:limit])
+    def new_executions(
+        self,
+        _sql: str,
+        shards: Sequence[int],
+        known: Sequence[int],
+        limit: int,
+        project: str,
+        domain: str,
+        free: int,
+        tenant_min: int,
+        *columns: Any,
+    ) -> list[Row]:
+        *live_columns, tenants_max, each, awaited_max = columns
+        live = {(p, d): count for p, d, count in zip(*live_columns, strict=True)}
+        begin = [row for row in self.executions.values() if self._may_begin(row)]
+        waiting = [row for row in begin if not row["awaited"]]
+        tenants = sorted({tenant for row in waiting if (tenant := (row["project"], row["domain"])) > (project, domain)})
+        looked_at = tenants[:tenants_max]
+        found: list[tuple[int, Row]] = []
+        any_left = False
+        for tenant in looked_at:
+            if free <= 0 and live.get(tenant, 0) >= tenant_min:
+                any_left = True
+                continue
+            own = [row for row in waiting if (row["project"], row["domain"]) == tenant and row["id"] not in known]
+            of_shards = [[row for row in own if row["shard"] == shard and not self._is_late(row)] for shard in shards]
+            any_left |= any(len(rows) >= each for rows in of_shards)
+            first = sorted((row for rows in of_shards for row in rows[:each]), key=lambda row: row["id"])
+            found += [(live.get(tenant, 0) + number, row) for number, row in enumerate(first, start=1)]
+        found.sort(key=lambda entry: (entry[0], entry[1]["id"]))
+        chosen = [row for place, (level, row) in enumerate(found[:limit]) if place < free or level <= tenant_min]
+        ending = [row for row in self._in(shards) if self._can_only_end(row) and row["id"] not in known][:limit]
+        awaited = [row for row in begin if row["awaited"] and row["shard"] in shards]
+        some = [row for row in awaited if row["id"] not in known and not self._is_late(row)][: min(limit, awaited_max)]
+        any_left |= len(some) >= min(limit, awaited_max) if awaited_max > 0 else bool(awaited)
+        last = looked_at[-1] if len(looked_at) == tenants_max else (None, None)
+        look = {"last_project": last[0], "last_domain": last[1], "any_left": any_left or len(found) > len(chosen)}
+        return [look | row for row in _selected(_RECORD, [*ending, *some, *chosen])] or [look | {"id": None}]
 
-    def _is_new(self, row: Row) -> bool:
-        late = row["begin_by"] is not None and row["begin_by"] <= self.clock()
-        if row["phase"] == ExecutionPhase.QUEUED and (late or not row["waiting"]):
-            return True
+    def _may_begin(self, row: Row) -> bool:
+        return row["phase"] == 0 or (row["phase"] == ExecutionPhase.QUEUED and not row["waiting"])
+
+    def _is_late(self, row: Row) -> bool:
+        return row["begin_by"] is not None and row["begin_by"] <= self.clock()
+
+    def _can_only_end(self, row: Row) -> bool:
         aborted = row["abort_requested_at"] is not None and row["ended_at"] is None and row["phase"] == 9
-        return row["phase"] == 0 or (aborted and row["started_at"] is None)
+        late = row["phase"] in (0, ExecutionPhase.QUEUED) and self._is_late(row)
+        return late or (aborted and row["started_at"] is None)
 
     def live_executions(self, sql: str, shards: Sequence[int], after: int, limit: int) -> list[Row]:
         live = [

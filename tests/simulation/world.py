@@ -107,6 +107,7 @@ class World:
         self.checkers = Checkers(self.database, self.objects)
         self._slots: list[_Slot] = []
         self._terms: dict[Process, int] = {}
+        self._live_max = random.Random(f"{seed} memory").choice((1, 2, 20_000, 20_000)) if self.faults.on else 20_000
         self._shares_rng = random.Random(f"{seed} shares")
         self._has_limits = self._shares_rng.random() < 0.5 and self.faults.on
         self.database.aborted = self._aborted
@@ -238,6 +239,7 @@ class World:
             inputs_uri=uri,
             parent_execution_id=None if parent is None else parent.key,
             parent_node_id=parent_node_id,
+            awaited=parent is not None,
             **self._place(launched),
         )
         self.note(f"launch {name}: {workflow.name}, {expectation.value=}, {rules}")
@@ -347,6 +349,8 @@ class World:
                 lease_s=self._lease_s,
                 sweep_s=5.0,
                 retry=RetryPolicy(system_retries_max=SYSTEM_RETRIES_MAX),
+                live_max=self._live_max,
+                tenant_live_min=1,
             ),
             leases=PostgresLeases(pool),
             journal=make_journal,

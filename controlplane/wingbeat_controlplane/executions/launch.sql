@@ -11,12 +11,14 @@ WITH created AS (
         project, domain, name, shard, launch_entity, launch_plan_id, workflow_id, task_id, spec, config, notifications,
         inputs, inputs_uri, user_inputs, user_inputs_uri, mode, principal, source_execution_id, parent_execution_id,
         parent_node_id, task_resources, plugin_overrides, quality_of_service, cluster_label, cluster_pool, queue_tags,
-        phase, waiting, alive_max, begin_by, deadline_s, recovery
+        phase, waiting, alive_max, begin_by, deadline_s, recovery, awaited
     )
     VALUES (
         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
         $23, $24, $25, $26, $27, $28,
-        CASE WHEN $29::boolean THEN 1 ELSE 0 END, $29, $30, now() + make_interval(secs => $31::float8), $32, $33
+        CASE WHEN $29::boolean THEN 1 ELSE 0 END, $29, $30, now() + make_interval(secs => $31::float8), $32, $33,
+        -- What an eager task launches, flytekit labels so.
+        $19::bigint IS NOT NULL OR 'eager-exec' = ANY($21::text[])
     )
     ON CONFLICT (project, domain, name) DO NOTHING
     RETURNING id, shard

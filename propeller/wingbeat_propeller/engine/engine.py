@@ -112,6 +112,8 @@ class EngineOptions:
     """How often to look for work whose notification was lost."""
     live_max: int = 20_000
     """Executions in memory; more wait in the database."""
+    tenant_live_min: int = 100
+    """Executions of one tenant that are taken up although `live_max` is reached by others."""
     backlog_max: int = 5_000
     """Effects waiting for the journal above which no new execution is taken up."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -204,7 +206,12 @@ class Engine:
         """
         options = self._options
         intake = self._intake = Intake(
-            IntakeOptions(poll_s=options.poll_s, live_max=options.live_max, backlog_max=options.backlog_max),
+            IntakeOptions(
+                poll_s=options.poll_s,
+                live_max=options.live_max,
+                tenant_live_min=options.tenant_live_min,
+                backlog_max=options.backlog_max,
+            ),
             store=self._store,
             sources=self._sources,
             live=self.live,

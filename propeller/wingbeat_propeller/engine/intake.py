@@ -3,7 +3,8 @@
 An execution that was aborted before it began, or whose time to begin is over, ends without having begun.
 
 Notifications only wake; the database says what there is. A slow poll covers lost notifications. When the journal or
-memory is full, executions wait in the database.
+memory is full, executions wait in the database; but those of a tenant that has few in memory are let in even so, lest
+one tenant's crowd keeps another's out.
 """
 
 import asyncio
@@ -33,7 +34,16 @@ from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.live import LiveExecution, LiveExecutions
 from wingbeat_propeller.engine.origins import Origin, find_origin
 from wingbeat_propeller.engine.plans import PlanCache
-from wingbeat_propeller.ports import BlobNotFoundError, BlobTooLargeError, ExecutionStore, Journal, Sources
+from wingbeat_propeller.ports import (
+    NO_TENANT,
+    BlobNotFoundError,
+    BlobTooLargeError,
+    ExecutionStore,
+    Journal,
+    NewExecutions,
+    Room,
+    Sources,
+)
 from wingbeatidl.query.v1 import why_pb2
 
 _log = structlog.get_logger(__name__)
@@ -56,6 +66,7 @@ class IntakeOptions:
 
     poll_s: float
     live_max: int
+    tenant_live_min: int
     backlog_max: int
 
 
@@ -136,6 +147,8 @@ class Intake:
         self._passing = asyncio.Lock()
         """Held while shards and executions change, so that none is let go of while it is taken up."""
         self._reasons: set[str] = {"new", "abort"}
+        self._after = NO_TENANT
+        """The tenant behind which the next look begins, so that each has its turn however many there are."""
 
     def wake(self, reason: str) -> None:
         """Something of kind `reason` ("new", "abort") may have happened."""
@@ -214,26 +227,65 @@ class Intake:
             await self._take_new()
 
     async def _take_new(self) -> None:
-        while self._shards and self._has_room():
-            known = list(self._live.undurable)
-            records = await self._store.new_executions(sorted(self._shards), known=known, limit=PAGE)
-            for number, record in enumerate(records):
-                if record.shard in self._shards and record.execution not in self._live:
-                    self._live.undurable.add(record.execution)
-                    try:
-                        await self._begin(record)
-                    except OSError:
-                        self._live.undurable.discard(record.execution)  # not begun: the next look must find it
-                        raise
-                if number % TURN == TURN - 1:
-                    await asyncio.sleep(0)
-            if len(records) < PAGE:
+        """Round after round over the tenants, some of them at each look, until nothing more can be taken up."""
+        while self._shards and self._has_backlog():
+            any_taken = any_left = False
+            begin = self._after
+            has_wrapped = begin == NO_TENANT
+            while True:
+                found = await self._look()
+                await self._begin_all(found.records)
+                any_taken |= bool(found.records)
+                any_left |= found.any_left
+                self._after = found.after or NO_TENANT
+                if found.after is None:
+                    if has_wrapped:
+                        break
+                    has_wrapped = True
+                elif has_wrapped and NO_TENANT < begin <= found.after:
+                    break
+                if not self._has_backlog():
+                    any_left = True
+                    break
+            if not any_left:
                 return
+            if not any_taken:
+                break  # there is no room for what is left
         if self._shards:
             asyncio.get_running_loop().call_later(FULL_POLL_S, self.wake, "new")
 
+    async def _look(self) -> NewExecutions:
+        live_max = self._options.live_max
+        free = max(0, live_max - len(self._live))
+        # Those that others wait for have as much room again, and then come one by one all the same: else a full memory
+        # could wait for what it keeps out.
+        awaited = max(1, 2 * live_max - len(self._live))
+        return await self._store.new_executions(
+            sorted(self._shards),
+            known=list(self._live.undurable),
+            limit=PAGE,
+            room=Room(free, self._options.tenant_live_min, awaited, self._live.by_tenant),
+            after=self._after,
+        )
+
+    def _has_backlog(self) -> bool:
+        """Whether the journal takes more."""
+        return self._sink.journal.backlog < self._options.backlog_max
+
     def _has_room(self) -> bool:
-        return len(self._live) < self._options.live_max and self._sink.journal.backlog < self._options.backlog_max
+        return len(self._live) < self._options.live_max and self._has_backlog()
+
+    async def _begin_all(self, records: Sequence[ExecutionRecord]) -> None:
+        for number, record in enumerate(records):
+            if record.shard in self._shards and record.execution not in self._live:
+                self._live.undurable.add(record.execution)
+                try:
+                    await self._begin(record)
+                except OSError:
+                    self._live.undurable.discard(record.execution)  # not begun: the next look must find it
+                    raise
+            if number % TURN == TURN - 1:
+                await asyncio.sleep(0)
 
     async def _begin(self, record: ExecutionRecord) -> None:
         if record.abort_cause is not None:

@@ -1,5 +1,6 @@
 """Executions this process drives now, and the process-wide facts that the parts of the engine share."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -64,6 +65,8 @@ class LiveExecutions:
     def __init__(self) -> None:
         self._by_key: dict[ExecutionKey, LiveExecution] = {}
         self._by_shard: dict[int, set[ExecutionKey]] = {}
+        self.by_tenant: Counter[Tenant] = Counter()
+        """How many there are of each tenant that has any."""
         self.undurable: set[ExecutionKey] = set()
         """Taken up, but the database still calls them new."""
 
@@ -82,12 +85,17 @@ class LiveExecutions:
 
     def add(self, live: LiveExecution) -> None:
         """Take an execution up."""
+        assert live.state.key not in self._by_key, "an execution is taken up once"
         self._by_key[live.state.key] = live
+        self.by_tenant[live.tenant] += 1
         self._by_shard.setdefault(live.shard, set()).add(live.state.key)
 
     def remove(self, live: LiveExecution) -> None:
         """It has ended, or belongs to another process now."""
-        self._by_key.pop(live.state.key, None)
+        if self._by_key.pop(live.state.key, None) is not None:
+            self.by_tenant[live.tenant] -= 1
+            if not self.by_tenant[live.tenant]:
+                del self.by_tenant[live.tenant]
         self._by_shard.get(live.shard, set()).discard(live.state.key)
 
     def in_shards(self, shards: Iterable[int]) -> list[LiveExecution]:

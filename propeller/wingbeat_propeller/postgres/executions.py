@@ -16,7 +16,7 @@ from wingbeat_propeller.compiler.references import EntityKey, KnownReferences, L
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.rows import ElementRow, ExecutionRecord, NodeRow
-from wingbeat_propeller.ports import AttemptOrigin
+from wingbeat_propeller.ports import NO_TENANT, AttemptOrigin, NewExecutions, Room
 from wingbeat_propeller.postgres.outages import is_outage, outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 
@@ -34,6 +34,10 @@ CHANNELS = {
     "wingbeat_slots": "slots",
 }
 """Postgres channels and what `listen` calls them."""
+TENANTS_MAX = 50
+"""Tenants whose new executions are looked at in one query."""
+EACH_MIN = 8
+"""Executions looked at of each tenant and shard, at least."""
 _PROBE_S = 15.0
 _BACKOFF_S_MIN = 0.1
 _BACKOFF_S_MAX = 5.0
@@ -47,16 +51,33 @@ class PostgresExecutionStore:
         self._dsn = dsn
 
     async def new_executions(
-        self, shards: Sequence[int], *, known: Sequence[int], limit: int
-    ) -> Sequence[ExecutionRecord]:
-        """Executions of `shards` that no engine has begun, oldest first, without the ids in `known`.
+        self,
+        shards: Sequence[int],
+        *,
+        known: Sequence[int],
+        limit: int,
+        room: Room,
+        after: tuple[str, str] = NO_TENANT,
+    ) -> NewExecutions:
+        """See `ports.ExecutionStore.new_executions`.
 
         One that was aborted before it began is among them, with phase ABORTING and `abort_cause` set, and one that
         waits for its turn although its time to begin is over, with `waiting` set.
         """
+        each = max(EACH_MIN, 2 * limit // max(len(shards), 1))
+        live = [(*tenant, count) for tenant, count in room.live.items()]
+        columns = [list(column) for column in zip(*live, strict=True)] or [[], [], []]
         with outages_as_oserror():
-            rows = await self._pool.fetch(_SQL["new_executions"], shards, known, limit)
-        return [_record(row, (), ()) for row in rows]
+            rows = await self._pool.fetch(
+                _SQL["new_executions"],
+                *(shards, known, limit, *after, room.free, room.tenant_min, *columns, TENANTS_MAX, each, room.awaited),
+            )
+        last = rows[0]["last_project"], rows[0]["last_domain"]
+        return NewExecutions(
+            records=[_record(row, (), ()) for row in rows if row["id"] is not None],
+            after=None if last[0] is None else last,
+            any_left=rows[0]["any_left"],
+        )
 
     async def live_executions(self, shards: Sequence[int], *, after: int, limit: int) -> Sequence[ExecutionRecord]:
         """Executions of `shards` begun and not ended, with nodes and elements of arrays, by id above `after`."""

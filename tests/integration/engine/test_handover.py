@@ -29,11 +29,11 @@ async def test_work_moves_when_an_engine_joins_and_leaves(
     machine = Machine()
     workflow = await register(pool, chain("chain", 3))
     names = [f"e{i}" for i in range(60)]
-    async with engine(pool, database_url, tmp_path, SharedRuntime(machine), name="a", lease_s=1.5):
+    async with engine(pool, database_url, tmp_path, SharedRuntime(machine), name="a"):
         await _wait_owners(pool, 1)
         await launch(pool, workflow, names)
         await machine.wait_started(60)
-        async with engine(pool, database_url, tmp_path, SharedRuntime(machine), name="b", lease_s=1.5) as second:
+        async with engine(pool, database_url, tmp_path, SharedRuntime(machine), name="b") as second:
             await _wait_owners(pool, 2)
             assert min(await _owners(pool)) > 64
             async with asyncio.timeout(20):

@@ -271,11 +271,11 @@ async def test_children_inherit(admin: Admin, pool: asyncpg.Pool, engine: Engine
     assert found.spec.metadata.nesting == 1
     assert found.spec.execution_cluster_label.value == "gpu"
     row = await pool.fetchrow(
-        "SELECT parent_execution_id, parent_node_id, source_execution_id FROM executions WHERE name = 'child'"
+        "SELECT parent_execution_id, parent_node_id, source_execution_id, awaited FROM executions WHERE name = 'child'"
     )
     assert row is not None
     key = await engine.key("parent")
-    assert tuple(row) == (key, "n0", key)
+    assert tuple(row) == (key, "n0", key, True)
 
 
 @pytest.mark.parametrize("field", ["tag", "cause"])

@@ -56,6 +56,14 @@ async def test_terminating_goes_down(admin: Admin, engine: EngineRows) -> None:
     ]
 
 
+async def test_children_are_known_to_be_waited_for(admin: Admin, pool: asyncpg.Pool) -> None:
+    """An engine whose memory is full takes up what an eager task has launched all the same, so the row says so."""
+    await _launch(admin, "e1")
+    await _launch(admin, "child", "e1")
+    rows = await pool.fetch("SELECT name, awaited FROM executions")
+    assert {row["name"]: row["awaited"] for row in rows} == {"e1": False, "child": True}
+
+
 @pytest.mark.parametrize(
     ("phase", "aborted"),
     [(Phase.FAILED, True), (Phase.ABORTED, True), (Phase.TIMED_OUT, True), (Phase.SUCCEEDED, False)],

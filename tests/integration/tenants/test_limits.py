@@ -122,8 +122,8 @@ async def test_slots_move_with_their_attempts(
     machine = Machine()
     workflow = await register(pool, chain("chain", 1))
     await shares.set(PROJECT, DOMAIN, weight=None, running_max=6)
-    async with engine(pool, database_url, tmp_path, SharedRuntime(machine), name="a", lease_s=1.5) as stays:
-        async with engine(pool, database_url, tmp_path, SharedRuntime(machine), name="b", lease_s=1.5):
+    async with engine(pool, database_url, tmp_path, SharedRuntime(machine), name="a") as stays:
+        async with engine(pool, database_url, tmp_path, SharedRuntime(machine), name="b"):
             await _until(lambda: _owners(pool), 2)
             await launch(pool, workflow, [f"e{i}" for i in range(20)])
             await machine.wait_started(6)
