@@ -171,6 +171,10 @@ class Dispatcher:
 
     async def adopt(self, attempts: Sequence[tuple[LiveExecution, Launch]]) -> None:
         """Take up attempts that may have been under way before a restart: ask the runtime, launch what it lost."""
+        await self.find(self.expect(attempts))
+
+    def expect(self, attempts: Sequence[tuple[LiveExecution, Launch]]) -> Sequence[tuple[LiveExecution, Launch]]:
+        """From now on these attempts count as under way, so that an abort meets them; returns those to `find`."""
         for live, launch in attempts:
             if self._engine_tasks.takes(launch):
                 self.launch(live, launch)
@@ -181,13 +185,17 @@ class Dispatcher:
             self._adopting.add(launch.name)
             if self._eager.takes(launch):
                 self._eager.adopted(live, launch.name)
+        return attempts
+
+    async def find(self, attempts: Sequence[tuple[LiveExecution, Launch]]) -> None:
+        """Ask the runtime for attempts that are expected there, and line up those that it has lost."""
         await self._slots.look_up(list({live.state.key for live, _ in attempts}))
         known = set(await self._runtime.adopt([launch.name for _, launch in attempts]))
         for live, launch in attempts:
             self._adopting.discard(launch.name)
             attempt = self._under_way.get(launch.name)
-            if attempt is None or live.state.ended:
-                continue  # it has ended meanwhile, or is about to
+            if attempt is None or attempt.live is not live or live.state.ended:
+                continue  # it has ended or moved meanwhile, or is about to end
             if launch.name not in known:
                 self._line_up_again(attempt)
             elif not self._eager.takes(launch):

@@ -316,8 +316,9 @@ class Engine:
                 self._prepare(live, request)
         for timer in effects.timers:
             self._set_timer(live, timer)
-        if effects.adopt:
-            self._slot_keeper.taken_over(live.tenant, live.state.key, [launch.name for launch in effects.adopt])
+        late = [command for command in effects.commands if isinstance(command, Launch) and command.is_repeat]
+        if adopted := [*effects.adopt, *late]:
+            self._slot_keeper.taken_over(live.tenant, live.state.key, [launch.name for launch in adopted])
         if effects.writes or effects.commands:  # commands alone wait for the rows of earlier steps
             began = time.perf_counter()
             self._slot_keeper.submit(self.journal, effects, lambda done: self._committed(live, done, began))
@@ -390,8 +391,8 @@ class Engine:
                 case AwaitSignal():
                     self._signals.wait(live, command)
         if repeats:
-            self._slot_keeper.taken_over(live.tenant, live.state.key, [launch.name for launch in repeats])
-            self._begin(self._adopt_late(live, repeats), "adopt")
+            expected = self._dispatcher.expect([(live, launch) for launch in repeats])
+            self._begin(self._find(live, expected), "adopt")
         if effects.ended:
             self._dispatcher.forget(effects.ended)
         row = effects.execution_row
@@ -450,11 +451,11 @@ class Engine:
         except RuntimeError:  # the group is shutting down: whoever takes the execution up comes to the same place again
             work.close()
 
-    async def _adopt_late(self, live: LiveExecution, launches: Sequence[Launch]) -> None:
+    async def _find(self, live: LiveExecution, expected: Sequence[tuple[LiveExecution, Launch]]) -> None:
         """Attempts that may have been under way before a restart, of which the inputs had to be read first."""
-        while self.live.get(live.state.key) is live and not live.state.ended:
+        while self.live.get(live.state.key) is live:
             try:
-                await self._dispatcher.adopt([(live, launch) for launch in launches])
+                await self._dispatcher.find(expected)
             except OSError as error:
                 _log.warning("attempts not taken up, trying again", execution=live.state.name, error=str(error))
                 await asyncio.sleep(_RETRY_S)
