@@ -550,6 +550,10 @@ class World:
             structlog.configure(**logging)
 
     def _log(self, _logger: object, level: str, event: dict[str, Any]) -> str:
+        if level in ("error", "exception", "critical"):
+            self._fail(
+                Violation(f"{current_process().name} logs an {level}, though nothing here may lead to one: {event}")
+            )
         if self._trace is not None:
             event.pop("exc_info", None)
             text = event.pop("event")

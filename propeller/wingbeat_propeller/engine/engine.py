@@ -444,11 +444,14 @@ class Engine:
         self._begin(self._run_preparation(live, request), "prepare")
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Do something for an execution beside everything else."""
-        assert self._tasks is not None, "steps happen while the engine runs"
+        """Do something for an execution beside everything else. Not when the engine stops, while its last rows are
+        written: whoever takes the execution up comes to the same place again."""
         try:
-            self._tasks.create_task(work, name=name)
-        except RuntimeError:  # the group is shutting down: whoever takes the execution up comes to the same place again
+            if self._tasks is None:
+                work.close()
+            else:
+                self._tasks.create_task(work, name=name)
+        except RuntimeError:  # the group is shutting down
             work.close()
 
     async def _find(self, live: LiveExecution, expected: Sequence[tuple[LiveExecution, Launch]]) -> None:
