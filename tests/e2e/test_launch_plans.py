@@ -17,11 +17,11 @@ def children(client: Client, parent: str) -> list[execution_pb2.Execution]:
     request = common_pb2.ResourceListRequest(
         id=common_pb2.NamedEntityIdentifier(project=execution.id.project, domain=execution.id.domain),
         limit=100,
-        sort_by=common_pb2.Sort(key="created_at", direction=common_pb2.Sort.ASCENDING),
+        sort_by=common_pb2.Sort(key="created_at", direction=common_pb2.Sort.DESCENDING),
     )
     return [
         each
-        for each in client.admin.ListExecutions(request).executions
+        for each in reversed(client.admin.ListExecutions(request).executions)
         if each.spec.metadata.parent_node_execution.execution_id.name == parent
     ]
 

@@ -144,12 +144,18 @@ async def engine(
     retry: RetryPolicy | None = None,
     answer_host: str = "",
     live_max: int = 20_000,
+    tenant_live_min: int = 100,
 ) -> AsyncIterator[Engine]:
     """A running engine; leaving the block drains it. `plugin` builds the requests of all tasks."""
     blobs = FolderBlobs(folder)
     made = Engine(
         EngineOptions(
-            name=name, lease_s=lease_s, retry=retry or RetryPolicy(), answer_host=answer_host, live_max=live_max
+            name=name,
+            lease_s=lease_s,
+            retry=retry or RetryPolicy(),
+            answer_host=answer_host,
+            live_max=live_max,
+            tenant_live_min=tenant_live_min,
         ),
         leases=PostgresLeases(pool),
         journal=lambda term, rejected: PostgresJournal(dsn, term=term, blobs=blobs, rejected=rejected),

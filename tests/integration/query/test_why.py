@@ -268,7 +268,7 @@ async def test_an_engine_that_holds_its_breath(pool: asyncpg.Pool, query: Stub, 
 async def test_a_full_engine(pool: asyncpg.Pool, database_url: str, query: Stub, diamond: int, tmp_path: Path) -> None:
     """An execution that its engine has no room for says what is full, and how many are before it."""
     runtime = Workshop()
-    async with engine(pool, database_url, tmp_path, runtime, answer_host="127.0.0.1", live_max=1):
+    async with engine(pool, database_url, tmp_path, runtime, answer_host="127.0.0.1", live_max=1, tenant_live_min=1):
         await _announced(pool, 1)
         await launch(pool, diamond, ["e1"])
         await runtime.started("e1-a-0")
