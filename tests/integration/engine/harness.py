@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import asyncpg
 from flyteidl.admin import matchable_resource_pb2
@@ -131,8 +132,7 @@ async def launch(
         await connection.execute("SELECT pg_notify('wingbeat_new', '')")
 
 
-@asynccontextmanager
-async def engine(
+def make_engine(
     pool: asyncpg.Pool,
     dsn: str,
     folder: Path,
@@ -145,10 +145,10 @@ async def engine(
     answer_host: str = "",
     live_max: int = 20_000,
     tenant_live_min: int = 100,
-) -> AsyncIterator[Engine]:
-    """A running engine; leaving the block drains it. `plugin` builds the requests of all tasks."""
+) -> Engine:
+    """An engine over all that is real but the runtime. `plugin` builds the requests of all tasks."""
     blobs = FolderBlobs(folder)
-    made = Engine(
+    return Engine(
         EngineOptions(
             name=name,
             lease_s=lease_s,
@@ -168,6 +168,26 @@ async def engine(
         children=NoChildren(),
         lines=PostgresLines(pool),
     )
+
+
+class EngineSettings(TypedDict, total=False):
+    """What `make_engine` can be told."""
+
+    name: str
+    lease_s: float
+    plugin: TaskPlugin | None
+    retry: RetryPolicy | None
+    answer_host: str
+    live_max: int
+    tenant_live_min: int
+
+
+@asynccontextmanager
+async def engine(
+    pool: asyncpg.Pool, dsn: str, folder: Path, runtime: Runtime, **settings: Unpack[EngineSettings]
+) -> AsyncIterator[Engine]:
+    """A running engine; leaving the block drains it."""
+    made = make_engine(pool, dsn, folder, runtime, **settings)
     running = asyncio.create_task(made.run())
     try:
         yield made
