@@ -1,16 +1,19 @@
 """Random executions that fail somewhere, and others that recover them: what succeeded does not run again."""
 
+import dataclasses
 import random
 from collections.abc import Iterator
+from fractions import Fraction
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.property.workflows import Behaviour
+from tests.property.workflows import INPUT, Behaviour, integer
 from tests.property.world import World
+from wingbeat_propeller.core.bindings import BindingProgram, Constant
 from wingbeat_propeller.core.events import AbortRequested
 from wingbeat_propeller.core.phases import NODE_SUCCESS, NodePhase
-from wingbeat_propeller.core.plan import START, ArraySpec, NodeKind, Plan
+from wingbeat_propeller.core.plan import END, START, ArraySpec, NodeKind, Plan, TaskSpec
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.step import step
 
@@ -25,14 +28,16 @@ def _recovered(
     mended: float,
     large: bool = False,
     max_parallelism: int = 0,
+    plan: Plan | None = None,
     crashes: bool = False,
     crash_rate: float = 0.03,
 ) -> World:
     """Recover an execution; each task that is not in order is with chance `mended`."""
-    world = World(seed, source=source, large=large, max_parallelism=max_parallelism)
+    world = World(seed, source=source, large=large, max_parallelism=max_parallelism, plan=plan or source.plan)
     dice = random.Random(f"{seed}/mend/{world.number}")
     kept = tuple(f"{array}.e" for each in _sources(world) for array in _arrays_taken_over(each, each.plan, None))
-    for name, behaviours in source.behaviours.items():
+    for name in world.behaviours:
+        behaviours = source.behaviours.get(name, world.behaviours[name])
         # An array that is taken over keeps its elements that failed, so the interpreter must see them fail as well.
         chance = 0.0 if name.startswith(kept) else mended
         world.behaviours[name] = [Behaviour() if dice.random() < chance else each for each in behaviours]
@@ -175,3 +180,65 @@ def test_a_source_that_still_runs(seed: int) -> None:
     world = _recovered(seed, source, mended=0.7, max_parallelism=1, crashes=True, crash_rate=0.1)
     world.check()
     _check_closed(world, world.plan)
+
+
+def _another_version(dice: random.Random, plan: Plan, changed: set[str]) -> Plan:
+    """A version of a plan with some tasks replaced by others, given other constants, and arrays that need not succeed,
+    at any depth. `changed` gets the names of the plan and the node for each that was changed itself, `plan/node`."""
+    targets, bindings = list(plan.targets), list(plan.bindings)
+    for node in range(2, plan.size):
+        target = targets[node]
+        if isinstance(target, Plan):
+            targets[node] = _another_version(dice, target, changed)
+        elif isinstance(target, TaskSpec) and dice.random() < 0.1:
+            targets[node] = dataclasses.replace(target, name=f"{target.name}.new")
+            changed.add(f"{plan.name}/{plan.ids[node]}")
+        elif isinstance(target, TaskSpec) and isinstance(bindings[node].bindings[0][1], Constant):
+            bindings[node] = BindingProgram(((INPUT, Constant(integer(77))),))
+            changed.add(f"{plan.name}/{plan.ids[node]}")
+        elif isinstance(target, ArraySpec) and dice.random() < 0.1:
+            targets[node] = dataclasses.replace(
+                target, parallelism=0, min_successes=None, min_success_ratio=Fraction(0)
+            )
+            if target.min_success_ratio or target.min_successes:
+                changed.add(f"{plan.name}/{plan.ids[node]}")
+    return dataclasses.replace(plan, targets=tuple(targets), bindings=tuple(bindings))
+
+
+def _check_minimal(world: World, before: Plan, after: Plan, changed: set[str], parent: str | None = None) -> None:
+    """Every node is taken over that succeeded, was not changed, at any depth, and follows none that ran: no node runs
+    without need."""
+    assert world.source is not None
+    rows = {row.spec_node_id: row for row in world.database.nodes.values() if row.parent_id == parent}
+    old = {row.spec_node_id: row for row in world.source.database.nodes.values() if row.parent_id == parent}
+    fresh: set[int] = set()
+    for node in [*range(2, after.size), END]:
+        row = rows.get(after.ids[node])
+        inner = after.targets[node]
+        below = (f"{inner.name}/", f"{inner.name}.") if isinstance(inner, Plan) else ()
+        is_changed = any(each == f"{after.name}/{after.ids[node]}" or each.startswith(below) for each in changed)
+        had = old.get(after.ids[node])
+        succeeded = had is not None and had.phase in NODE_SUCCESS
+        if row is not None and row.phase != NodePhase.SKIPPED:
+            expected = succeeded and not is_changed and node not in fresh
+            assert (row.phase == NodePhase.RECOVERED) is expected, row
+        if row is None or row.phase != NodePhase.RECOVERED:
+            outer = before.targets[node]
+            if isinstance(inner, Plan) and isinstance(outer, Plan) and row is not None and node not in fresh:
+                _check_minimal(world, outer, inner, changed, row.node_id)
+            fresh.update(after.successors[node])
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=SEEDS)
+def test_another_version_runs_what_has_changed_and_what_follows(seed: int) -> None:
+    """Outcome and attempts are those of a straight run of the new version; what is equal and follows nothing that
+    changed is taken over, and nothing else is."""
+    source = World(seed)
+    source.run()
+    changed: set[str] = set()
+    plan = _another_version(random.Random(f"{seed}/version"), source.plan, changed)
+    world = _recovered(seed, source, mended=0.8, plan=plan, max_parallelism=2, crashes=True)
+    world.check()
+    _check_closed(world, plan)
+    _check_minimal(world, source.plan, plan, changed)

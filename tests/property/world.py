@@ -22,6 +22,7 @@ from tests.property.workflows import (
     task_result,
     total,
 )
+from wingbeat_propeller.compiler.comparison import NO_RULES, compare_plans
 from wingbeat_propeller.core.array_inputs import take_apart
 from wingbeat_propeller.core.array_outputs import collections
 from wingbeat_propeller.core.bindings import NeedsContentError, evaluate
@@ -106,12 +107,15 @@ class World:
         elements_max: int = 3,
         large: bool = False,
         source: "World | None" = None,
+        plan: Plan | None = None,
     ) -> None:
         self.source = source
-        """The world whose execution this one recovers: of the same seed, with behaviours of its own to be set."""
+        """The world whose execution this one recovers: of the same seed, with behaviours of its own to be set, and with
+        a `plan` of its own if it runs another version."""
         self.number = 1 if source is None else source.number + 1
         self.rng = random.Random(seed)
-        self.plan = random_plan(self.rng)
+        drawn = random_plan(self.rng)
+        self.plan = drawn if plan is None else plan
         self.value = self.rng.randint(0, 99)
         self.behaviours = {name: self._variants(name) for name in plan_tasks(self.plan)}
         self.rng = random.Random(f"{seed}/{self.number}")
@@ -152,7 +156,9 @@ class World:
 
     def _fresh(self) -> ExecutionState:
         state = ExecutionState(ExecutionKey(self.number), "p", "d", f"exec{self.number}", self.plan, self.settings)
-        state.reuse = None if self.source is None else ALL
+        if self.source is not None:
+            same = self.source.plan is self.plan
+            state.reuse = ALL if same else compare_plans(self.source.plan, self.plan, NO_RULES).reuse()
         return state
 
     def inputs(self) -> dict[str, Value]:

@@ -437,7 +437,14 @@ class SimulatedDatabase:
 
     def parent_settings(self, _sql: str, execution: int) -> list[Row]:
         row = self.executions.get(execution)
-        return [] if row is None else [{name: row[name] for name in ("config", "spec", "principal")}]
+        return [] if row is None else [{name: row[name] for name in ("config", "spec", "principal", "recovery")}]
+
+    def source(self, _sql: str, _project: str, _domain: str, name: str) -> list[Row]:
+        return [
+            {"id": row["id"], "workflow_id": row["workflow_id"]}
+            for row in self.executions.values()
+            if row["name"] == name
+        ]
 
     def find(self, _sql: str, *columns: Sequence[Any]) -> list[Row]:
         children = {(row["parent_execution_id"], row["parent_node_id"], row["name"]): row for row in self._children()}
@@ -469,6 +476,17 @@ class SimulatedDatabase:
 
     def _children(self) -> list[Row]:
         return [row for row in self.executions.values() if row["parent_execution_id"] is not None]
+
+    # ---- sources.sql ----
+
+    def source_execution(self, _sql: str, execution: int) -> list[Row]:
+        row = self.executions.get(execution)
+        return [] if row is None else [{name: row[name] for name in ("id", "name", "workflow_id", "config")}]
+
+    def source_nodes(self, sql: str, executions: Sequence[int], node_ids: Sequence[str]) -> list[Row]:
+        nodes = self.tables["node_executions"]
+        found = [nodes[key] for key in zip(executions, node_ids, strict=True) if key in nodes]
+        return _selected(select_list(sql), found)
 
     # ---- lines.sql ----
 
@@ -531,7 +549,8 @@ _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
         ),
         "lines.sql": ("next_begin", "lines", "admit"),
         "signals.sql": ("open",),
-        "children.sql": ("parent_settings", "find", "ended", "abort_orphans", "abort_eager_orphans"),
+        "sources.sql": ("source_execution", "source_nodes"),
+        "children.sql": ("parent_settings", "source", "find", "ended", "abort_orphans", "abort_eager_orphans"),
     }.items()
     for name in names
 }

@@ -45,6 +45,7 @@ from wingbeat_propeller.postgres.lines import PostgresLines
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeat_propeller.postgres.signals import PostgresSignals
 from wingbeat_propeller.postgres.slots import PostgresSlots
+from wingbeat_propeller.postgres.sources import PostgresSources
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 EPOCH = 1_700_000_000.0
@@ -361,6 +362,7 @@ class World:
             lines=PostgresLines(pool),
             slots=PostgresSlots(pool),
             signals=PostgresSignals(pool),
+            sources=PostgresSources(pool),
             children=ChildExecutions(pool, launcher, SimulatedTerminator(self.server, process)),
             clock=lambda: self._wall_clock() + process.offset_s,
         )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import asyncpg
 import grpc
+import structlog
 from flyteidl.admin import common_pb2, execution_pb2, matchable_resource_pb2
 from flyteidl.core import execution_pb2 as core_execution_pb2
 from flyteidl.core import identifier_pb2, literals_pb2
@@ -16,6 +17,7 @@ from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.executions.launch import Caller, Launcher
 from wingbeat_controlplane.executions.launch_targets import LaunchTargets
 from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.recovery_plans import RecoveryPlanner
 from wingbeat_controlplane.executions.terminate import Terminator
 from wingbeat_controlplane.registry.registry import Registry
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
@@ -24,6 +26,7 @@ from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeatidl.recovery.v1 import recovery_pb2
 
+_log = structlog.get_logger(__name__)
 _SQL = load_queries("wingbeat_controlplane.executions", "children.sql")
 
 NESTING_MAX = 100
@@ -46,8 +49,16 @@ _OWN_LABEL = "shard-key"
 class ChildExecutions:
     """Creates, finds and terminates children; see `ports.Children`."""
 
-    def __init__(self, pool: asyncpg.Pool, launcher: Launcher, terminator: Terminator) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        launcher: Launcher,
+        terminator: Terminator,
+        planner: RecoveryPlanner | None = None,
+    ) -> None:
         self._pool = pool
+        self._planner = planner
+        """Without one, whatever is recovered is taken to be of the same version."""
         self._launcher = launcher
         self._terminator = terminator
 
@@ -65,12 +76,13 @@ class ChildExecutions:
         create = _create_request(request, config)
         try:
             with outages_as_oserror():
-                source = await self._recovered(create, request.recovers)
+                caller = Caller(parent["principal"], "propeller")
+                recovery = await self._recovery(create, caller, request.recovers, parent["recovery"])
                 await self._launcher.create(
                     create,
-                    Caller(parent["principal"], "propeller"),
-                    source_execution_id=source,
-                    recovery=None if source is None else recovery_pb2.Recovery(source=source),
+                    caller,
+                    source_execution_id=None if recovery is None else recovery.source,
+                    recovery=recovery,
                 )
         except ApiError as error:
             if error.code in _WORTH_A_RETRY:
@@ -83,19 +95,38 @@ class ChildExecutions:
             return found[key]
         return (await self.find([key]))[key]
 
-    async def _recovered(self, create: execution_pb2.ExecutionCreateRequest, recovers: str | None) -> int | None:
-        """Row id of the execution that the child is to recover, which `create` then says; None when there is none, or
-        none any more."""
+    async def _recovery(
+        self,
+        create: execution_pb2.ExecutionCreateRequest,
+        caller: Caller,
+        recovers: str | None,
+        around: bytes | None,
+    ) -> recovery_pb2.Recovery | None:
+        """How the child takes over what the execution `recovers` has done, which `create` then says; None when there is
+        nothing to take over, or nothing any more. `around` is the recovery that the parent is."""
         if recovers is None:
             return None
         project, domain, name = recovers.split(":")
-        source: int | None = await self._pool.fetchval(_SQL["source"], project, domain, name)
-        if source is not None:
-            metadata = create.spec.metadata
-            metadata.mode = execution_pb2.ExecutionMetadata.RECOVERED
-            metadata.reference_execution.project, metadata.reference_execution.domain = project, domain
-            metadata.reference_execution.name = name
-        return source
+        source = await self._pool.fetchrow(_SQL["source"], project, domain, name)
+        if source is None:
+            return None
+        metadata = create.spec.metadata
+        metadata.mode = execution_pb2.ExecutionMetadata.RECOVERED
+        metadata.reference_execution.project, metadata.reference_execution.domain = project, domain
+        metadata.reference_execution.name = name
+        if self._planner is None:
+            return recovery_pb2.Recovery(source=source["id"])
+        resolved = await self._launcher.resolve(create, caller, source_execution_id=source["id"])
+        parent = recovery_pb2.Recovery.FromString(around or b"")
+        try:
+            return await self._planner.plan_child(
+                source["id"], source["workflow_id"], resolved.target.workflow_id, resolved.inputs, parent
+            )
+        except ApiError as error:
+            if error.code is not grpc.StatusCode.FAILED_PRECONDITION:
+                raise
+            _log.warning("a child takes nothing over", child=create.name, source=name, error=error.message)
+            return None
 
     async def find(self, requests: Sequence[tuple[int, str, str]]) -> Mapping[tuple[int, str, str], int]:
         """Row ids of the children that exist, by parent, node and name."""
@@ -143,7 +174,7 @@ class ChildExecutions:
 def open_children(pool: asyncpg.Pool, blobs: Blobs, registry: Registry, options: ExecutionOptions) -> ChildExecutions:
     """What an engine needs to create executions of its own; `options` are those that the server launches with."""
     launcher = Launcher(pool, blobs, registry.projects, registry.attributes, LaunchTargets(registry), options)
-    return ChildExecutions(pool, launcher, Terminator(pool))
+    return ChildExecutions(pool, launcher, Terminator(pool), RecoveryPlanner(pool, blobs, registry))
 
 
 def _create_request(

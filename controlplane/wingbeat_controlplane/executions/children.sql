@@ -1,8 +1,8 @@
 -- name: parent_settings
-SELECT config, spec, principal FROM executions WHERE id = $1;
+SELECT config, spec, principal, recovery FROM executions WHERE id = $1;
 
 -- name: source
-SELECT id FROM executions WHERE project = $1 AND domain = $2 AND name = $3;
+SELECT id, workflow_id FROM executions WHERE project = $1 AND domain = $2 AND name = $3;
 
 -- name: find
 SELECT asked.parent, asked.node_id, asked.name, e.id

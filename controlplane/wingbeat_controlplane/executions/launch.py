@@ -85,8 +85,7 @@ class Launcher:
         takes over what that one did. Raises ApiError INVALID_ARGUMENT, NOT_FOUND (launch plan, task, parent or
         reference), ALREADY_EXISTS (name, or the launch plan's limit), RESOURCE_EXHAUSTED (the launch plan's line).
         """
-        check_create(request)
-        new = await self._resolve(request, caller, source_execution_id, recovery)
+        new = await self.resolve(request, caller, source_execution_id=source_execution_id, recovery=recovery)
         if request.name:
             return await self._insert(new)
         return await self._repeats.once(_key(request, caller, new), lambda: self._insert(new))
@@ -95,14 +94,16 @@ class Launcher:
         """Wait for creations whose callers are gone."""
         await self._repeats.drained()
 
-    async def _resolve(
+    async def resolve(
         self,
         request: execution_pb2.ExecutionCreateRequest,
         caller: Caller,
-        source_execution_id: int | None,
-        recovery: recovery_pb2.Recovery | None,
+        *,
+        source_execution_id: int | None = None,
+        recovery: recovery_pb2.Recovery | None = None,
     ) -> NewExecution:
-        """Everything that is decided before anything is written."""
+        """Everything that is decided before anything is written; nothing is. Parameters and errors as for `create`."""
+        check_create(request)
         project = await self._projects.require_active(request.project, request.domain)
         target = await self._targets.find(request.spec)
         given = given_inputs(request)

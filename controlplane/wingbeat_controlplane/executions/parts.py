@@ -14,6 +14,7 @@ from wingbeat_controlplane.executions.launch_targets import LaunchTargets
 from wingbeat_controlplane.executions.node_reads import NodeReads
 from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.executions.recover import Recoverer
+from wingbeat_controlplane.executions.recovery_plans import RecoveryPlanner
 from wingbeat_controlplane.executions.relaunch import Relauncher
 from wingbeat_controlplane.executions.source_executions import SourceExecutions
 from wingbeat_controlplane.executions.task_reads import TaskReads
@@ -62,7 +63,7 @@ def build_executions(
     return Executions(
         launcher=launcher,
         relauncher=Relauncher(sources, launcher),
-        recoverer=Recoverer(sources, launcher),
+        recoverer=Recoverer(sources, launcher, RecoveryPlanner(pool, blobs, registry)),
         terminator=Terminator(pool),
         archiver=Archiver(pool),
         reads=ExecutionReads(pool, blobs, data, options),

@@ -39,6 +39,7 @@ from wingbeat_controlplane.services.identity import IdentityServicer
 from wingbeat_controlplane.services.local_calls import LocalCalls
 from wingbeat_controlplane.services.operations import OperationsServicer
 from wingbeat_controlplane.services.query import QueryServicer
+from wingbeat_controlplane.services.recovery import RecoveryServicer
 from wingbeat_controlplane.services.rpcs import rpcs_of
 from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
 from wingbeat_controlplane.services.signal import SignalServicer
@@ -53,6 +54,7 @@ from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.operations.v1 import operations_pb2
 from wingbeatidl.query.v1 import query_pb2
+from wingbeatidl.recovery.v1 import recovery_pb2
 from wingbeatidl.tenants.v1 import tenants_pb2
 
 _log = structlog.get_logger(__name__)
@@ -165,6 +167,10 @@ def _servicers(
                     pool, registry.tenant_shares, owners, FromRows(PostgresExecutionStore(pool, ""), store.blobs)
                 ),
             ),
+        ),
+        (
+            recovery_pb2.DESCRIPTOR.services_by_name["RecoveryService"],
+            RecoveryServicer(executions.recoverer, anonymous_principal),
         ),
         (tenants_pb2.DESCRIPTOR.services_by_name["TenantService"], TenantServicer(registry.tenant_shares)),
     ]

@@ -74,6 +74,8 @@ class Recall(NamedTuple):
     """Its unique id there."""
     inputs_uri: str
     """Where its inputs.pb belongs, should it go on from a workflow that a task had made."""
+    is_changed: bool
+    """Whether it is not what it was, so that it runs in any case, and from its beginning."""
 
 
 class Launch(NamedTuple):
@@ -102,7 +104,7 @@ class Launch(NamedTuple):
     is_repeat: bool = False
     """The attempt may have been launched before a restart."""
     inherited: str | None = None
-    """Folder with checkpoints to go on from when no earlier attempt left any."""
+    """What the node took over from its namesake in an execution that is recovered (`NodeRun.inherited`)."""
 
 
 class Abort(NamedTuple):

@@ -7,6 +7,7 @@ from wingbeat_propeller.core.array_inputs import ArrayInputs
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.plan import Plan
+from wingbeat_propeller.core.reuse import Reuse
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.values import Value
 
@@ -79,6 +80,8 @@ class Recalled(NamedTuple):
     row: NodeRow | None
     checkpoint: str | None = None
     dynamic_plan: Plan | None = None
+    dynamic_reuse: Reuse | None = None
+    """What may be taken over in that workflow."""
 
 
 class TaskStarted(NamedTuple):
@@ -127,6 +130,8 @@ class TaskBecameDynamic(NamedTuple):
     """Serialized flyteidl.core.Identifier of the workflow."""
     futures_uri: str
     details: bytes | None = None
+    reuse: Reuse | None = None
+    """What of it may be taken over from the workflow that the task had made in an execution that is recovered."""
 
 
 class TimerFired(NamedTuple):

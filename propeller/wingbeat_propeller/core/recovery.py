@@ -16,7 +16,7 @@ from wingbeat_propeller.core.kinds import KINDS
 from wingbeat_propeller.core.kinds.branch import taken_arm, unreached_arms
 from wingbeat_propeller.core.phases import NODE_FINAL, NODE_SUCCESS, ExecutionPhase, NodePhase
 from wingbeat_propeller.core.plan import END, START, FailurePolicy, NodeKind, Plan
-from wingbeat_propeller.core.reuse import look_up
+from wingbeat_propeller.core.reuse import Reuse, look_up
 from wingbeat_propeller.core.rows import ElementRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Frame, Stage
 from wingbeat_propeller.core.values import Value, stored_values
@@ -36,12 +36,14 @@ def rebuild(
     started_at: float | None,
     now: float,
     dynamic_plans: Mapping[tuple[str, int], Plan] | None = None,
+    dynamic_reuses: Mapping[tuple[str, int], Reuse] | None = None,
 ) -> Effects:
     """Bring a fresh `state` to where `rows` (in `seq` order) say the execution was, and go on from there.
 
     `inputs` are the execution's, `elements` the last attempts of the elements of arrays, `dynamic_plans` the workflows
-    that dynamic tasks under way have made, by unique node id (ElementRow.dynamic_id for elements) and attempt. The
-    effects hold the launches of attempts under way, their timers, and whatever is ready now. Raises MalformedRowsError.
+    that dynamic tasks under way have made, by unique node id (ElementRow.dynamic_id for elements) and attempt, and
+    `dynamic_reuses` what these may take over from an execution that is recovered. The effects hold the launches of
+    attempts under way, their timers, and whatever is ready now. Raises MalformedRowsError.
     """
     walk = Walk(state, now, KINDS, dynamic_plans)
     by_array: defaultdict[str, list[ElementRow]] = defaultdict(list)
@@ -76,7 +78,8 @@ def rebuild(
                 unstored.setdefault(found.number, {})[node] = row.inputs
     restored = list(state.frames.values())
     for each in restored:
-        look_up(state, each)
+        made = None if each.parent_id is None else (dynamic_reuses or {}).get((each.parent_id, each.parent_attempt))
+        look_up(state, each, made)
         _restore_branches(each)
         _restore_counts(each)
     for each in restored:

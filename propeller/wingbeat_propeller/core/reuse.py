@@ -16,15 +16,17 @@ asked about in vain has no row yet and is asked about again after a crash.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from flyteidl.event import event_pb2
 
 from wingbeat_propeller.core.ids import unique_node_id
 from wingbeat_propeller.core.phases import NODE_SUCCESS, NodePhase
 from wingbeat_propeller.core.plan import START, NodeKind
-from wingbeat_propeller.core.rows import NodeRow
+from wingbeat_propeller.core.rows import FLAG_DYNAMIC, NodeRow
 
 if TYPE_CHECKING:
-    from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun
+    from wingbeat_propeller.core.state import ExecutionState, Frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +44,9 @@ class Reuse:
 ALL: Final = Reuse()
 """The source ran the same code."""
 
-_ASKED_THOUGH_CHANGED: Final = frozenset({NodeKind.LAUNCH_PLAN})
-"""Kinds that go on from something that the source left, although they are not what they were."""
+_ASKED_THOUGH_CHANGED: Final = frozenset({NodeKind.LAUNCH_PLAN, NodeKind.TASK})
+"""Kinds that may go on from something that the source left although they are not what they were: an execution that they
+launched, a workflow that a dynamic task made."""
 
 
 def question(frame: "Frame", node: int) -> str | None:
@@ -56,22 +59,49 @@ def question(frame: "Frame", node: int) -> str | None:
     return source_id(frame, node)
 
 
-def look_up(state: "ExecutionState", frame: "Frame") -> None:
-    """Settle what may be taken over in a frame whose parent is settled: everything below `state.reuse`, and nothing
-    inside a node that gets other inputs."""
+def look_up(state: "ExecutionState", frame: "Frame", made: Reuse | None = None) -> None:
+    """Settle what may be taken over in a frame whose parent is settled: what lies below `state.reuse`, and nothing
+    inside a node that gets other inputs. `made` is for the workflow that a task has made."""
     parent, node = frame.parent, frame.parent_node
     if parent is None:
         frame.reuse = state.reuse
     elif parent.reuse is not None and _has_same_inputs(parent, parent.reuse, node):
-        attempt = 0 if parent.plan.kinds[node] is NodeKind.WORKFLOW else inner_attempt(parent.runs[node])
-        if attempt is not None:
+        if parent.plan.kinds[node] is NodeKind.WORKFLOW:
             frame.reuse = parent.reuse.inner.get(node, ALL)
-            frame.source = (source_id(parent, node), attempt)
+            frame.source = (source_id(parent, node), 0)
+        elif made is not None and (inherited := inherited_workflow(parent.runs[node].inherited)) is not None:
+            frame.reuse = made
+            frame.source = (source_id(parent, node), inherited.attempt)
 
 
-def inner_attempt(run: "NodeRun") -> int | None:
-    """Attempt of a task in the source that made the workflow which now runs inside the node; None: it is made anew."""
-    return int(run.inherited) if run.inherited and run.inherited.isdigit() else None
+def futures_uri_of(row: NodeRow) -> str:
+    """Where the futures.pb of a dynamic node is; empty for a node that is not dynamic."""
+    details = event_pb2.NodeExecutionEvent.FromString(row.details or b"")
+    return details.task_node_metadata.dynamic_workflow.dynamic_job_spec_uri if row.flags & FLAG_DYNAMIC else ""
+
+
+def workflow_of(row: NodeRow) -> str | None:
+    """What a task inherits from a namesake that was dynamic; None: it was not."""
+    futures_uri = futures_uri_of(row)
+    return f"{row.attempt}:{futures_uri}" if futures_uri else None
+
+
+class InheritedWorkflow(NamedTuple):
+    """The workflow that a task had made in the source: in which attempt, and where its futures.pb is."""
+
+    attempt: int
+    futures_uri: str
+
+
+def inherited_workflow(inherited: str | None) -> InheritedWorkflow | None:
+    """What `NodeRun.inherited` of a task says, if it is that; else it is a folder with checkpoints."""
+    attempt, colon, uri = (inherited or "").partition(":")
+    return InheritedWorkflow(int(attempt), uri) if colon and attempt.isdigit() else None
+
+
+def inherited_checkpoint(inherited: str | None) -> str:
+    """The folder with checkpoints that `NodeRun.inherited` of a task names, empty when it names none."""
+    return "" if inherited is None or inherited_workflow(inherited) is not None else inherited
 
 
 def fits(frame: "Frame", node: int, row: NodeRow | None) -> bool:

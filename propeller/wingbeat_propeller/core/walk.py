@@ -21,7 +21,7 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
 from wingbeat_propeller.core.plan import END, START, FailurePolicy, Plan
 from wingbeat_propeller.core.recording import Recording
-from wingbeat_propeller.core.reuse import fits, look_up, may_take_over, question
+from wingbeat_propeller.core.reuse import Reuse, fits, look_up, may_take_over, question
 from wingbeat_propeller.core.rows import ElementRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun, Stage
 from wingbeat_propeller.core.values import (
@@ -104,7 +104,9 @@ class Walk(Recording):
         if frame.reuse is not None and (node_id := question(frame, node)) is not None:
             run = frame.runs[node] = frame.make_run(node, 0, self.now)
             run.stage = Stage.ASKING
-            self.effects.reads.append(Recall(ref_of(frame, run, node), node_id, f"{run.data_dir}/inputs.pb"))
+            is_changed = node in frame.reuse.changed
+            recall = Recall(ref_of(frame, run, node), node_id, f"{run.data_dir}/inputs.pb", is_changed)
+            self.effects.reads.append(recall)
             return
         state = self.state
         plan = frame.plan
@@ -148,7 +150,7 @@ class Walk(Recording):
             self.drop_sources(frame, node)
             run.stage = Stage.ACTIVE
             run.seq = self.state.take_seq()
-            kind.go_on(self, frame, run, node, row, found.dynamic_plan)
+            kind.go_on(self, frame, run, node, row, found.dynamic_plan, found.dynamic_reuse)
         else:
             del frame.runs[node]
             frame.recalled[node] = None if row is None else kind.inherits(row, found.checkpoint)
@@ -184,15 +186,16 @@ class Walk(Recording):
         outputs: bytes | None = None,
         output_uri: str | None = None,
         deck_uri: str | None = None,
+        phase: NodePhase = NodePhase.SUCCEEDED,
     ) -> None:
         """End a node well. `outputs` is the same as `values`, serialized, when it fits a row; else `output_uri`."""
         self.release(run)
-        run.phase = NodePhase.SUCCEEDED
+        run.phase = phase
         row = self.node_row(frame, run, node, ended=True)
         row.outputs = outputs
         row.output_uri = output_uri
         row.deck_uri = deck_uri
-        self._ended_well(frame, node, NodePhase.SUCCEEDED, values, outputs, output_uri)
+        self._ended_well(frame, node, phase, values, outputs, output_uri)
 
     def _ended_well(
         self,
@@ -215,7 +218,8 @@ class Walk(Recording):
             self._frame_failed(frame, frame.failure)
         elif plan.owners[node] >= 0:
             branch = plan.owners[node]
-            self.succeed(frame, frame.runs[branch], branch, values, outputs=outputs, output_uri=output_uri)
+            run = frame.runs[branch]  # which has decided as it had before, if its arm was taken over
+            self.succeed(frame, run, branch, values, outputs=outputs, output_uri=output_uri, phase=phase)
         else:
             self._advance(frame, node)
 
@@ -305,14 +309,15 @@ class Walk(Recording):
         parent_node: int = -1,
         element: int = -1,
         outputs: bytes | None = None,
+        reuse: Reuse | None = None,
     ) -> Frame:
         """Begin a run of a plan, inside a node under way or (`parent` None) as the execution itself.
 
         In an array node it is the run of one `element`; `outputs` is what the row of its start node keeps of the
-        inputs, serialized.
+        inputs, serialized. `reuse` is what may be taken over in a workflow that a task has made.
         """
         frame = self.state.open_frame(plan, parent=parent, parent_node=parent_node, element=element)
-        look_up(self.state, frame)
+        look_up(self.state, frame, reuse)
         run = frame.make_run(START, self.state.take_seq(), self.now)
         run.stage = Stage.ACTIVE
         run.started_at = self.now

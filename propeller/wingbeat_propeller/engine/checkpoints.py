@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.ids import generated_name, raw_output_shard
+from wingbeat_propeller.core.reuse import inherited_checkpoint
 from wingbeat_propeller.engine.blob_retry import riding_out
 from wingbeat_propeller.ports import BlobAccessError, Blobs
 
@@ -47,7 +48,7 @@ async def previous_checkpoint(blobs: Blobs, prefix: str, execution_name: str, la
             return folder
         if found:
             return folder
-    return launch.inherited or ""
+    return inherited_checkpoint(launch.inherited)
 
 
 async def newest_checkpoint(blobs: Blobs, prefix: str, execution_name: str, node_id: str, attempt: int) -> str | None:

@@ -22,6 +22,7 @@ from prometheus_client import Counter, Gauge
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.events import Event, TaskBecameDynamic, TaskFailed, TaskStarted, TaskSucceeded
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.reuse import inherited_checkpoint
 from wingbeat_propeller.core.state import ExecutionState
 from wingbeat_propeller.core.values import MalformedLiteralMapError, split_literal_map
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
@@ -358,9 +359,10 @@ class Dispatcher:
                 await self._spawn(tasks, attempt, plugin, None)
                 continue
             if not plugin.needs_inputs(launch.task.template):
-                request = self._build(attempt, plugin, None, launch.inherited or "")
+                request = self._build(attempt, plugin, None, inherited_checkpoint(launch.inherited))
             elif launch.inputs is not None:
-                request = self._build(attempt, plugin, split_literal_map(launch.inputs), launch.inherited or "")
+                checkpoint = inherited_checkpoint(launch.inherited)
+                request = self._build(attempt, plugin, split_literal_map(launch.inputs), checkpoint)
             else:
                 await self._spawn(tasks, attempt, plugin, None)
                 continue
@@ -542,7 +544,9 @@ class Dispatcher:
         details = _details(launch, event.logs)
         now = self._clock()
         if isinstance(outcome, DynamicPlan):
-            self._finish(attempt, TaskBecameDynamic(now, launch.ref, event.at, *outcome, details))
+            plan, identifier, futures_uri, reuse = outcome
+            made = TaskBecameDynamic(now, launch.ref, event.at, plan, identifier, futures_uri, details, reuse)
+            self._finish(attempt, made)
         elif isinstance(outcome, Failure):
             self._finish(attempt, TaskFailed(now, launch.ref, event.at, outcome, details, deck_uri))
         else:

@@ -25,6 +25,7 @@ from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.plan import Plan
+from wingbeat_propeller.core.reuse import Reuse
 from wingbeat_propeller.core.rows import ElementRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
@@ -44,6 +45,8 @@ class DynamicPlan(NamedTuple):
     identifier: bytes
     """Serialized flyteidl.core.Identifier of the workflow."""
     futures_uri: str
+    reuse: Reuse | None = None
+    """What of it may be taken over from an execution that is recovered."""
 
 
 class Dynamics:

@@ -47,20 +47,22 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.core.rows import ExecutionRow, Transition
-from wingbeat_propeller.core.state import ELEMENTS_MAX, Settings
+from wingbeat_propeller.core.state import ELEMENTS_MAX, ExecutionState, Settings
 from wingbeat_propeller.core.step import step
 from wingbeat_propeller.engine.admission import Admission
 from wingbeat_propeller.engine.alone import NoSources
 from wingbeat_propeller.engine.answering import answer_servers
 from wingbeat_propeller.engine.arrays import gather, open_array
+from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.child_keeper import ChildKeeper
 from wingbeat_propeller.engine.dispatcher import Dispatcher
-from wingbeat_propeller.engine.dynamics import Dynamics
+from wingbeat_propeller.engine.dynamics import DynamicPlan, Dynamics
 from wingbeat_propeller.engine.explainer import Explainer
 from wingbeat_propeller.engine.intake import Intake, IntakeOptions
 from wingbeat_propeller.engine.lease_keeper import LeaseKeeper
 from wingbeat_propeller.engine.live import AttemptKey, LiveExecution, LiveExecutions
 from wingbeat_propeller.engine.loop_metrics import LoopCounter, LoopHistogram
+from wingbeat_propeller.engine.origins import made_reuse
 from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.engine.preparation import PreparationFailedError, prepare
 from wingbeat_propeller.engine.signal_keeper import SignalKeeper
@@ -170,7 +172,7 @@ class Engine:
             runtime=runtime,
             plugins=plugins,
             blobs=blobs,
-            compile_dynamic=self._dynamics.compile,
+            compile_dynamic=self._compile_dynamic,
             raw_output_prefix=f"{blobs.base}/data",
             apply=self.apply,
             clock=clock,
@@ -486,6 +488,21 @@ class Engine:
             case _:
                 values = await prepare(self._blobs, request)
                 return Prepared(self._clock(), request.ref, values)
+
+    async def _compile_dynamic(self, state: ExecutionState, launch: Launch) -> DynamicPlan | Failure:
+        """The workflow that a task has made, and what of it may be taken over if the execution recovers another one."""
+        made = await self._dynamics.compile(state, launch)
+        live = self.live.get(state.key)
+        if live is None or isinstance(made, Failure):
+            return made
+        try:
+            reuse = await made_reuse(
+                self._dynamics, live.source, launch.node_id, launch.inherited, made.plan, made.futures_uri
+            )
+        except BlobStoreFailedError as error:
+            _log.warning("nothing inside of a dynamic node is reused", node=launch.node_id, error=str(error))
+            return made
+        return made._replace(reuse=reuse)
 
     def _set_timer(self, live: LiveExecution, timer: SetTimer) -> None:
         key = (AttemptKey(live.state.key, timer.ref), timer.kind)

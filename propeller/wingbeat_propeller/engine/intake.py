@@ -26,13 +26,14 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.plan import Plan
 from wingbeat_propeller.core.recovery import rebuild
+from wingbeat_propeller.core.reuse import Reuse
 from wingbeat_propeller.core.rows import ExecutionRecord, ExecutionRow, Transition
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.values import Ref, Value, split_literal_map
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.live import LiveExecution, LiveExecutions
-from wingbeat_propeller.engine.origins import Origin, find_origin
+from wingbeat_propeller.engine.origins import Origin, find_origin, made_reuses
 from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.ports import (
     NO_TENANT,
@@ -320,11 +321,13 @@ class Intake:
                     continue
                 try:
                     dynamic_plans = await self._dynamic_plans(record)
+                    source = None if program.origin is None else program.origin.source
+                    dynamic_reuses = await made_reuses(self._dynamics, source, record, dynamic_plans or {})
                 except BlobStoreFailedError as error:
                     missed = error
                     continue
                 if dynamic_plans is not None:
-                    self._to_adopt += await self._rebuild(record, program, dynamic_plans)
+                    self._to_adopt += await self._rebuild(record, program, dynamic_plans, dynamic_reuses)
             await self._adopt()
             after = records[-1].execution if records else after
             if len(records) < PAGE:
@@ -352,7 +355,11 @@ class Intake:
             return None
 
     async def _rebuild(
-        self, record: ExecutionRecord, program: _Program, dynamic_plans: Mapping[tuple[str, int], Plan]
+        self,
+        record: ExecutionRecord,
+        program: _Program,
+        dynamic_plans: Mapping[tuple[str, int], Plan],
+        dynamic_reuses: Mapping[tuple[str, int], Reuse],
     ) -> list[tuple[LiveExecution, Launch]]:
         plan = program.plan
         live = self._make_live(record, program)
@@ -366,6 +373,7 @@ class Intake:
             started_at=record.started_at,
             now=self._clock(),
             dynamic_plans=dynamic_plans,
+            dynamic_reuses=dynamic_reuses,
         )
         try:
             inputs = _inputs(record, plan)

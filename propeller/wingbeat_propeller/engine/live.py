@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from wingbeat_propeller.compiler.comparison import NO_RULES, Rules
 from wingbeat_propeller.compiler.resources import PlatformResources
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.ids import ExecutionKey
@@ -29,6 +30,10 @@ class Source:
     execution: int
     name: str
     raw_output_prefix: str
+    same_version: bool = True
+    """Whether it ran the same version of the workflow."""
+    rules: Rules = NO_RULES
+    """What whoever recovers it knows of the two versions."""
 
 
 @dataclass(slots=True, eq=False)

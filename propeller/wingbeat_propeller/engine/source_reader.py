@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 
 import structlog
-from flyteidl.event import event_pb2
 from google.protobuf.message import DecodeError
 from prometheus_client import Counter, Gauge
 
@@ -20,11 +19,13 @@ from wingbeat_propeller.core.effects import Recall
 from wingbeat_propeller.core.events import Event, Recalled
 from wingbeat_propeller.core.phases import NODE_SUCCESS
 from wingbeat_propeller.core.plan import NodeKind, Plan
-from wingbeat_propeller.core.rows import FLAG_DYNAMIC, NodeRow
+from wingbeat_propeller.core.reuse import Reuse, futures_uri_of, inherited_workflow, workflow_of
+from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.engine.checkpoints import newest_checkpoint
 from wingbeat_propeller.engine.dynamics import Dynamics
-from wingbeat_propeller.engine.live import LiveExecution
+from wingbeat_propeller.engine.live import LiveExecution, Source
+from wingbeat_propeller.engine.origins import made_reuse
 from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError, Sources
 
 _log = structlog.get_logger(__name__)
@@ -97,7 +98,8 @@ class SourceReader:
         found = await self._sources.nodes(keys)
         for live, recall in page:
             row = None if live.source is None else found.get((live.source.execution, recall.node_id))
-            if row is not None and row.kind == NodeKind.TASK and row.phase not in NODE_SUCCESS:
+            runs = row is not None and (recall.is_changed or row.phase not in NODE_SUCCESS)
+            if row is not None and runs and row.kind == NodeKind.TASK:
                 await self._looking.acquire()
                 tasks.create_task(self._look_further(live, recall, row), name="look for what a task left")
             else:
@@ -105,24 +107,27 @@ class SourceReader:
 
     async def _look_further(self, live: LiveExecution, recall: Recall, row: NodeRow) -> None:
         """What a task left that did not succeed. Without it the new one begins at its beginning: right, if slow."""
-        checkpoint = plan = None
+        checkpoint = plan = reuse = None
         try:
-            plan = await self._dynamic_plan(recall, row)
+            if live.source is not None and _goes_on(live.source, recall):
+                plan = await self._dynamic_plan(recall, row)
             if plan is None:
-                checkpoint = await self._checkpoint(live, row)
+                checkpoint = None if recall.is_changed else await self._checkpoint(live, row)
+            else:
+                uri = futures_uri_of(row)
+                reuse = await made_reuse(self._dynamics, live.source, recall.node_id, workflow_of(row), plan, uri)
         except _NOTHING_LEFT as error:
             _log.warning(
                 "a task runs from its beginning", execution=live.state.name, node=row.node_id, error=str(error)
             )
         finally:
             self._looking.release()
-        self._send(live, recall, row, checkpoint, plan)
+        self._send(live, recall, row, checkpoint, plan, reuse)
 
     async def _dynamic_plan(self, recall: Recall, row: NodeRow) -> Plan | None:
         """The workflow that it had made, if any, with its inputs put where the new node expects them."""
-        details = event_pb2.NodeExecutionEvent.FromString(row.details or b"")
-        uri = details.task_node_metadata.dynamic_workflow.dynamic_job_spec_uri
-        if not uri or not row.flags & FLAG_DYNAMIC:
+        uri = futures_uri_of(row)
+        if not uri:
             return None
         plan = await self._dynamics.load(uri)
         inputs = row.inputs
@@ -138,7 +143,7 @@ class SourceReader:
         assert source is not None, "the row came from there"
         prefix = source.raw_output_prefix or self._raw_output_prefix
         found = await newest_checkpoint(self._blobs, prefix, source.name, row.node_id, row.attempt)
-        return found or (row.inherited if row.inherited and not row.inherited.isdigit() else None)
+        return found or (None if inherited_workflow(row.inherited) is not None else row.inherited)
 
     def _send(
         self,
@@ -147,7 +152,14 @@ class SourceReader:
         row: NodeRow | None,
         checkpoint: str | None = None,
         plan: Plan | None = None,
+        reuse: Reuse | None = None,
     ) -> None:
         _REUSED.labels("no" if row is None else "succeeded" if row.phase in NODE_SUCCESS else "unfinished").inc()
         if self._is_live(live):
-            self._apply(live, Recalled(self._clock(), recall.ref, row, checkpoint, plan))
+            self._apply(live, Recalled(self._clock(), recall.ref, row, checkpoint, plan, reuse))
+
+
+def _goes_on(source: Source, recall: Recall) -> bool:
+    """Whether a dynamic task need not run, as it would make what it has made: not in another version, nor when it is
+    the task itself that is to run again."""
+    return source.same_version and (not recall.is_changed or recall.node_id in source.rules.changed_inside)

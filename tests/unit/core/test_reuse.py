@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 
-from flyteidl.core import identifier_pb2
+from flyteidl.core import identifier_pb2, literals_pb2
 from flyteidl.event import event_pb2
 from tests.unit.core.plans import line, task
 
 from wingbeat_propeller.core.bindings import BindingProgram
+from wingbeat_propeller.core.conditions import Comparison, Fixed, Operator
 from wingbeat_propeller.core.effects import Effects, Launch, LaunchChild, Recall
 from wingbeat_propeller.core.events import (
     AbortRequested,
@@ -16,21 +17,22 @@ from wingbeat_propeller.core.events import (
     TaskBecameDynamic,
     TaskFailed,
     TaskSucceeded,
-    TimerFired,
-    TimerKind,
 )
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
-from wingbeat_propeller.core.plan import LaunchPlanSpec, NodeKind, Plan
+from wingbeat_propeller.core.plan import BranchSpec, LaunchPlanSpec, NodeKind, Plan
 from wingbeat_propeller.core.recovery import rebuild
-from wingbeat_propeller.core.reuse import ALL, Reuse
+from wingbeat_propeller.core.reuse import ALL, Reuse, inherited_checkpoint
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT, NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.step import step
 
 INPUTS = {"x": b"\x0a\x00"}
 OUTPUTS = b"\x0a\x08\x0a\x02o0\x12\x02\x0a\x00"
+TRUE = literals_pb2.Literal(
+    scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(boolean=True))
+).SerializeToString()
 FATAL = Failure(ErrorKind.USER, "E", "no")
 
 
@@ -238,43 +240,92 @@ def test_changed_nodes_run() -> None:
     assert _phases(rows)["n0-0-n1"] == "QUEUED"
 
 
+def _dynamic_details(uri: str) -> bytes:
+    dynamic = event_pb2.DynamicWorkflowNodeMetadata(dynamic_job_spec_uri=uri)
+    metadata = event_pb2.TaskNodeMetadata(dynamic_workflow=dynamic)
+    return event_pb2.NodeExecutionEvent(task_node_metadata=metadata).SerializeToString()
+
+
+def _dynamic_row(**columns: object) -> NodeRow:
+    details = _dynamic_details("mem://futures")
+    return _row("n0", NodePhase.FAILED, flags=FLAG_PARENT | FLAG_DYNAMIC, details=details, **columns)
+
+
+def test_a_condition_whose_arm_is_taken_over_ends_so_as_well() -> None:
+    """It decides again, as before; what follows it is not below anything that ran."""
+    plan = line(task("arm"), task("after"))
+    spec = BranchSpec(((Comparison(Operator.EQ, Fixed(TRUE), Fixed(TRUE)), 4),), None, None, ("o0",))
+    plan = dataclasses.replace(
+        plan,
+        ids=("start-node", "end-node", "n0", "n1", "arm"),
+        names=("start-node", "end-node", "n0", "n1", "arm"),
+        kinds=(NodeKind.START, NodeKind.END, NodeKind.BRANCH, NodeKind.TASK, NodeKind.TASK),
+        indegree=(0, 1, 1, 1, 1),
+        successors=((2,), (), (3,), (1,), ()),
+        bindings=(*plan.bindings[:2], BindingProgram(), plan.bindings[3], BindingProgram()),
+        uses=(0, 0, 1, 1, 0),
+        targets=(None, None, spec, task("after"), task("arm")),
+        owners=(-1, -1, -1, -1, 2),
+        attempts_max=(1,) * 5,
+        timeout_s=(0.0,) * 5,
+        interruptible=(None,) * 5,
+    )
+    state = _state(plan, Reuse(changed=frozenset({2})))
+    source = {
+        "n0-0-arm": dataclasses.replace(_row("n0-0-arm", NodePhase.SUCCEEDED), spec_node_id="arm"),
+        "n1": _row("n1", NodePhase.SUCCEEDED),
+    }
+    rows, commands = _run(state, step(state, Begin(100.0, INPUTS)), source)
+    assert _phases(rows) == {
+        "start-node": "SUCCEEDED",
+        "n0": "RECOVERED",
+        "n0-0-arm": "RECOVERED",
+        "n1": "RECOVERED",
+        "end-node": "SUCCEEDED",
+    }
+    assert not commands
+
+
 def test_a_dynamic_task_goes_on_with_the_workflow_that_it_had_made() -> None:
     """The task does not run; inner nodes are looked up where they were, below the attempt that had made them, also
     after a crash; they run where the new ids lead."""
     made = line(task("m0"), task("m1"))
-    source = _row("n0", NodePhase.FAILED, attempt=1, flags=FLAG_PARENT | FLAG_DYNAMIC, details=b"")
     state = _state(line(task("dyn")))
     begun = step(state, Begin(100.0, INPUTS))
     (question,) = begun.reads
-    effects = step(state, Recalled(101.0, question.ref, source, None, made))
+    effects = step(state, Recalled(101.0, question.ref, _dynamic_row(attempt=1), None, made, ALL))
     assert not effects.commands
     (inner,) = effects.reads
     assert isinstance(inner, Recall)
     assert inner.node_id == "n0-1-n0"
     row = effects.nodes[0]
     assert (row.phase, row.flags, row.attempt) == (NodePhase.DYNAMIC_RUNNING, FLAG_PARENT | FLAG_DYNAMIC, 0)
+    assert (row.inherited, row.details) == ("1:mem://futures", _dynamic_details("mem://futures"))
     again = _state(state.plan)
     rows = [*begun.nodes, *effects.nodes]
-    rebuilt = rebuild(again, rows, INPUTS, started_at=100.0, now=103.0, dynamic_plans={("n0", 0): made})
+    plans, reuses = {("n0", 0): made}, {("n0", 0): ALL}
+    rebuilt = rebuild(again, rows, INPUTS, started_at=100.0, now=103.0, dynamic_plans=plans, dynamic_reuses=reuses)
     assert [question.node_id for question in rebuilt.reads if isinstance(question, Recall)] == ["n0-1-n0"]
     written, commands = _run(again, rebuilt, {"n0-1-n0": _row("n0-1-n0", NodePhase.SUCCEEDED)})
     assert _phases(written) == {"n0-0-n0": "RECOVERED", "n0-0-n1": "QUEUED"}
     assert [command.node_id for command in commands if isinstance(command, Launch)] == ["n0-0-n1"]
 
 
-def test_a_dynamic_task_that_runs_again_makes_everything_anew() -> None:
-    """Ids inside need not mean the same then: nothing is looked up below it."""
-    made = line(task("m0"))
-    source = _row("n0", NodePhase.FAILED, flags=FLAG_PARENT | FLAG_DYNAMIC)
-    state = _state(line(task("dyn"), timeout_s=10, attempts_max=2))
-    (question,) = step(state, Begin(100.0, INPUTS)).reads
-    step(state, Recalled(101.0, question.ref, source, None, made))
-    effects = step(state, TimerFired(111.0, question.ref, TimerKind.ATTEMPT))
-    (launch,) = [command for command in effects.commands if isinstance(command, Launch)]
-    assert (launch.ref.attempt, launch.inherited) == (1, None)
-    effects = step(state, TaskBecameDynamic(112.0, launch.ref, 112.0, made, b"", "mem://futures"))
-    assert not effects.reads
-    assert "n0-1-n0" in _phases(effects.nodes)
+def test_a_dynamic_task_that_runs_again_may_make_something_else() -> None:
+    """What of it may be taken over was found out by comparing it with what the task had made; without that nothing is
+    looked up inside. Attempts do not take where that lies for a folder with checkpoints."""
+    made = line(task("m0"), task("m1"))
+    for reuse, asked in ((None, []), (ALL, ["n0-1-n0"]), (Reuse(rebound=frozenset({2})), [])):
+        state = _state(line(task("dyn")))
+        (question,) = step(state, Begin(100.0, INPUTS)).reads
+        effects = step(state, Recalled(101.0, question.ref, _dynamic_row(attempt=1)))
+        (launch,) = effects.commands
+        assert isinstance(launch, Launch)
+        assert launch.inherited == effects.nodes[0].inherited == "1:mem://futures"
+        assert not inherited_checkpoint(launch.inherited)
+        event = TaskBecameDynamic(112.0, launch.ref, 112.0, made, b"", "mem://new", None, reuse)
+        effects = step(state, event)
+        assert [question.node_id for question in effects.reads if isinstance(question, Recall)] == asked
 
 
 def test_an_abort_meets_nodes_that_are_looked_up() -> None:

@@ -30,6 +30,7 @@ COMMANDS = {
     "config": Command("wingbeat_controlplane.cli.config:config", "Show every setting and where it comes from."),
     "history": Command("wingbeat.cli.history:history", "Show how an execution stood at an instant.", server=False),
     "why": Command("wingbeat.cli.why:why", "Say why an execution or a node is not running.", server=False),
+    "recover": Command("wingbeat.cli.recover:recover", "Go on from what an execution has done.", server=False),
     "limits": Command("wingbeat.cli.limits:limits", "Weights and limits of projects and domains.", server=False),
     "version": Command("wingbeat.cli.version:version", "Print the version.", server=False),
 }

@@ -23,6 +23,7 @@ from wingbeat_propeller.core.events import (
 )
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.plan import Plan
+from wingbeat_propeller.core.reuse import Reuse
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value
@@ -110,9 +111,11 @@ class Kind(ABC):
         folder with its newest checkpoint. Written down as `NodeRun.inherited`."""
         return None
 
-    def go_on(self, walk: Walk, frame: Frame, run: NodeRun, node: int, source: NodeRow, plan: Plan) -> None:
+    def go_on(
+        self, walk: Walk, frame: Frame, run: NodeRun, node: int, source: NodeRow, plan: Plan, reuse: Reuse | None
+    ) -> None:
         """The node goes on where its namesake in the execution that is recovered was, `source`: with `plan` running
-        inside it."""
+        inside it, of which `reuse` may be taken over."""
         raise NotImplementedError
 
     def retry(self, walk: Walk, frame: Frame, run: NodeRun, ref: NodeRef) -> None:

@@ -22,7 +22,7 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import Plan
 from wingbeat_propeller.core.retry import GiveUp, decide_retry, stays_interruptible
-from wingbeat_propeller.core.reuse import inner_attempt
+from wingbeat_propeller.core.reuse import Reuse, workflow_of
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT, NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value
@@ -91,20 +91,22 @@ class TaskKind(Kind):
         self._failed(walk, frame, run, node, failure, walk.now)
 
     def inherits(self, row: NodeRow, checkpoint: str | None) -> str | None:
-        """The checkpoints."""
-        return checkpoint
+        """The workflow that it had made, else the checkpoints."""
+        return workflow_of(row) or checkpoint
 
-    def go_on(self, walk: Walk, frame: Frame, run: NodeRun, node: int, source: NodeRow, plan: Plan) -> None:
+    def go_on(
+        self, walk: Walk, frame: Frame, run: NodeRun, node: int, source: NodeRow, plan: Plan, reuse: Reuse | None
+    ) -> None:
         """The task does not run again: the workflow that it had made does, as far as it had not."""
         run.phase = NodePhase.DYNAMIC_RUNNING
         run.flags = FLAG_PARENT | FLAG_DYNAMIC
         run.started_at = run.attempt_started_at = walk.now
-        run.inherited = str(source.attempt)
+        run.inherited = workflow_of(source)
         _name(walk, run)
         row = walk.node_row(frame, run, node, inputs=source.inputs, input_uri=f"{run.data_dir}/inputs.pb")
         row.details = source.details
         walk.timers(frame, run, node)
-        walk.open_frame(plan, {}, parent=frame, parent_node=node)
+        walk.open_frame(plan, {}, parent=frame, parent_node=node, reuse=reuse)
 
     def retry(self, walk: Walk, frame: Frame, run: NodeRun, ref: NodeRef) -> None:
         """Launch the attempt that was put off."""
@@ -157,7 +159,7 @@ class TaskKind(Kind):
         metadata = event_pb2.TaskNodeMetadata(dynamic_workflow=dynamic)
         row = walk.node_row(frame, run, node)
         row.details = event_pb2.NodeExecutionEvent(task_node_metadata=metadata).SerializeToString()
-        walk.open_frame(event.plan, {}, parent=frame, parent_node=node)
+        walk.open_frame(event.plan, {}, parent=frame, parent_node=node, reuse=event.reuse)
 
     def child_failed(self, walk: Walk, frame: Frame, run: NodeRun, node: int, child: Frame, failure: Failure) -> None:
         """The workflow has failed, and so has the node; only after a timeout inside it is the task tried again."""
@@ -204,8 +206,6 @@ class TaskKind(Kind):
     ) -> None:
         """The next attempt, if there is one left."""
         run.child = None
-        if inner_attempt(run) is not None:
-            run.inherited = ""  # what the next attempt makes is its own
         if failure.kind is ErrorKind.SYSTEM:
             run.system_failures += 1
         decision = decide_retry(
@@ -261,7 +261,7 @@ def _launch(walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | N
         output_dir=run.output_dir,
         timeout_s=plan.timeout_s[node] or None,
         interruptible=interruptible,
-        inherited=run.inherited or None,
+        inherited=run.inherited,
     )
 
 
