@@ -54,6 +54,8 @@ class LeaseKeeper:
         self._releasing: frozenset[int] = frozenset()
         self._taking = True
         self._woken = asyncio.Event()
+        self._exchange = asyncio.Lock()
+        """Held by a round and by a release, so that it is clear which of them came last."""
         self.owned: frozenset[int] = frozenset()
         """Shards this process works on; shrinks when a release has ended."""
 
@@ -87,7 +89,7 @@ class LeaseKeeper:
         while True:
             began = self._now()
             try:
-                async with asyncio.timeout_at(self._trusted_until):
+                async with asyncio.timeout_at(self._trusted_until), self._exchange:
                     change = await self._leases.round(self._term, self._lease_s, take=self._taking)
                 break
             except OSError as error:  # TimeoutError is one
@@ -98,7 +100,6 @@ class LeaseKeeper:
             await asyncio.sleep(_RETRY_S)
         self._trust_from(began)
         if change.acquired:
-            # Among them may be shards whose release was done although its answer was lost: they are ours anew.
             self._releasing -= change.acquired
             self.owned |= change.acquired
             _log.info("shards acquired", term=self._term, count=len(change.acquired), owned=len(self.owned))
@@ -111,18 +112,17 @@ class LeaseKeeper:
     async def _hand_over(self, shards: frozenset[int]) -> None:
         await self._release(shards)
         self.owned -= shards
-        done = False
-        while not done and (leaving := shards & self._releasing):
+        while True:
             try:
-                await self._leases.release(self._term, sorted(leaving))
-                done = True
+                async with self._exchange:
+                    # What a round has taken meanwhile was released before, though the answer was lost: it is ours anew.
+                    leaving = shards & self._releasing
+                    if leaving:
+                        await self._leases.release(self._term, sorted(leaving))
+                break
             except OSError as error:
                 _log.warning("shards not given up, trying again", term=self._term, error=repr(error))
-            if not leaving <= self._releasing:
-                # A round has taken them while this was under way: which of the two came last, nobody can say.
-                raise LeaseLostError(f"shards of term {self._term} were given up and taken at once")
-            if not done:
-                await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(_RETRY_S)
         self._releasing -= shards
         _log.info("shards handed over", term=self._term, count=len(shards), owned=len(self.owned))
 

@@ -72,11 +72,17 @@ class SharedRuntime:
             self._machine.sinks.pop(name, None)
 
     async def adopt(self, names: Sequence[str]) -> Sequence[str]:
-        """Those that were started."""
+        """Those that were started; of those that have ended the end is told again, as `ports.Runtime` promises."""
         known = [name for name in names if name in self._machine.sinks]
         for name in known:
             self._machine.sinks[name] = self._sink
+            if name in self._machine.ended:
+                asyncio.get_running_loop().call_soon(self._tell, name)
         return known
+
+    def _tell(self, name: str) -> None:
+        if self._machine.sinks.get(name) is not None:
+            self._machine.end(name)
 
     async def forget(self, names: Sequence[str]) -> None:
         """Their ends are durable."""
