@@ -158,7 +158,7 @@ class LocalRuntimeSettings(Section):
     """Tasks as processes of this machine."""
 
     capacity: int = Field(default=0, ge=0)
-    """Tasks at once and engine process; 0: two for each CPU."""
+    """Tasks at once on this machine, over all its engine processes; 0: two for each CPU."""
     path: str = ""
     """Search path for the commands of tasks; empty: the PATH of this process."""
     environments: dict[str, UserPath] = Field(default_factory=dict)

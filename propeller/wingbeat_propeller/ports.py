@@ -283,6 +283,36 @@ class Runtime(Protocol):
         ...
 
 
+class Places(Protocol):
+    """Room that the engines of one machine share, beside what `Runtime.capacity` says of one of them."""
+
+    def take(self, name: str, origin: AttemptOrigin) -> bool:
+        """Whether there is room for the attempt, which then has it until it is freed by whoever drives it. False: ask
+        again in a moment, and keep asking or `rest`, since others leave room for who asks."""
+        ...
+
+    def keep(self, origins: Mapping[str, AttemptOrigin]) -> None:
+        """These attempts run, and this engine drives them from now on."""
+        ...
+
+    def free(self, names: Sequence[str]) -> None:
+        """These attempts do not run; names without room are ignored."""
+        ...
+
+    def leave(self, names: Sequence[str]) -> None:
+        """Another engine drives these attempts from now on, or nobody waits for them; they keep their room."""
+        ...
+
+    def rest(self) -> None:
+        """Nothing waits for room."""
+        ...
+
+    @property
+    def of_others(self) -> int:
+        """How many attempts of other engines take room."""
+        ...
+
+
 class LeaseLostError(Exception):
     """This process's term has ended: another may own its shards. Nothing it had not committed will be written."""
 

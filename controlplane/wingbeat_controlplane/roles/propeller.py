@@ -67,6 +67,7 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             dsn, size_max=settings.database.propeller_connections_max, application_name="wingbeat propeller"
         )
         stack.push_async_callback(pool.close)
+        runtime = LocalRuntime(_local_runtime_options(settings))
         engine = Engine(
             EngineOptions(
                 name=propeller.name or f"{socket.gethostname()}:{os.getpid()}",
@@ -79,7 +80,8 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             journal=lambda term, rejected: PostgresJournal(dsn, term=term, blobs=store.blobs, rejected=rejected),
             store=PostgresExecutionStore(pool, dsn),
             blobs=store.blobs,
-            runtime=LocalRuntime(_local_runtime_options(settings)),
+            runtime=runtime,
+            places=runtime,
             slots=PostgresSlots(pool),
             signals=PostgresSignals(pool),
             children=open_children(

@@ -43,12 +43,14 @@ from wingbeat_propeller.engine.requests import (
 from wingbeat_propeller.engine.shares import Scope
 from wingbeat_propeller.engine.slot_keeper import SlotKeeper
 from wingbeat_propeller.ports import (
+    AttemptOrigin,
     BadTaskError,
     BlobNotFoundError,
     Blobs,
     Ended,
     InstantRequest,
     LogLink,
+    Places,
     Runtime,
     RuntimeEvent,
     RuntimeRequest,
@@ -66,6 +68,8 @@ _LAUNCHED = Counter("wingbeat_launched_attempts", "Attempts handed to the runtim
 
 STARTING_MAX = 64
 """Attempts whose files are written at once."""
+PLACE_POLL_S = 0.05
+"""How soon to look again whether another engine of the machine has left room."""
 TRUST_POLL_S = 0.02
 """How soon to look again whether a lease in doubt was renewed."""
 TURN = 128
@@ -77,6 +81,13 @@ class _Attempt(NamedTuple):
     launch: Launch
     is_repeat: bool = False
     """It may have been launched before, and the runtime has lost it."""
+
+    @property
+    def origin(self) -> AttemptOrigin:
+        """Where it belongs."""
+        state, launch = self.live.state, self.launch
+        node_id = launch.array_id or launch.node_id
+        return AttemptOrigin(state.project, state.domain, state.name, node_id, launch.ref.attempt, launch.ref.element)
 
     @property
     def ask(self) -> SlotAsk:
@@ -101,9 +112,11 @@ class Dispatcher:
         clock: Callable[[], float],
         trusted: Callable[[], bool] = lambda: True,
         slots: SlotKeeper | None = None,
+        places: Places | None = None,
     ) -> None:
         """`trusted` says whether the lease still holds; without it nothing is launched and no file is removed. `slots`
-        knows the limits of tenants; without it there are none."""
+        knows the limits of tenants, `places` the room that engines of one machine share; without them there is none to
+        keep to."""
         self._runtime = runtime
         self._plugins = plugins
         self._blobs = blobs
@@ -116,6 +129,7 @@ class Dispatcher:
         )
         self._trusted = trusted
         self._slots = slots or SlotKeeper()
+        self._places = places
         self._queue: FairQueue[Tenant, str, _Attempt] = FairQueue(weight=self._slots.weight)
         self._under_way: dict[str, _Attempt] = {}
         self._asked: dict[str, Turn[Tenant, str, _Attempt]] = {}
@@ -160,6 +174,7 @@ class Dispatcher:
             return
         self._under_way.pop(name, None)
         self._asked.pop(name, None)
+        self._free([name])
         if any(attempt.launch.name == name for attempt in self._starts.values()):
             self._aborted.add(name)
         self._to_abort.append(name)
@@ -192,6 +207,7 @@ class Dispatcher:
         """Ask the runtime for attempts that are expected there, and line up those that it has lost."""
         await self._slots.look_up(list({live.state.key for live, _ in attempts}))
         known = set(await self._runtime.adopt([launch.name for _, launch in attempts]))
+        self._keep_places([(live, launch) for live, launch in attempts if launch.name in known])
         for live, launch in attempts:
             self._adopting.discard(launch.name)
             attempt = self._under_way.get(launch.name)
@@ -206,6 +222,7 @@ class Dispatcher:
     def _line_up_again(self, attempt: _Attempt) -> None:
         """An attempt under way that may not have been started goes back to its line."""
         del self._under_way[attempt.launch.name]
+        self._free([attempt.launch.name])
         # One that has a slot keeps others from theirs, so it goes first.
         priority = 1 if self._slots.waits(attempt.launch.name) else 0
         self._push(attempt._replace(is_repeat=True), priority)
@@ -216,6 +233,8 @@ class Dispatcher:
             if not self._cancel(name) and not self._engine_tasks.discard(name):
                 self._under_way.pop(name, None)
                 self._asked.pop(name, None)
+        if self._places is not None:
+            self._places.leave(list(live.names))
         live.names.clear()
         self._slots.forget(live.state.key)
         self._work.set()  # there may be room now
@@ -234,7 +253,10 @@ class Dispatcher:
 
     def capacity(self, *, eager: bool) -> int:
         """How many attempts may be under way at once."""
-        return EAGER_MAX if eager else self._runtime.capacity
+        if eager:
+            return EAGER_MAX
+        of_others = 0 if self._places is None else self._places.of_others
+        return max(0, self._runtime.capacity - of_others)
 
     def is_queued(self, name: str) -> bool:
         """Whether an attempt waits for its turn, or for the answer to whether its tenant may have it under way."""
@@ -286,6 +308,7 @@ class Dispatcher:
             if turn is not None:
                 del self._under_way[name]
                 self._queue.give_back(turn)
+        self._free(names)
         self._work.set()  # there is room for others
 
     def resume(self, project: str | None) -> None:
@@ -305,6 +328,15 @@ class Dispatcher:
                 yield attempt.live.tenant, attempt.ask
 
     # ---- the way to the runtime ----
+
+    def _free(self, names: Sequence[str]) -> None:
+        if self._places is not None:
+            self._places.free(names)
+
+    def _keep_places(self, attempts: Sequence[tuple[LiveExecution, Launch]]) -> None:
+        if self._places is not None:
+            adopted = [_Attempt(live, launch) for live, launch in attempts if not self._eager.takes(launch)]
+            self._places.keep({one.launch.name: one.origin for one in adopted if one.launch.name in self._under_way})
 
     def _push(self, attempt: _Attempt, priority: int = 0) -> None:
         live, launch = attempt.live, attempt.launch
@@ -390,9 +422,16 @@ class Dispatcher:
             yield attempt
         for _ in range(self._runtime.capacity - (len(self._under_way) - self._eager.under_way)):
             turn = self._queue.take(slots.at_limit)
-            if turn is None:
-                return  # nothing waits, or only tenants at their limits
+            if turn is None:  # nothing waits, or only tenants at their limits
+                if self._places is not None:
+                    self._places.rest()
+                return
             attempt = turn.item
+            if self._places is not None and not self._places.take(turn.key, attempt.origin):
+                self._queue.give_back(turn)
+                self._queue.resume([turn.tenant])
+                asyncio.get_running_loop().call_later(PLACE_POLL_S, self._work.set)
+                return
             self._under_way[turn.key] = attempt
             if attempt.live.state.ended:
                 continue  # the rows that say so are on their way, and take it from here
@@ -578,6 +617,7 @@ class Dispatcher:
 
     def _finish(self, attempt: _Attempt, event: Event) -> None:
         self._under_way.pop(attempt.launch.name, None)
+        self._free([attempt.launch.name])
         attempt.live.names.discard(attempt.launch.name)
         self._work.set()
         self._send(attempt, event)

@@ -77,6 +77,7 @@ from wingbeat_propeller.ports import (
     Journal,
     Leases,
     Lines,
+    Places,
     Runtime,
     Signals,
     Slots,
@@ -143,6 +144,7 @@ class Engine:
         children: Children,
         lines: Lines | None = None,
         slots: Slots | None = None,
+        places: Places | None = None,
         sources: Sources | None = None,
         clock: Callable[[], float] = time.time,
         on_durable: Callable[[float], None] | None = None,
@@ -178,6 +180,7 @@ class Engine:
             clock=clock,
             trusted=lambda: self._keeper is not None and self._keeper.trusted,
             slots=self._slot_keeper,
+            places=places,
         )
         self._signals = SignalKeeper(signals, apply=self.apply, clock=clock)
         self._children = ChildKeeper(children, blobs, apply=self.apply, clock=clock)

@@ -1,8 +1,8 @@
 """Starts engine processes in milliseconds: everything is loaded once, and each engine is a fork.
 
-`python -m tests.integration.engine.engine_spawner DSN FOLDER LEASE_S` answers each line on its input, the name of an
-engine, with the pid of a new process. The engines share the processes of one machine: tasks are shell scripts that the
-real task host forks, and outlive whoever launched them. See TASK for what a task does.
+`python -m tests.integration.engine.engine_spawner DSN FOLDER LEASE_S CAPACITY` answers each line on its input, the name
+of an engine, with the pid of a new process. The engines share the processes of one machine: tasks are shell scripts
+that the real task host forks, and outlive whoever launched them. See TASK for what a task does.
 """
 
 import asyncio
@@ -59,17 +59,19 @@ class ShellPlugin:
         return ContainerRequest(context.name, "any", ["/bin/sh", "-c", TASK], env, origin=context.origin)
 
 
-async def _run(dsn: str, folder: Path, lease_s: float, name: str) -> None:
-    options = LocalRuntimeOptions(
-        state_dir=folder / "state", path="/usr/bin:/bin", logs_url_base="http://h/logs", capacity=100
+async def _run(dsn: str, folder: Path, lease_s: float, capacity: int, name: str) -> None:
+    runtime = LocalRuntime(
+        LocalRuntimeOptions(
+            state_dir=folder / "state", path="/usr/bin:/bin", logs_url_base="http://h/logs", capacity=capacity
+        )
     )
     pool = await create_pool(dsn, size_max=6, application_name=f"engine {name}")
     plugin = ShellPlugin(folder)
-    made = make_engine(pool, dsn, folder / "blobs", LocalRuntime(options), name=name, lease_s=lease_s, plugin=plugin)
+    made = make_engine(pool, dsn, folder / "blobs", runtime, name=name, lease_s=lease_s, plugin=plugin, places=runtime)
     await made.run()
 
 
-def main(dsn: str, folder: str, lease_s: str) -> None:
+def main(dsn: str, folder: str, lease_s: str, capacity: str) -> None:
     """Fork an engine for each line until there are no more."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that are killed
     for line in sys.stdin:
@@ -78,7 +80,7 @@ def main(dsn: str, folder: str, lease_s: str) -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.dup2(os.open(f"{folder}/engines.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
             try:
-                asyncio.run(_run(dsn, Path(folder), float(lease_s), line.strip()))
+                asyncio.run(_run(dsn, Path(folder), float(lease_s), int(capacity), line.strip()))
             finally:
                 os._exit(1)
         print(pid, flush=True)

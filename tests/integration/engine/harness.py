@@ -24,7 +24,7 @@ from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.engine.alone import NoChildren, NoSignals
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
-from wingbeat_propeller.ports import InstantRequest, Runtime, TaskContext, TaskPlugin
+from wingbeat_propeller.ports import InstantRequest, Places, Runtime, TaskContext, TaskPlugin
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases
@@ -145,6 +145,7 @@ def make_engine(
     answer_host: str = "",
     live_max: int = 20_000,
     tenant_live_min: int = 100,
+    places: Places | None = None,
 ) -> Engine:
     """An engine over all that is real but the runtime. `plugin` builds the requests of all tasks."""
     blobs = FolderBlobs(folder)
@@ -164,6 +165,7 @@ def make_engine(
         runtime=runtime,
         plugins=TaskPlugins([], plugin or InstantPlugin()),
         slots=PostgresSlots(pool),
+        places=places,
         signals=NoSignals(),
         children=NoChildren(),
         lines=PostgresLines(pool),
@@ -180,6 +182,7 @@ class EngineSettings(TypedDict, total=False):
     answer_host: str
     live_max: int
     tenant_live_min: int
+    places: Places | None
 
 
 @asynccontextmanager

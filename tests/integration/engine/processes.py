@@ -55,14 +55,24 @@ class EngineProcesses:
 
 
 @asynccontextmanager
-async def engine_processes(dsn: str, folder: Path, lease_s: float) -> AsyncIterator[EngineProcesses]:
-    """Engines of one machine; all of them and all their tasks end with the block."""
+async def engine_processes(
+    dsn: str, folder: Path, lease_s: float, *, capacity: int = 100
+) -> AsyncIterator[EngineProcesses]:
+    """Engines of one machine with room for `capacity` tasks; all of them and all their tasks end with the block."""
     for domain in DOMAINS:
         (folder / domain / "running").mkdir(parents=True)
     number = literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(integer=1)))
     (folder / "result.pb").write_bytes(literals_pb2.LiteralMap(literals={"o0": number}).SerializeToString())
     spawner = subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.engine.engine_spawner", dsn, str(folder), str(lease_s)],
+        [
+            sys.executable,
+            "-m",
+            "tests.integration.engine.engine_spawner",
+            dsn,
+            str(folder),
+            str(lease_s),
+            str(capacity),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

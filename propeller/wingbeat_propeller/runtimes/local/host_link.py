@@ -92,6 +92,11 @@ class HostLink:
         self._aborts.update(names)
         await self._send(request("abort", names=names))
 
+    def leave(self, name: str) -> None:
+        """Another engine asks about this attempt from now on: it is not asked for again, should the host be lost."""
+        self._launches.pop(name, None)
+        self._adopted.discard(name)
+
     async def _converse(self) -> None:
         """One connection from beginning to end."""
         try:

@@ -45,7 +45,7 @@ class LocalRuntimeOptions:
     basic_env: Mapping[str, str] = field(default_factory=lambda: basic_variables(os.environ))
     """What tasks take over from the server, before all that task and execution ask for."""
     capacity: int = 2 * (os.cpu_count() or 1)
-    """How many attempts may be under way at once."""
+    """How many attempts may be under way at once, over all engines with this `state_dir`."""
     kill_grace_s: float = 5.0
     """Between the polite and the final signal."""
     idle_grace_s: float = 10.0

@@ -1,6 +1,7 @@
 """Where the local runtime keeps things below its state folder; pure path rules that every process may use.
 
 claims/<attempt>    who runs it; see wingbeat_task_host.record
+places/<number>     which attempt takes this place; see places
 tasks/<attempt>/    exit.json, stdout.log, stderr.log, work/, tmp/, home/
 hosts/<key>/        socket, lock, interpreter, host.log, tmp/
 """

@@ -31,6 +31,7 @@ from wingbeat_propeller.runtimes.local.exits import failure_of
 from wingbeat_propeller.runtimes.local.host_link import HostLink
 from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions
 from wingbeat_propeller.runtimes.local.paths import log_file, task_folder
+from wingbeat_propeller.runtimes.local.places import Places
 from wingbeat_propeller.runtimes.local.programs import ProgramNotFoundError, find_interpreter
 from wingbeat_propeller.runtimes.local.task_specs import hosted_task
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.flytekit_entry import EXECUTE
@@ -50,10 +51,11 @@ _log = structlog.get_logger(__name__)
 
 
 class LocalRuntime:
-    """Implements Runtime with processes."""
+    """Implements Runtime with processes, and Places with the room of the machine."""
 
     def __init__(self, options: LocalRuntimeOptions) -> None:
         self._options = options
+        self._places = Places(options.state_dir, options.capacity)
         self._sink: Callable[[Sequence[RuntimeEvent]], None] | None = None
         self._events: list[RuntimeEvent] = []
         self._links: dict[str, HostLink] = {}
@@ -66,8 +68,41 @@ class LocalRuntime:
 
     @property
     def capacity(self) -> int:
-        """How many attempts may be under way at once."""
+        """How many attempts may be under way at once, those of other engines of this machine included."""
         return self._options.capacity
+
+    # ---- room ----
+
+    def take(self, name: str, origin: AttemptOrigin) -> bool:
+        """See ports.Places."""
+        return self._places.take(name, origin)
+
+    def keep(self, origins: Mapping[str, AttemptOrigin]) -> None:
+        """See ports.Places."""
+        self._places.keep(origins)
+
+    def free(self, names: Sequence[str]) -> None:
+        """See ports.Places."""
+        self._places.free(names)
+
+    def leave(self, names: Sequence[str]) -> None:
+        """See ports.Places. Nothing is asked of hosts about these attempts any more."""
+        self._places.leave(names)
+        for name in names:
+            link = self._hosts_of.pop(name, None)
+            if link is not None:
+                link.leave(name)
+
+    def rest(self) -> None:
+        """See ports.Places."""
+        self._places.rest()
+
+    @property
+    def of_others(self) -> int:
+        """See ports.Places."""
+        return self._places.of_others
+
+    # ---- attempts ----
 
     async def run(self) -> None:
         """Keep the hosts until cancelled; hosts and attempts live on then.
@@ -117,6 +152,7 @@ class LocalRuntime:
                 link = self._link(key, interpreter) if key else None
             if link is not None:
                 batches.setdefault(link, []).append(name)
+        self._places.free(names)
         for link, batch in batches.items():
             await link.abort(batch)
 
@@ -135,12 +171,13 @@ class LocalRuntime:
 
     async def forget(self, names: Sequence[str]) -> None:
         """Remove the records and working folders of ended attempts, and of those never started. Logs stay."""
+        self._places.free(names)
         folders = [task_folder(self._options.state_dir, name) for name in names]
         await asyncio.to_thread(_remove_records, folders)
 
     async def recorded(self) -> Mapping[str, AttemptOrigin]:
-        """Attempts with a claim, running or ended, that say where they belong."""
-        return await asyncio.to_thread(_recorded_origins, self._options.state_dir)
+        """Attempts with a claim, running or ended, or with a place, that say where they belong."""
+        return self._places.recorded() | await asyncio.to_thread(_recorded_origins, self._options.state_dir)
 
     def _prepare(self, request: ContainerRequest) -> tuple[HostLink, TaskSpec]:
         """Raises ProgramNotFoundError."""

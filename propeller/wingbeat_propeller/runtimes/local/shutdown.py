@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wingbeat_propeller.runtimes.local import host_address
 from wingbeat_propeller.runtimes.local.paths import task_folder
+from wingbeat_propeller.runtimes.local.places import remove_places
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.messages import request
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.processes import boot_id, is_alive, kill_session
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.record import (
@@ -32,6 +33,7 @@ async def stop_hosts(state_dir: Path) -> None:
             for folder in hosts.iterdir():
                 group.create_task(_stop(state_dir, folder.name), name=f"stop task host {folder.name}")
     await _end_unwatched(state_dir)
+    remove_places(state_dir)
 
 
 async def _stop(state_dir: Path, key: str) -> None:
