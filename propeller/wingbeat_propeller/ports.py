@@ -16,7 +16,7 @@ from wingbeat_propeller.container_files import ContainerFiles
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.plan import LaunchPlanSpec
-from wingbeat_propeller.core.rows import ExecutionRecord, NodeRow
+from wingbeat_propeller.core.rows import ElementRow, ExecutionRecord, NodeRow
 
 
 class BlobNotFoundError(LookupError):
@@ -533,6 +533,14 @@ class Sources(Protocol):
 
     async def nodes(self, asked: Sequence[tuple[int, str]]) -> Mapping[tuple[int, str], NodeRow]:
         """Nodes by row id of their execution and unique id, those that exist."""
+        ...
+
+    async def elements(self, execution: int, array_id: str, *, after: int, limit: int) -> Sequence[ElementRow]:
+        """Elements of an array that succeeded with indexes above `after`, in order, no more than `limit`."""
+        ...
+
+    async def last_attempt(self, execution: int, array_id: str, element: int) -> int | None:
+        """Number of the last attempt of an element that had begun; None when there is none."""
         ...
 
 

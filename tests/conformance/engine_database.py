@@ -1,5 +1,6 @@
-"""What the contracts of Journal, Leases and ExecutionStore need of the database below them: the ports over it, and
-a way to look at rows and to do what others (the API, another engine, a bad line) do.
+"""What the contracts of Journal, Leases, ExecutionStore and Sources need of the database below them.
+
+The ports over it, and a way to look at rows and to do what others (the API, another engine, a bad line) do.
 
 Implemented over the real Postgres and over the simulated one, so that the simulator is held to the truth.
 """
@@ -12,7 +13,7 @@ from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.rows import NodeRow, TaskRow, Transition
-from wingbeat_propeller.ports import ExecutionStore, Journal, Leases
+from wingbeat_propeller.ports import ExecutionStore, Journal, Leases, Sources
 
 NOW = 1_700_000_000.25
 """Times in rows; exact as a float."""
@@ -34,6 +35,10 @@ class EngineDatabase(Protocol):
 
     def store(self) -> ExecutionStore:
         """Where executions come from."""
+        ...
+
+    def sources(self) -> Sources:
+        """What executions have done that others recover."""
         ...
 
     async def insert_workflow(self, closure: bytes) -> int:

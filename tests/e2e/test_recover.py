@@ -152,6 +152,52 @@ def test_checkpoints_are_handed_on(client: Client, tmp_path: Path) -> None:
     assert _lines(tmp_path) == Counter(["from 0", "from 5"])
 
 
+def test_elements_of_a_map_task(client: Client, tmp_path: Path) -> None:
+    """Those that succeeded are taken over one by one, over two recoveries; then the map task counts as a whole."""
+    failed = _fail(client, tmp_path, "mapped_wf", {"numbers": [0, 10, 20, 30, 40]}, ["item-20"])
+    assert _lines(tmp_path) == Counter(["item-0", "item-10", "item-20"])
+    _break(tmp_path, "item-30")
+    again = _recover(client, failed.id.name)
+    assert phase(again) == "FAILED"
+    assert _lines(tmp_path) == Counter(["item-0", "item-10", "item-20", "item-20", "item-30"])
+    (tmp_path / "broken").unlink()
+    recovered = _recover(client, again.id.name)
+    assert succeeded(recovered).outputs["o0"] == 105
+    items = Counter({"item-0": 1, "item-10": 1, "item-20": 2, "item-30": 2, "item-40": 1})
+    assert _lines(tmp_path) == items
+    node = _nodes(client, recovered.id.name)["n0"]
+    request = task_execution_pb2.TaskExecutionListRequest(node_execution_id=node.id, limit=10)
+    (array,) = client.admin.ListTaskExecutions(request).task_executions
+    elements = array.closure.metadata.external_resources
+    assert [(each.index, each.phase) for each in elements] == [
+        (index, core_execution_pb2.TaskExecution.SUCCEEDED) for index in range(5)
+    ]
+    done = _recover(client, recovered.id.name)
+    assert succeeded(done).outputs["o0"] == 105
+    assert _phases(client, done.id.name)["n0"] == "RECOVERED"
+    assert _lines(tmp_path) == items
+
+
+def test_executions_that_elements_launched(client: Client, tmp_path: Path) -> None:
+    """The one that failed is recovered by an execution of its own; those that succeeded are not looked into."""
+    inputs = {"folders": [str(tmp_path)] * 3, "numbers": [0, 10, 20]}
+    _break(tmp_path, "item-11")
+    failed = client.run("recovering", "mapped_plan_wf", inputs)
+    assert phase(failed) == "FAILED"
+    (tmp_path / "broken").unlink()
+    recovered = _recover(client, failed.id.name)
+    assert succeeded(recovered).outputs["o0"] == 36
+    assert _lines(tmp_path) == Counter(["item-0", "item-1", "item-10", "item-11", "item-11", "item-20", "item-21"])
+
+
+def test_checkpoints_of_elements(client: Client, tmp_path: Path) -> None:
+    """An element goes on from the last checkpoint that it had written in the old execution."""
+    failed = _fail(client, tmp_path, "counting_map_wf", {"until": [10, 4]}, ["count"])
+    recovered = _recover(client, failed.id.name)
+    assert list(succeeded(recovered).outputs["o0"]) == [10, 4]
+    assert _lines(tmp_path) == Counter(["from 0", "from 5", "from 0"])
+
+
 def test_what_succeeded_as_a_whole(client: Client, tmp_path: Path) -> None:
     """Recovering it runs nothing, and gives its outputs; by REST as well."""
     tmp_path.joinpath("lines").touch()

@@ -12,9 +12,9 @@ from tests.property.workflows import INPUT, Behaviour, integer
 from tests.property.world import World
 from wingbeat_propeller.core.bindings import BindingProgram, Constant
 from wingbeat_propeller.core.events import AbortRequested
-from wingbeat_propeller.core.phases import NODE_SUCCESS, NodePhase
+from wingbeat_propeller.core.ids import unique_node_id
+from wingbeat_propeller.core.phases import NODE_SUCCESS, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import END, START, ArraySpec, NodeKind, Plan, TaskSpec
-from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.step import step
 
 SEEDS = st.integers(0, 2**48)
@@ -52,14 +52,19 @@ def _sources(world: World) -> Iterator[World]:
 
 
 def _arrays_taken_over(source: World, plan: Plan, parent: str | None) -> Iterator[str]:
-    """Names of arrays that succeeded."""
+    """Names of arrays that succeeded, at least in one place."""
     rows = {row.spec_node_id: row for row in source.database.nodes.values() if row.parent_id == parent}
     for node, target in enumerate(plan.targets):
         row = rows.get(plan.ids[node])
         if isinstance(target, Plan) and row is not None:
             yield from _arrays_taken_over(source, target, row.node_id)
-        elif isinstance(target, ArraySpec) and row is not None and row.phase in NODE_SUCCESS:
-            yield target.name
+        elif isinstance(target, ArraySpec) and row is not None:
+            if row.phase in NODE_SUCCESS:
+                yield target.name
+            elif isinstance(target.element, Plan):
+                for element in range(int(row.memo or b"0")):
+                    inside = unique_node_id(row.node_id, 0, f"n{element}", 64)
+                    yield from _arrays_taken_over(source, target.element, inside)
 
 
 def _check_reuse(world: World) -> None:
@@ -68,7 +73,7 @@ def _check_reuse(world: World) -> None:
     launched = {launch.node_id for launch in world.launched.values()}
     for node_id, row in world.database.nodes.items():
         before = world.source.database.nodes.get(node_id)
-        if row.spec_node_id == "start-node" or _is_in_array(world, row):
+        if row.spec_node_id == "start-node":
             continue
         if before is not None and before.phase in NODE_SUCCESS:
             assert row.phase == NodePhase.RECOVERED
@@ -78,12 +83,26 @@ def _check_reuse(world: World) -> None:
             assert node_id not in world.database.task_attempts
         else:
             assert row.phase != NodePhase.RECOVERED
+    _check_elements(world)
 
 
-def _is_in_array(world: World, row: NodeRow) -> bool:
-    """Arrays are taken over as a whole or not at all."""
-    rows = world.database.nodes
-    return row.parent_id is not None and (row.parent_id not in rows or _is_in_array(world, rows[row.parent_id]))
+def _check_elements(world: World) -> None:
+    """Elements of arrays that run in part: those that succeeded in the source end with its outputs, and are not
+    launched; nothing is inside them."""
+    assert world.source is not None
+    launched = {(launch.array_id, launch.ref.element) for launch in world.launched.values()}
+    parents = {row.parent_id for row in world.database.nodes.values()}
+    for (array_id, element, _), before in world.source.database.elements.items():
+        row = world.database.nodes.get(array_id)
+        if before.phase != TaskPhase.SUCCEEDED or row is None or row.memo is None:
+            continue
+        after = world.database.elements.get((array_id, element, 0))
+        assert after is not None or row.phase in (NodePhase.FAILED, NodePhase.ABORTED)
+        if after is not None:
+            assert after.phase == TaskPhase.SUCCEEDED
+            assert (after.outputs, after.output_uri) == (before.outputs, before.output_uri)
+        assert (array_id, element) not in launched
+        assert unique_node_id(array_id, 0, f"n{element}", 64) not in parents
 
 
 def _check_closed(world: World, plan: Plan, parent: str | None = None, *, same_inputs: bool = True) -> None:

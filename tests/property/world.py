@@ -26,10 +26,21 @@ from wingbeat_propeller.compiler.comparison import NO_RULES, compare_plans
 from wingbeat_propeller.core.array_inputs import take_apart
 from wingbeat_propeller.core.array_outputs import collections
 from wingbeat_propeller.core.bindings import NeedsContentError, evaluate
-from wingbeat_propeller.core.effects import Abort, Effects, Gather, Launch, OpenArray, Prepare, Recall, SetTimer
+from wingbeat_propeller.core.effects import (
+    Abort,
+    Effects,
+    Gather,
+    Launch,
+    OpenArray,
+    Prepare,
+    Recall,
+    RecallElements,
+    SetTimer,
+)
 from wingbeat_propeller.core.events import (
     ArrayOpened,
     Begin,
+    ElementsRecalled,
     Event,
     Gathered,
     Prepared,
@@ -184,6 +195,8 @@ class World:
                     self.events.append(self._gather(request))
                 case Recall():
                     self.events.append(self._recall(request))
+                case RecallElements():
+                    self.events.append(self._recall_elements(request))
         self.timers += effects.timers
         if effects.writes:
             self.queue.append(effects)
@@ -224,6 +237,16 @@ class World:
         assert self.source is not None, "nothing is recovered"
         row = self.source.database.nodes.get(request.node_id)
         return Recalled(self.now, request.ref, None if row is None else dataclasses.replace(row))
+
+    def _recall_elements(self, request: RecallElements) -> Event:
+        """Pages of two."""
+        assert self.source is not None, "nothing is recovered"
+        rows = [
+            row
+            for (array_id, element, _), row in sorted(self.source.database.elements.items())
+            if array_id == request.array_id and element > request.after and row.phase == TaskPhase.SUCCEEDED
+        ]
+        return ElementsRecalled(self.now, request.ref, rows[:2], len(rows) < 2)
 
     def commit_one(self) -> None:
         effects = self.queue.pop(0)

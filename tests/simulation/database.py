@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
+from flyteidl.core.execution_pb2 import TaskExecution
 
 from tests.simulation.slots import SimulatedSlots
 from tests.simulation.sql_text import (
@@ -488,6 +489,23 @@ class SimulatedDatabase:
         found = [nodes[key] for key in zip(executions, node_ids, strict=True) if key in nodes]
         return _selected(select_list(sql), found)
 
+    def source_elements(self, sql: str, execution: int, array_id: str, after: int, limit: int) -> list[Row]:
+        found = [
+            row
+            for row in self._elements(execution, array_id)
+            if row["element"] > after and row["phase"] == TaskExecution.SUCCEEDED
+        ]
+        return _selected(select_list(sql), found[:limit])
+
+    def source_last_attempt(self, _sql: str, execution: int, array_id: str, element: int) -> list[Row]:
+        attempts = [row["attempt"] for row in self._elements(execution, array_id) if row["element"] == element]
+        return [{"max": max(attempts, default=None)}]
+
+    def _elements(self, execution: int, array_id: str) -> list[Row]:
+        """Attempts of elements of an array, in order."""
+        rows = self.tables["array_elements"]
+        return [rows[key] for key in sorted(key for key in rows if key[:2] == (execution, array_id))]
+
     # ---- lines.sql ----
 
     def next_begin(self, _sql: str) -> list[Row]:
@@ -549,7 +567,7 @@ _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
         ),
         "lines.sql": ("next_begin", "lines", "admit"),
         "signals.sql": ("open",),
-        "sources.sql": ("source_execution", "source_nodes"),
+        "sources.sql": ("source_execution", "source_nodes", "source_elements", "source_last_attempt"),
         "children.sql": ("parent_settings", "source", "find", "ended", "abort_orphans", "abort_eager_orphans"),
     }.items()
     for name in names

@@ -1,4 +1,4 @@
-"""The simulated database below the real journal, leases and execution store keeps their contracts, as Postgres does."""
+"""The simulated database below what reads and writes the real one keeps the same contracts as Postgres does."""
 
 import asyncio
 import random
@@ -12,6 +12,7 @@ from tests.conformance.engine_database import Rejected, StoredRow
 from tests.conformance.execution_store import ExecutionStoreContract
 from tests.conformance.journal import JournalContract
 from tests.conformance.leases import LeasesContract
+from tests.conformance.sources import SourcesContract
 from tests.simulation.blobs import BASE
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.faults import Fate, FaultPlan, Faults, Passage
@@ -21,6 +22,7 @@ from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.journal_lane import JournalOptions
 from wingbeat_propeller.postgres.leases import PostgresLeases
+from wingbeat_propeller.postgres.sources import PostgresSources
 
 NOW = 1_800_000_000.0
 
@@ -75,6 +77,9 @@ class SimulatedEngineDatabase:
 
     def store(self) -> PostgresExecutionStore:
         return PostgresExecutionStore(self._server.pool(self._client), "")
+
+    def sources(self) -> PostgresSources:
+        return PostgresSources(self._server.pool(self._client))
 
     async def insert_workflow(self, closure: bytes) -> int:
         return self._database.insert_workflow(closure)
@@ -136,3 +141,7 @@ class TestSimulatedLeases(LeasesContract):
 
 class TestSimulatedExecutionStore(ExecutionStoreContract):
     """The real execution store over the simulated database."""
+
+
+class TestSimulatedSources(SourcesContract):
+    """The real reader of executions that are recovered over the simulated database."""

@@ -111,6 +111,8 @@ class _Frame:
                 text, fate = f"it was {phase}; it decides again", _PARTLY
             case NodeKind.LAUNCH_PLAN:
                 text, fate = f"it was {phase}; the execution that it launched is recovered", _PARTLY
+            case NodeKind.ARRAY:
+                text, fate = f"it was {phase}; elements that succeeded are taken over", _PARTLY
             case NodeKind.TASK if past.flags & FLAG_DYNAMIC:
                 again = "the workflow that it had made goes on" if self._same_version else "it makes its workflow anew"
                 text, fate = f"it was {phase}; {again}, and what succeeded inside is taken over", _PARTLY

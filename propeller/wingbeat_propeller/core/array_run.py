@@ -58,6 +58,7 @@ class ArrayRun:
         "next",
         "outputs",
         "phases",
+        "recalling",
         "size",
         "spec",
         "succeeded",
@@ -86,6 +87,8 @@ class ArrayRun:
         self.inputs: ArrayInputs = CLOSED
         self.is_open = False
         """Whether what an element needs of the inputs is at hand, so that elements may begin."""
+        self.recalling = False
+        """Elements that need not run are being looked for; until they are known, none begins."""
         self.gathering = False
         """All elements have ended well enough, and their outputs are being put together."""
         self.wake_at: float | None = None
@@ -100,6 +103,11 @@ class ArrayRun:
     def is_over(self) -> bool:
         """Whether every element has ended."""
         return self.succeeded + self.failed == self.size
+
+    @property
+    def last_begun(self) -> int:
+        """The highest index of an element that has had its turn, -1 if none has."""
+        return next((index for index in range(self.size - 1, -1, -1) if self.phases[index]), -1)
 
     def open(self, inputs: ArrayInputs) -> None:
         """What elements are given is known."""

@@ -78,6 +78,16 @@ class Recall(NamedTuple):
     """Whether it is not what it was, so that it runs in any case, and from its beginning."""
 
 
+class RecallElements(NamedTuple):
+    """Look for elements that succeeded of an array in the execution that is recovered; answered by ElementsRecalled."""
+
+    ref: NodeRef
+    array_id: str
+    """Unique id of the array there."""
+    after: int
+    """Those with higher indexes are wanted, the lowest of them first."""
+
+
 class Launch(NamedTuple):
     """Start one attempt of a task, or of an element of an array."""
 
@@ -104,7 +114,8 @@ class Launch(NamedTuple):
     is_repeat: bool = False
     """The attempt may have been launched before a restart."""
     inherited: str | None = None
-    """What the node took over from its namesake in an execution that is recovered (`NodeRun.inherited`)."""
+    """What the node, of an element the array, took over from its namesake in an execution that is recovered
+    (`NodeRun.inherited`)."""
 
 
 class Abort(NamedTuple):
@@ -192,7 +203,7 @@ class Effects:
         self.commands: list[Command] = []
         self.adopt: list[Launch] = []
         """Attempts that were under way before a restart: launch them unless the runtime knows them. Already durable."""
-        self.reads: list[Read | Recall] = []
+        self.reads: list[Read | Recall | RecallElements] = []
         self.timers: list[SetTimer] = []
         self.ended: list[str] = []
         """Names of attempts whose end these rows record; the runtime may forget them after the commit."""

@@ -1,5 +1,6 @@
 """What can happen to an execution. Times (`now`, `at`) are seconds since the epoch; the core has no clock."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
@@ -8,7 +9,7 @@ from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.plan import Plan
 from wingbeat_propeller.core.reuse import Reuse
-from wingbeat_propeller.core.rows import NodeRow
+from wingbeat_propeller.core.rows import ElementRow, NodeRow
 from wingbeat_propeller.core.values import Value
 
 
@@ -82,6 +83,16 @@ class Recalled(NamedTuple):
     dynamic_plan: Plan | None = None
     dynamic_reuse: Reuse | None = None
     """What may be taken over in that workflow."""
+
+
+class ElementsRecalled(NamedTuple):
+    """Answer to RecallElements: the next elements that succeeded there, in order of their indexes."""
+
+    now: float
+    ref: NodeRef
+    rows: Sequence[ElementRow]
+    is_last: bool
+    """Whether there are no others."""
 
 
 class TaskStarted(NamedTuple):
@@ -199,6 +210,7 @@ Event: TypeAlias = (
     | ArrayOpened
     | Gathered
     | Recalled
+    | ElementsRecalled
     | TaskStarted
     | TaskSucceeded
     | TaskFailed

@@ -22,7 +22,7 @@ from flyteidl.event import event_pb2
 
 from wingbeat_propeller.core.ids import unique_node_id
 from wingbeat_propeller.core.phases import NODE_SUCCESS, NodePhase
-from wingbeat_propeller.core.plan import START, NodeKind
+from wingbeat_propeller.core.plan import START, NodeKind, Plan
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC, NodeRow
 
 if TYPE_CHECKING:
@@ -66,12 +66,17 @@ def look_up(state: "ExecutionState", frame: "Frame", made: Reuse | None = None) 
     if parent is None:
         frame.reuse = state.reuse
     elif parent.reuse is not None and _has_same_inputs(parent, parent.reuse, node):
-        if parent.plan.kinds[node] is NodeKind.WORKFLOW:
+        kind, inherited = parent.plan.kinds[node], parent.runs[node].inherited
+        if kind is NodeKind.WORKFLOW:
             frame.reuse = parent.reuse.inner.get(node, ALL)
             frame.source = (source_id(parent, node), 0)
-        elif made is not None and (inherited := inherited_workflow(parent.runs[node].inherited)) is not None:
+        elif kind is NodeKind.ARRAY:
+            if isinstance(parent.plan.array(node).element, Plan) and inherited_elements(inherited) is not None:
+                frame.reuse = ALL
+                frame.source = (unique_node_id(source_id(parent, node), 0, f"n{frame.element}", frame.id_bits), 0)
+        elif made is not None and (workflow := inherited_workflow(inherited)) is not None:
             frame.reuse = made
-            frame.source = (source_id(parent, node), inherited.attempt)
+            frame.source = (source_id(parent, node), workflow.attempt)
 
 
 def futures_uri_of(row: NodeRow) -> str:
@@ -99,9 +104,34 @@ def inherited_workflow(inherited: str | None) -> InheritedWorkflow | None:
     return InheritedWorkflow(int(attempt), uri) if colon and attempt.isdigit() else None
 
 
+class InheritedElements(NamedTuple):
+    """The elements that an array had in the source: its unique id there, and whether those that succeeded are known,
+    which all have rows then."""
+
+    array_id: str
+    are_known: bool = False
+
+    def __str__(self) -> str:
+        """As it stands in `NodeRun.inherited`."""
+        return f"{_ELEMENTS}{self.array_id}{_KNOWN if self.are_known else ''}"
+
+
+_ELEMENTS: Final = "elements of "
+_KNOWN: Final = ", known"
+
+
+def inherited_elements(inherited: str | None) -> InheritedElements | None:
+    """What `NodeRun.inherited` of an array says."""
+    if inherited is None or not inherited.startswith(_ELEMENTS):
+        return None
+    text = inherited.removeprefix(_ELEMENTS)
+    return InheritedElements(text.removesuffix(_KNOWN), text.endswith(_KNOWN))
+
+
 def inherited_checkpoint(inherited: str | None) -> str:
     """The folder with checkpoints that `NodeRun.inherited` of a task names, empty when it names none."""
-    return "" if inherited is None or inherited_workflow(inherited) is not None else inherited
+    is_other = inherited_workflow(inherited) is not None or inherited_elements(inherited) is not None
+    return "" if inherited is None or is_other else inherited
 
 
 def fits(frame: "Frame", node: int, row: NodeRow | None) -> bool:

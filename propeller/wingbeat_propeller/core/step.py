@@ -18,6 +18,7 @@ from wingbeat_propeller.core.events import (
     ChildEnded,
     ChildStarted,
     Continue,
+    ElementsRecalled,
     Event,
     Gathered,
     Prepared,
@@ -79,7 +80,7 @@ def _prepare_failed(walk: Walk, event: PrepareFailed) -> None:
         walk.kinds[frame.plan.kinds[node]].unanswered(walk, frame, run, node, event.failure)
 
 
-def _answered(walk: Walk, event: ArrayOpened | Gathered) -> None:
+def _answered(walk: Walk, event: ArrayOpened | Gathered | ElementsRecalled) -> None:
     """A node under way hears of what it asked for."""
     found = walk.find(event.ref)
     if found is not None and found[1].stage is Stage.ACTIVE:
@@ -178,6 +179,7 @@ _HANDLERS: dict[type[Event], Callable[[Walk, Event], None]] = cast(
         ArrayOpened: _answered,
         Gathered: _answered,
         Recalled: _recalled,
+        ElementsRecalled: _answered,
         TaskStarted: _of_attempt,
         TaskSucceeded: _of_attempt,
         TaskBecameDynamic: _of_attempt,

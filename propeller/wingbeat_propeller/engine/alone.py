@@ -4,7 +4,7 @@ could launch executions for it. For benchmarks and tests of the engine."""
 from collections.abc import Mapping, Sequence
 
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.core.rows import NodeRow
+from wingbeat_propeller.core.rows import ElementRow, NodeRow
 from wingbeat_propeller.ports import ChildEnd, ChildRefusedError, ChildRequest, SignalKey, SourceExecution
 
 
@@ -26,6 +26,14 @@ class NoSources:
     async def nodes(self, asked: Sequence[tuple[int, str]]) -> Mapping[tuple[int, str], NodeRow]:
         """There are none."""
         return {}
+
+    async def elements(self, execution: int, array_id: str, *, after: int, limit: int) -> Sequence[ElementRow]:
+        """There are none."""
+        return ()
+
+    async def last_attempt(self, execution: int, array_id: str, element: int) -> int | None:
+        """There is none."""
+        return None
 
 
 class NoChildren:

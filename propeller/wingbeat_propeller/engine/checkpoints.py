@@ -5,7 +5,7 @@ it reads. Here it is the newest attempt that left a checkpoint, and none when no
 before its first checkpoint starts anew, and one that was cut right after a retry loses nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.ids import generated_name, raw_output_shard
@@ -51,13 +51,14 @@ async def previous_checkpoint(blobs: Blobs, prefix: str, execution_name: str, la
     return inherited_checkpoint(launch.inherited)
 
 
-async def newest_checkpoint(blobs: Blobs, prefix: str, execution_name: str, node_id: str, attempt: int) -> str | None:
-    """Folder with the newest checkpoint that attempts of a node up to number `attempt` left in another execution.
+async def newest_checkpoint(blobs: Blobs, prefix: str, attempt: int, name: Callable[[int], str]) -> str | None:
+    """Folder with the newest checkpoint that attempts up to number `attempt` left in another execution, in which they
+    have the generated name `name(number)`.
 
     None when there is none, or when the prefix is outside of the store. Raises BlobStoreFailedError.
     """
     for number in range(attempt, max(-1, attempt - ATTEMPTS_MAX), -1):
-        folder = checkpoint_folder(prefix, generated_name(execution_name, node_id, number))
+        folder = checkpoint_folder(prefix, name(number))
         try:
             found = await riding_out(lambda folder=folder: blobs.list(folder), f"looking for checkpoints in {folder}")
         except BlobAccessError:

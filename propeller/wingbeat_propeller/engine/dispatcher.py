@@ -22,7 +22,7 @@ from prometheus_client import Counter, Gauge
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.events import Event, TaskBecameDynamic, TaskFailed, TaskStarted, TaskSucceeded
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.core.reuse import inherited_checkpoint
+from wingbeat_propeller.core.reuse import inherited_checkpoint, inherited_elements
 from wingbeat_propeller.core.state import ExecutionState
 from wingbeat_propeller.core.values import MalformedLiteralMapError, split_literal_map
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
@@ -113,14 +113,17 @@ class Dispatcher:
         trusted: Callable[[], bool] = lambda: True,
         slots: SlotKeeper | None = None,
         places: Places | None = None,
+        left_by_element: Callable[[LiveExecution, Launch], Awaitable[str]] | None = None,
     ) -> None:
         """`trusted` says whether the lease still holds; without it nothing is launched and no file is removed. `slots`
         knows the limits of tenants, `places` the room that engines of one machine share; without them there is none to
-        keep to."""
+        keep to. `left_by_element` finds the checkpoint that an element has left in an execution that is recovered,
+        empty for none."""
         self._runtime = runtime
         self._plugins = plugins
         self._blobs = blobs
         self._compile_dynamic = compile_dynamic
+        self._left_by_element = left_by_element
         self._raw_output_prefix = raw_output_prefix
         self._apply = apply
         self._clock = clock
@@ -387,7 +390,7 @@ class Dispatcher:
                 batch = []
             launch = attempt.launch
             plugin = self._plugins.for_type(launch.task.type)
-            if launch.previous_generated_name is not None:
+            if launch.previous_generated_name is not None or inherited_elements(launch.inherited) is not None:
                 await self._spawn(tasks, attempt, plugin, None)
                 continue
             if not plugin.needs_inputs(launch.task.template):
@@ -488,6 +491,8 @@ class Dispatcher:
                 inputs = await load_inputs(self._blobs, launch) if wanted else None
                 prefix = attempt.live.raw_output_prefix or self._raw_output_prefix
                 checkpoint = await previous_checkpoint(self._blobs, prefix, attempt.live.state.name, launch)
+                if not checkpoint and self._left_by_element is not None:
+                    checkpoint = await self._left_by_element(attempt.live, launch)
                 request = self._build(attempt, plugin, inputs, checkpoint)
                 if request is None:
                     return

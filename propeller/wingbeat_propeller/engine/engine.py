@@ -28,6 +28,7 @@ from wingbeat_propeller.core.effects import (
     OpenArray,
     Read,
     Recall,
+    RecallElements,
     SetTimer,
 )
 from wingbeat_propeller.core.events import (
@@ -170,6 +171,16 @@ class Engine:
         self.live = LiveExecutions()
         self._dynamics = Dynamics(blobs, store)
         self._slot_keeper = SlotKeeper(slots, poll_s=options.poll_s)
+        self._sources = sources or NoSources()
+        self._source_reader = SourceReader(
+            self._sources,
+            blobs,
+            self._dynamics,
+            raw_output_prefix=f"{blobs.base}/data",
+            apply=self.apply,
+            is_live=lambda live: self.live.get(live.state.key) is live,
+            clock=clock,
+        )
         self._dispatcher = Dispatcher(
             runtime=runtime,
             plugins=plugins,
@@ -181,19 +192,10 @@ class Engine:
             trusted=lambda: self._keeper is not None and self._keeper.trusted,
             slots=self._slot_keeper,
             places=places,
+            left_by_element=self._source_reader.left_by_element,
         )
         self._signals = SignalKeeper(signals, apply=self.apply, clock=clock)
         self._children = ChildKeeper(children, blobs, apply=self.apply, clock=clock)
-        self._sources = sources or NoSources()
-        self._source_reader = SourceReader(
-            self._sources,
-            blobs,
-            self._dynamics,
-            raw_output_prefix=f"{blobs.base}/data",
-            apply=self.apply,
-            is_live=lambda live: self.live.get(live.state.key) is live,
-            clock=clock,
-        )
         self._timers: TimerWheel[tuple[AttemptKey, int]] = TimerWheel(self._on_timers, clock)
         self._preparing = asyncio.Semaphore(PREPARING_MAX)
         self._unfinished: deque[LiveExecution] = deque()
@@ -315,7 +317,7 @@ class Engine:
     def perform(self, live: LiveExecution, effects: Effects) -> None:
         """Carry out what a step asked for, in its order: reads and timers now, commands once the rows are durable."""
         for request in effects.reads:
-            if isinstance(request, Recall):
+            if isinstance(request, Recall | RecallElements):
                 self._source_reader.ask(live, request)
             else:
                 self._prepare(live, request)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import asyncpg
 
-from wingbeat_propeller.core.rows import NodeRow
+from wingbeat_propeller.core.rows import ElementRow, NodeRow
 from wingbeat_propeller.ports import SourceExecution
 from wingbeat_propeller.postgres.executions import node_row
 from wingbeat_propeller.postgres.outages import outages_as_oserror
@@ -34,3 +34,14 @@ class PostgresSources:
         with outages_as_oserror():
             rows = await self._pool.fetch(_SQL["source_nodes"], executions, node_ids)
         return {(row["execution_id"], row["node_id"]): node_row(row) for row in rows}
+
+    async def elements(self, execution: int, array_id: str, *, after: int, limit: int) -> Sequence[ElementRow]:
+        """See `ports.Sources.elements`."""
+        with outages_as_oserror():
+            rows = await self._pool.fetch(_SQL["source_elements"], execution, array_id, after, limit)
+        return [ElementRow(*row.values()) for row in rows]
+
+    async def last_attempt(self, execution: int, array_id: str, element: int) -> int | None:
+        """See `ports.Sources.last_attempt`."""
+        with outages_as_oserror():
+            return await self._pool.fetchval(_SQL["source_last_attempt"], execution, array_id, element)

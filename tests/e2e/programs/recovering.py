@@ -3,10 +3,20 @@
 Each task leaves a line with its name in `<folder>/lines`; those in whose name `<folder>/broken` has a line fail.
 """
 
+import functools
 import time
 from pathlib import Path
 
-from flytekit import LaunchPlan, WorkflowFailurePolicy, conditional, current_context, dynamic, task, workflow
+from flytekit import (
+    LaunchPlan,
+    WorkflowFailurePolicy,
+    conditional,
+    current_context,
+    dynamic,
+    map_task,
+    task,
+    workflow,
+)
 from flytekit.types.file import FlyteFile
 
 
@@ -167,3 +177,40 @@ def count_on(folder: str, until: int) -> int:
 def counting_wf(folder: str, until: int) -> int:
     """One task with checkpoints."""
     return count_on(folder=folder, until=until)
+
+
+@task
+def work_item(folder: str, number: int) -> int:
+    """One more, unless the item is broken."""
+    _leave(folder, f"item-{number}")
+    if _broken(folder, f"item-{number}"):
+        raise ValueError(f"item {number} is broken")
+    return number + 1
+
+
+@workflow
+def mapped_wf(folder: str, numbers: list[int]) -> int:
+    """Items one after the other."""
+    return add_all(numbers=map_task(functools.partial(work_item, folder=folder), concurrency=1)(number=numbers))
+
+
+@workflow
+def counting_map_wf(folder: str, until: list[int]) -> list[int]:
+    """Items with checkpoints."""
+    return map_task(functools.partial(count_on, folder=folder), concurrency=1)(until=until)
+
+
+@workflow
+def items_wf(folder: str, number: int) -> int:
+    """What each element of the next one launches."""
+    first = work_item(folder=folder, number=number)
+    return work_item(folder=folder, number=first)
+
+
+items_plan = LaunchPlan.get_or_create(items_wf, name="recovering.items_plan")
+
+
+@workflow
+def mapped_plan_wf(folders: list[str], numbers: list[int]) -> int:
+    """Executions one after the other."""
+    return add_all(numbers=map_task(items_plan, concurrency=1)(folder=folders, number=numbers))

@@ -1,4 +1,4 @@
-"""Journal, leases and execution store over the real Postgres keep their contracts."""
+"""Journal, leases, execution store and sources over the real Postgres keep their contracts."""
 
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -10,6 +10,7 @@ from tests.conformance.engine_database import Rejected, StoredRow
 from tests.conformance.execution_store import ExecutionStoreContract
 from tests.conformance.journal import JournalContract
 from tests.conformance.leases import LeasesContract
+from tests.conformance.sources import SourcesContract
 from tests.integration.journal.conftest import ErrorBlobs, lossy_proxy
 from tests.integration.journal.rows import insert_workflow
 
@@ -18,6 +19,7 @@ from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.journal_lane import JournalOptions
 from wingbeat_propeller.postgres.leases import PostgresLeases
+from wingbeat_propeller.postgres.sources import PostgresSources
 
 
 class PostgresEngineDatabase:
@@ -38,6 +40,9 @@ class PostgresEngineDatabase:
 
     def store(self) -> PostgresExecutionStore:
         return PostgresExecutionStore(self._pool, self._dsn)
+
+    def sources(self) -> PostgresSources:
+        return PostgresSources(self._pool)
 
     async def insert_workflow(self, closure: bytes) -> int:
         return await insert_workflow(self._pool, closure)
@@ -126,3 +131,7 @@ class TestPostgresLeases(LeasesContract):
 
 class TestPostgresExecutionStore(ExecutionStoreContract):
     """Executions in Postgres."""
+
+
+class TestPostgresSources(SourcesContract):
+    """Executions that are recovered, in Postgres."""

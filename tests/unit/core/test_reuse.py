@@ -1,30 +1,32 @@
 """What an execution takes over from the one that it recovers: single rules."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flyteidl.core import identifier_pb2, literals_pb2
 from flyteidl.event import event_pb2
+from tests.unit.core.arrays import array, array_plan, integers, launches, outputs
 from tests.unit.core.plans import line, task
 
 from wingbeat_propeller.core.bindings import BindingProgram
 from wingbeat_propeller.core.conditions import Comparison, Fixed, Operator
-from wingbeat_propeller.core.effects import Effects, Launch, LaunchChild, Recall
+from wingbeat_propeller.core.effects import Effects, Launch, LaunchChild, Recall, RecallElements
 from wingbeat_propeller.core.events import (
     AbortRequested,
     Begin,
+    ElementsRecalled,
     Recalled,
     TaskBecameDynamic,
     TaskFailed,
     TaskSucceeded,
 )
-from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.ids import ExecutionKey, unique_node_id
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
+from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import BranchSpec, LaunchPlanSpec, NodeKind, Plan
 from wingbeat_propeller.core.recovery import rebuild
 from wingbeat_propeller.core.reuse import ALL, Reuse, inherited_checkpoint
-from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT, NodeRow
+from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT, ElementRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.step import step
 
@@ -336,3 +338,125 @@ def test_an_abort_meets_nodes_that_are_looked_up() -> None:
     assert not effects.nodes
     assert state.phase == ExecutionPhase.ABORTED
     assert not step(state, Recalled(102.0, question.ref, _row("n0", NodePhase.SUCCEEDED))).writes
+
+
+def _element(index: int, **columns: object) -> ElementRow:
+    row = ElementRow(ExecutionKey(1), "n0", index, 2, TaskPhase.SUCCEEDED, 1, 1.0, 1.0, 2.0)
+    return row._replace(outputs=outputs(index))._replace(**columns)
+
+
+def _array_begun(plan: Plan, values: Sequence[int]) -> tuple[ExecutionState, RecallElements, list[NodeRow]]:
+    """An execution whose only node is an array that had failed in the source, as it asks for its elements."""
+    state = _state(plan)
+    begun = step(state, Begin(100.0, {"x": integers(values).SerializeToString()}))
+    (asked,) = begun.reads
+    assert isinstance(asked, Recall)
+    source = _row("n0", NodePhase.FAILED, NodeKind.ARRAY, memo=b"%d" % len(values))
+    effects = step(state, Recalled(101.0, asked.ref, source))
+    (question,) = effects.reads
+    assert isinstance(question, RecallElements)
+    assert not effects.commands
+    return state, question, [*begun.nodes, *effects.nodes]
+
+
+def test_elements_that_succeeded_are_taken_over() -> None:
+    """Page by page, with their outputs and logs, as first attempts; then the others begin, and know where they come
+    from."""
+    state, question, _ = _array_begun(array_plan(array(picks=True)), [7, 8, 9, 10])
+    assert (question.array_id, question.after) == ("n0", -1)
+    large = _element(2, outputs=None, output_uri="mem://n0/2", details=b"")
+    page = step(state, ElementsRecalled(102.0, question.ref, [_element(0), large], is_last=False))
+    assert [(row.element, row.attempt, row.system_failures, row.phase) for row in page.elements] == [
+        (0, 0, 0, TaskPhase.SUCCEEDED),
+        (2, 0, 0, TaskPhase.SUCCEEDED),
+    ]
+    assert [(row.outputs, row.output_uri) for row in page.elements] == [(outputs(0), None), (None, "mem://n0/2")]
+    assert not page.commands
+    (more,) = page.reads
+    assert more == question._replace(after=2)
+    last = step(state, ElementsRecalled(103.0, question.ref, [], is_last=True))
+    assert [(launch.ref.element, launch.ref.attempt) for launch in launches(last)] == [(1, 0), (3, 0)]
+    assert {launch.inherited for launch in launches(last)} == {"elements of n0, known"}
+    assert inherited_checkpoint("elements of n0, known") == ""
+    assert [row.inherited for row in last.nodes] == ["elements of n0, known"]
+
+
+def test_a_page_that_comes_twice() -> None:
+    """Changes nothing, nor does one that comes when the elements are known."""
+    state, question, _ = _array_begun(array_plan(array(picks=True)), [7, 8])
+    page = ElementsRecalled(102.0, question.ref, [_element(0)], is_last=False)
+    step(state, page)
+    assert not step(state, page).elements
+    assert len(launches(step(state, ElementsRecalled(103.0, question.ref, [], is_last=True)))) == 1
+    late = step(state, page._replace(is_last=True))
+    assert (late.writes, late.commands, late.reads) == (False, [], [])
+
+
+def test_an_array_of_which_all_elements_succeeded() -> None:
+    """It ends as soon as it knows, though it had failed or had been aborted before that."""
+    state, question, _ = _array_begun(array_plan(array(picks=True)), [7, 8])
+    effects = step(state, ElementsRecalled(102.0, question.ref, [_element(0), _element(1)], is_last=True))
+    assert not effects.commands
+    assert _phases(effects.nodes)["n0"] == "SUCCEEDED"
+
+
+def test_an_abort_while_elements_are_looked_up() -> None:
+    """Nothing is under way yet, and the answer is late."""
+    state, question, _ = _array_begun(array_plan(array(picks=True)), [7, 8])
+    assert _phases(step(state, AbortRequested(102.0, "enough")).nodes)["n0"] == "ABORTED"
+    assert not step(state, ElementsRecalled(103.0, question.ref, [_element(0)], is_last=True)).writes
+
+
+def test_elements_are_looked_up_again_after_a_crash() -> None:
+    """Those that have rows are not asked for, and nothing begins before all are known; once they are, nothing is asked
+    for any more."""
+    plan = array_plan(array(picks=True))
+    state, question, rows = _array_begun(plan, [7, 8, 9])
+    page = step(state, ElementsRecalled(102.0, question.ref, [_element(1)], is_last=False))
+    last = step(state, ElementsRecalled(103.0, question.ref, [], is_last=True))
+    inputs = {"x": integers([7, 8, 9]).SerializeToString()}
+
+    def restart(written: list[NodeRow]) -> tuple[ExecutionState, Effects]:
+        again = _state(plan)
+        latest = {row.node_id: row for row in written}
+        stored = next(row.inputs for row in written if row.node_id == "n0" and row.inputs is not None)
+        memo = next(row.memo for row in written if row.memo is not None)
+        latest["n0"] = dataclasses.replace(latest["n0"], inputs=stored, memo=memo)
+        elements = page.elements
+        effects = rebuild(again, list(latest.values()), inputs, elements=elements, started_at=100.0, now=200.0)
+        return again, effects
+
+    again, effects = restart(rows)
+    assert effects.reads == [question._replace(ref=question.ref, after=1)]
+    assert effects.adopt == effects.commands == []
+    known = step(again, ElementsRecalled(201.0, question.ref, [], is_last=True))
+    assert [launch.ref.element for launch in launches(known)] == [0, 2]
+    _, effects = restart([*rows, *last.nodes])
+    assert not effects.reads
+    assert [launch.ref.element for launch in effects.adopt] == [0, 2]
+
+
+def test_inside_of_an_element_that_failed() -> None:
+    """Its nodes are looked up where they were in the source; of an element that succeeded nothing is left to be
+    done."""
+    plan = array_plan(array(line(task("a"), task("b")), picks=True))
+    state, question, _ = _array_begun(plan, [7, 8])
+    effects = step(state, ElementsRecalled(102.0, question.ref, [_element(0)], is_last=True))
+    (asked,) = effects.reads
+    assert isinstance(asked, Recall)
+    assert asked.node_id == unique_node_id("n0-0-n1", 0, "n0", 64)
+    rows, (launch,) = _run(state, effects, {asked.node_id: _row(asked.node_id, NodePhase.SUCCEEDED, spec_node_id="n0")})
+    assert [NodePhase(row.phase).name for row in rows if row.spec_node_id == "n0"][-1] == "RECOVERED"
+    assert isinstance(launch, Launch)
+    assert launch.node_id == unique_node_id("n0-0-n1", 0, "n1", 64)
+
+
+def test_an_array_that_had_not_begun() -> None:
+    """One whose lists were not known yet has no elements to look up."""
+    plan = array_plan(array(picks=True))
+    state = _state(plan)
+    (asked,) = step(state, Begin(100.0, {"x": integers([7]).SerializeToString()})).reads
+    assert isinstance(asked, Recall)
+    effects = step(state, Recalled(101.0, asked.ref, _row("n0", NodePhase.FAILED, NodeKind.ARRAY)))
+    assert not effects.reads
+    assert len(launches(effects)) == 1

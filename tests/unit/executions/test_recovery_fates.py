@@ -1,8 +1,10 @@
 """What a recovery says beforehand of each node."""
 
 import dataclasses
+from fractions import Fraction
 
 from flyteidl.core import literals_pb2, tasks_pb2
+from tests.unit.core.arrays import array, array_plan
 from tests.unit.core.plans import line, task
 
 from wingbeat_controlplane.executions.recovery_fates import Past, decide_fates
@@ -101,6 +103,13 @@ def test_launch_plans_and_dynamic_tasks() -> None:
     assert "goes on" in _fates(plan, plan, past, same_version=True)["n1"]
     assert "anew" in _fates(plan, plan, past)["n1"]
     assert _fates(plan, plan, {"n0": FAILED})["n0"].startswith("PARTLY_REUSED NOT_SUCCEEDED")
+
+
+def test_arrays() -> None:
+    """Elements that succeeded need not run again, unless something about the array has changed."""
+    plan, other = array_plan(array()), array_plan(array(min_success_ratio=Fraction(1, 2)))
+    assert _short(_fates(plan, plan, {"n0": FAILED}))["n0"] == "PARTLY_REUSED NOT_SUCCEEDED"
+    assert _short(_fates(plan, other, {"n0": FAILED}))["n0"] == "RUNS DEFINITION"
 
 
 def _branch(command: str = "run") -> Plan:

@@ -5,6 +5,9 @@ allow, and the next ones as others end; so neither memory nor a commit grows wit
 succeeds once every element has ended and enough have succeeded; it fails as soon as too many have failed, or, if it is
 to run all, once every element has ended. Its outputs are collections in which a failed element is none.
 
+In an execution that recovers another one, elements that succeeded there are read first, a page at a time, and end at
+once with what they came to there; nothing begins before all of them are known.
+
 After a restart the rows of elements tell what has ended and what ran. Tasks whose turn had come have no row until they
 run: as the order is fixed, they are among the first that have not ended, and those are asked for in the runtime.
 """
@@ -16,6 +19,7 @@ from wingbeat_propeller.core.array_run import ArrayRun
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.events import (
     ArrayOpened,
+    ElementsRecalled,
     Gathered,
     TaskBecameDynamic,
     TaskFailed,
@@ -30,6 +34,7 @@ from wingbeat_propeller.core.kinds.base import Kind
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import START, Plan
+from wingbeat_propeller.core.reuse import InheritedElements
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value, stored_values
@@ -57,10 +62,15 @@ class ArrayKind(Kind):
         walk.node_row(frame, run, node, inputs=inputs, input_uri=input_uri)
         ArrayProgress(walk, frame, run, node).look(values, inputs)
 
-    def answered(self, walk: Walk, frame: Frame, run: NodeRun, event: ArrayOpened | Gathered) -> None:
-        """The lists are known, or the outputs are put together."""
+    def answered(
+        self, walk: Walk, frame: Frame, run: NodeRun, event: ArrayOpened | Gathered | ElementsRecalled
+    ) -> None:
+        """The lists are known, the outputs are put together, or elements are found that need not run."""
         progress = ArrayProgress(walk, frame, run, event.ref.node)
-        if isinstance(event, Gathered):
+        if isinstance(event, ElementsRecalled):
+            if run.array is not None and run.array.recalling:
+                progress.take_over(run.array, event.rows, is_last=event.is_last)
+        elif isinstance(event, Gathered):
             if run.array is not None and run.array.gathering:
                 progress.succeed(event.values, event.serialized, outputs_uri(run))
         elif run.array is None:
@@ -72,6 +82,10 @@ class ArrayKind(Kind):
         """Inputs cannot be read, or outputs cannot be stored: permanent."""
         if run.array is None or not run.array.is_open or run.array.gathering:
             ArrayProgress(walk, frame, run, node).fail(failure)
+
+    def inherits(self, row: NodeRow, checkpoint: str | None) -> str | None:
+        """The elements that it had, if it had come so far."""
+        return None if row.memo is None else str(InheritedElements(row.node_id))
 
     def stop(self, walk: Walk, frame: Frame, run: NodeRun, node: int, reason: str) -> None:
         """Abort the elements under way."""

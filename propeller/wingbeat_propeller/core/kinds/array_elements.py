@@ -96,6 +96,7 @@ class Elements:
             output_prefix=f"{run.output_dir}/{attempt}" if spec.appends_index else "",
             env={NAME_OF_INDEX_VARIABLE: INDEX_VARIABLE, INDEX_VARIABLE: str(index)},
             is_repeat=is_repeat,
+            inherited=run.inherited,
         )
 
     def started(self, index: int, element: ElementRun, at: float, details: bytes | None) -> None:
@@ -128,6 +129,13 @@ class Elements:
             details=details,
         )
         self.array.succeed(index, outputs)
+
+    def take_over(self, source: ElementRow) -> None:
+        """The element ends as it did in the execution that is recovered: well, with the same outputs."""
+        index, now = source.element, self.walk.now
+        self.array.under_way[index] = ElementRun(now, started_at=now)
+        outputs = source.outputs if source.outputs is not None else source.output_uri
+        self.succeed(index, outputs, now, source.details)
 
     def fail(self, index: int, failure: Failure, at: float, details: bytes | None = None) -> None:
         """The element has failed for good."""

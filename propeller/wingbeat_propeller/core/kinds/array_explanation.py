@@ -12,7 +12,7 @@ from wingbeatidl.query.v1 import why_pb2
 def explain_array(view: View, frame: Frame, run: NodeRun, node: int, answer: why_pb2.NodeAnswer) -> None:
     """How many elements have ended, run and wait, and which run."""
     array = run.array
-    if array is None:
+    if array is None or array.recalling:
         answer.standing = why_pb2.STANDING_PREPARING
         answer.reasons.add(preparation=why_pb2.Preparation())
         return

@@ -3,7 +3,7 @@
 `kinds.array` calls this for each event; `kinds.array_elements` carries out what concerns one element.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from flyteidl.admin import task_execution_pb2
 
@@ -11,11 +11,13 @@ from wingbeat_propeller.core.array_inputs import ArrayInputs, OffloadedError, ta
 from wingbeat_propeller.core.array_outputs import small_collections
 from wingbeat_propeller.core.array_run import ArrayRun
 from wingbeat_propeller.core.bindings import NeedsContentError
-from wingbeat_propeller.core.effects import Gather, Launch, OpenArray
+from wingbeat_propeller.core.effects import Gather, Launch, OpenArray, RecallElements
 from wingbeat_propeller.core.kinds.array_elements import Elements
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import ArraySpec
+from wingbeat_propeller.core.reuse import inherited_elements
+from wingbeat_propeller.core.rows import ElementRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import INLINE_BYTES_MAX, Value, build_literal_map, stored_values
 from wingbeat_propeller.core.walk import AUTO_ABORT, Walk, ref_of
@@ -68,7 +70,25 @@ class ArrayProgress:
         run.array.open(inputs)
         walk.node_row(self.frame, run, self.node)
         walk.task_row(self.frame, run, self.node, TaskPhase.RUNNING, details=_details(run, run.array))
+        if size:
+            self._recall(run.array, after=-1)
         self.advance(run.array)
+
+    def take_over(self, array: ArrayRun, rows: Sequence[ElementRow], *, is_last: bool) -> None:
+        """Some elements that succeeded in the execution that is recovered; others are asked for unless `is_last`."""
+        elements = self.elements
+        for row in rows:
+            if row.element < array.size and not array.phases[row.element]:
+                elements.take_over(row)
+        if not is_last:
+            self._recall(array, after=rows[-1].element)
+            return
+        array.recalling = False
+        inherited = inherited_elements(self.run.inherited)
+        assert inherited is not None, "they were asked for"
+        self.run.inherited = str(inherited._replace(are_known=True))
+        self.walk.node_row(self.frame, self.run, self.node)
+        self.advance(array)
 
     def reopen(self, array: ArrayRun, inputs: ArrayInputs) -> None:
         """After a restart the lists are known again."""
@@ -87,6 +107,7 @@ class ArrayProgress:
         elif array.is_over:
             self.advance(array)
         else:
+            self._recall(array, after=array.last_begun)
             # Programs that read whole lists need nothing more of them; other elements must be given theirs.
             opened = _take_apart(self.spec, values) if self.spec.picks else ArrayInputs(array.size, {}, {})
             if opened is None:
@@ -135,7 +156,7 @@ class ArrayProgress:
 
     def _fill(self, array: ArrayRun, launch: Callable[[Launch], None], *, is_repeat: bool = False) -> None:
         """Let elements begin while there is room. After a restart (`is_repeat`) as many as may have begun before."""
-        if not array.is_open:
+        if not array.is_open or array.recalling:
             return
         walk, elements = self.walk, self.elements
         settings = walk.state.settings
@@ -153,6 +174,14 @@ class ArrayProgress:
             attempt = elements.begin(index, is_repeat=is_repeat)
             if attempt is not None:
                 launch(attempt)
+
+    def _recall(self, array: ArrayRun, *, after: int) -> None:
+        """Ask for the elements of the array in the execution that is recovered, unless they are known."""
+        inherited = inherited_elements(self.run.inherited)
+        if inherited is not None and not inherited.are_known:
+            array.recalling = True
+            ref = ref_of(self.frame, self.run, self.node)
+            self.walk.effects.reads.append(RecallElements(ref, inherited.array_id, after))
 
     def _gather(self, array: ArrayRun) -> None:
         names = self.spec.output_names

@@ -14,6 +14,7 @@ from wingbeat_propeller.core.events import (
     ArrayOpened,
     ChildEnded,
     ChildStarted,
+    ElementsRecalled,
     Gathered,
     SignalReceived,
     TaskBecameDynamic,
@@ -85,7 +86,9 @@ class Kind(ABC):
         """The frame `child` inside the node has failed: so has the node, for good."""
         walk.fail(frame, run, node, failure)
 
-    def answered(self, walk: Walk, frame: Frame, run: NodeRun, event: ArrayOpened | Gathered) -> None:
+    def answered(
+        self, walk: Walk, frame: Frame, run: NodeRun, event: ArrayOpened | Gathered | ElementsRecalled
+    ) -> None:
         """What the node under way asked to be read or stored."""
 
     def unanswered(self, walk: Walk, frame: Frame, run: NodeRun, node: int, failure: Failure) -> None:
