@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.ids import ExecutionKey
-from wingbeat_propeller.ports import AttemptOrigin, Ended, Journal, Runtime, RuntimeEvent, RuntimeRequest
+from wingbeat_propeller.ports.journal import Journal
+from wingbeat_propeller.ports.runtime import Ended, Runtime, RuntimeEvent
+from wingbeat_propeller.ports.tasks import AttemptOrigin, RuntimeRequest
 
 
 class TimedRuntime:

@@ -18,7 +18,7 @@ from flyteidl.core import (
     workflow_pb2,
 )
 
-from wingbeat_propeller.ports import InstantRequest, TaskContext
+from wingbeat_propeller.ports.tasks import InstantRequest, TaskContext
 
 START = "start-node"
 END = "end-node"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError, Blobs, BlobStat, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs, BlobStat, BlobTooLargeError
 
 
 async def chunked(*chunks: bytes) -> AsyncIterator[bytes]:

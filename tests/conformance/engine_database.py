@@ -13,7 +13,9 @@ from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.rows import NodeRow, TaskRow, Transition
-from wingbeat_propeller.ports import ExecutionStore, Journal, Leases, Sources
+from wingbeat_propeller.ports.executions import ExecutionStore
+from wingbeat_propeller.ports.journal import Journal, Leases
+from wingbeat_propeller.ports.sources import Sources
 
 NOW = 1_700_000_000.25
 """Times in rows; exact as a float."""

@@ -8,7 +8,8 @@ from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
 from wingbeat_propeller.core.rows import ExecutionRow
-from wingbeat_propeller.ports import AttemptOrigin, Room
+from wingbeat_propeller.ports.executions import Room
+from wingbeat_propeller.ports.tasks import AttemptOrigin
 
 
 class ExecutionStoreContract:

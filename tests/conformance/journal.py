@@ -12,7 +12,7 @@ from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.rows import ExecutionRow, Transition
-from wingbeat_propeller.ports import Journal, LeaseLostError
+from wingbeat_propeller.ports.journal import Journal, LeaseLostError
 
 _LEASE_S = 60.0
 

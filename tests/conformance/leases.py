@@ -4,7 +4,7 @@ import pytest
 from tests.conformance.engine_database import EngineDatabase
 
 from wingbeat_propeller.core.ids import SHARDS
-from wingbeat_propeller.ports import LeaseLostError
+from wingbeat_propeller.ports.journal import LeaseLostError
 
 _LEASE_S = 60.0
 _ALL = frozenset(range(SHARDS))

@@ -10,7 +10,7 @@ from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
 from wingbeat_propeller.core.rows import ElementRow
-from wingbeat_propeller.ports import SourceExecution
+from wingbeat_propeller.ports.sources import SourceExecution
 
 
 def _element(execution: ExecutionKey, index: int, attempt: int, phase: TaskPhase, array: str = "n0") -> ElementRow:

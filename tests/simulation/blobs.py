@@ -7,7 +7,7 @@ from typing import TypeVar
 from tests.simulation.faults import Fate, Faults
 from tests.simulation.server import Client, Outside
 from wingbeat_propeller.blobs.keys import object_key, prefix_key
-from wingbeat_propeller.ports import BlobNotFoundError, BlobStat, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, BlobStat, BlobTooLargeError
 
 BASE = "sim://bucket"
 _T = TypeVar("_T")

@@ -13,7 +13,7 @@ from tests.simulation.sql_text import Row
 from wingbeat_propeller.core.phases import EXECUTION_FINAL, NODE_FINAL, ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import FailurePolicy, NodeKind
 from wingbeat_propeller.core.values import split_literal_map
-from wingbeat_propeller.ports import AttemptOrigin
+from wingbeat_propeller.ports.tasks import AttemptOrigin
 
 
 class Violation(AssertionError):  # noqa: N818 - what it is, not an error of the checker

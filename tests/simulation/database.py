@@ -27,7 +27,8 @@ from tests.simulation.sql_text import (
 )
 from wingbeat_propeller.core.ids import SHARDS
 from wingbeat_propeller.core.phases import ExecutionPhase
-from wingbeat_propeller.ports import SignalKey, SlotAsk
+from wingbeat_propeller.ports.signals import SignalKey
+from wingbeat_propeller.ports.slots import SlotAsk
 
 Change = tuple[str, Row | None, Row]
 """Table, the row as it was stored, and as it shall be."""

@@ -12,15 +12,8 @@ from typing import Protocol
 
 from tests.simulation.faults import Faults
 from tests.simulation.loop import Process
-from wingbeat_propeller.ports import (
-    AttemptOrigin,
-    ContainerRequest,
-    Ended,
-    InstantRequest,
-    RuntimeEvent,
-    RuntimeRequest,
-    Started,
-)
+from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent, Started
+from wingbeat_propeller.ports.tasks import AttemptOrigin, ContainerRequest, InstantRequest, RuntimeRequest
 
 
 class Programs(Protocol):

@@ -11,7 +11,8 @@ from tests.simulation.programs import INPUT, OUTPUT, Style, Task
 from tests.simulation.render import futures, integer
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.values import split_literal_map
-from wingbeat_propeller.ports import AttemptOrigin, ContainerRequest, Ended, InstantRequest, RuntimeRequest, TaskContext
+from wingbeat_propeller.ports.runtime import Ended
+from wingbeat_propeller.ports.tasks import AttemptOrigin, ContainerRequest, InstantRequest, RuntimeRequest, TaskContext
 
 _NAME_OF_INDEX = "BATCH_JOB_ARRAY_INDEX_VAR_NAME"
 LARGE_BYTES = 70_000

@@ -6,7 +6,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from wingbeat_propeller.ports import SlotAsk
+from wingbeat_propeller.ports.slots import SlotAsk
 
 Scope = tuple[str, str]
 WAIT_S = 2.0

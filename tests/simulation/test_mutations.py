@@ -22,7 +22,7 @@ from wingbeat_propeller.engine.intake import Intake
 from wingbeat_propeller.engine.live import LiveExecution
 from wingbeat_propeller.engine.sweeper import Sweeper
 from wingbeat_propeller.engine.timer_wheel import TimerWheel
-from wingbeat_propeller.ports import RuntimeEvent
+from wingbeat_propeller.ports.runtime import RuntimeEvent
 from wingbeat_propeller.postgres import journal_lane
 
 SEEDS_MAX = 600

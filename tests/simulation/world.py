@@ -37,7 +37,9 @@ from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.engine.dispatcher import STARTING_MAX
 from wingbeat_propeller.engine.engine import PREPARING_MAX, Engine, EngineOptions
-from wingbeat_propeller.ports import AttemptOrigin, LeaseLostError, RuntimeRequest, SignalKey
+from wingbeat_propeller.ports.journal import LeaseLostError
+from wingbeat_propeller.ports.signals import SignalKey
+from wingbeat_propeller.ports.tasks import AttemptOrigin, RuntimeRequest
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases

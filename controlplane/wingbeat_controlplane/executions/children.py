@@ -21,7 +21,8 @@ from wingbeat_controlplane.executions.recovery_plans import RecoveryPlanner
 from wingbeat_controlplane.executions.terminate import Terminator
 from wingbeat_controlplane.registry.registry import Registry
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.ports import Blobs, ChildEnd, ChildRefusedError, ChildRequest
+from wingbeat_propeller.ports.blobs import Blobs
+from wingbeat_propeller.ports.children import ChildEnd, ChildRefusedError, ChildRequest
 from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeatidl.recovery.v1 import recovery_pb2

@@ -17,7 +17,7 @@ from flyteidl.admin import common_pb2, execution_pb2
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_propeller.blobs.signing import UrlSigner
 from wingbeat_propeller.core.values import MalformedLiteralMapError, split_literal_map, wire_field
-from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
 
 # The three Get*Data messages agree in these numbers.
 _FULL_INPUTS = execution_pb2.WorkflowExecutionGetDataResponse.FULL_INPUTS_FIELD_NUMBER

@@ -13,7 +13,7 @@ from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.listing.filters import Filter, Function, parse_filters
 from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_of
 from wingbeat_controlplane.listing.tables import EXECUTIONS
-from wingbeat_propeller.ports import Blobs
+from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries("wingbeat_controlplane.executions", "execution_reads.sql")

@@ -8,7 +8,7 @@ import structlog
 from flyteidl.core import execution_pb2
 from google.protobuf.message import DecodeError
 
-from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
 
 LISTED_MESSAGE_BYTES_MAX = 100
 """How much of a message lists of executions and of nodes show."""

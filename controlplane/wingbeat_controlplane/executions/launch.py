@@ -33,7 +33,7 @@ from wingbeat_controlplane.registry.deadlines import Deadlines, stated_deadlines
 from wingbeat_controlplane.registry.overlap import Overlap
 from wingbeat_controlplane.registry.projects import ProjectStore
 from wingbeat_propeller.compiler.inputs import InvalidInputError, missing_inputs
-from wingbeat_propeller.ports import Blobs
+from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeatidl.recovery.v1 import recovery_pb2
 

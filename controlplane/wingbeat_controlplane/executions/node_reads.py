@@ -19,7 +19,7 @@ from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_o
 from wingbeat_controlplane.listing.tables import NODE_EXECUTIONS
 from wingbeat_propeller.compiler.dynamic import compiled_uri
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC
-from wingbeat_propeller.ports import BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs, BlobTooLargeError
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries("wingbeat_controlplane.executions", "node_reads.sql")

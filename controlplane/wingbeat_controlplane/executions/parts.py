@@ -22,7 +22,7 @@ from wingbeat_controlplane.executions.terminate import Terminator
 from wingbeat_controlplane.executions.update import Archiver
 from wingbeat_controlplane.registry.registry import Registry
 from wingbeat_propeller.blobs.signing import UrlSigner
-from wingbeat_propeller.ports import Blobs
+from wingbeat_propeller.ports.blobs import Blobs
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from wingbeat_propeller.core.values import split_literal_map
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.plans import PlanCache
-from wingbeat_propeller.ports import BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs, BlobTooLargeError
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeatidl.recovery.v1 import recovery_pb2

@@ -8,7 +8,7 @@ from flyteidl.core import identifier_pb2
 
 from wingbeat_controlplane.errors import failed_precondition, not_found
 from wingbeat_controlplane.executions.identifiers import check_execution_id, execution_label
-from wingbeat_propeller.ports import BlobNotFoundError, Blobs
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries("wingbeat_controlplane.executions", "changes.sql")

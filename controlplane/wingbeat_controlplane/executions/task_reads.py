@@ -16,7 +16,7 @@ from wingbeat_controlplane.executions.task_messages import task_message
 from wingbeat_controlplane.listing.filters import parse_filters
 from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_of
 from wingbeat_controlplane.listing.tables import NODE_EXECUTIONS, TASK_EXECUTIONS
-from wingbeat_propeller.ports import Blobs
+from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.postgres.queries import load_queries
 
 ATTEMPT_MAX = 2**15 - 1

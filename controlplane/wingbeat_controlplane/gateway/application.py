@@ -23,7 +23,7 @@ from wingbeat_controlplane.gateway.task_logs import LogFile, log_routes
 from wingbeat_controlplane.gateway.traffic import Traffic
 from wingbeat_controlplane.gateway.transcoding import Transcoder
 from wingbeat_propeller.blobs.signing import ServedUrlSigner
-from wingbeat_propeller.ports import Blobs
+from wingbeat_propeller.ports.blobs import Blobs
 
 _METHODS = ["GET", "POST", "DELETE", "HEAD", "PUT", "PATCH"]
 _ALLOWED_HEADERS = ["Content-Type", "Content-MD5", "Authorization", "flyte-authorization", "X-Request-Id"]

@@ -25,7 +25,7 @@ from wingbeat_propeller.blobs.signing import (
     SignatureExpiredError,
     SignatureMismatchError,
 )
-from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
 
 DRAIN_BYTES_MAX = 4 << 20
 """So much of a refused body is read and dropped, so that a client that sends before it listens sees the answer."""

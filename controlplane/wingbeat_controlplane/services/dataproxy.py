@@ -23,7 +23,7 @@ from wingbeat_controlplane.services.flyte_references import parse_reference
 from wingbeat_controlplane.services.rpcs import CallContext, Encoded
 from wingbeat_propeller.blobs.signing import SignedUrl, UrlSigner
 from wingbeat_propeller.core.values import split_literal_map, wire_field
-from wingbeat_propeller.ports import BlobAccessError, Blobs, BlobStat
+from wingbeat_propeller.ports.blobs import BlobAccessError, Blobs, BlobStat
 
 MD5_BYTES = 16
 

@@ -24,7 +24,7 @@ from typing import BinaryIO, TypeVar
 
 from wingbeat_propeller.blobs.keys import object_key, prefix_key, shown
 from wingbeat_propeller.blobs.tally import Tally
-from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError, BlobStat, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, BlobStat, BlobTooLargeError
 
 INLINE_BYTES_MAX = 256 * 1024
 """Up to this size reads and writes happen on the event loop."""

@@ -7,7 +7,7 @@ name with a percent sign in it. What can be mistaken for a way out by anybody wh
 import re
 from urllib.parse import unquote
 
-from wingbeat_propeller.ports import BlobAccessError
+from wingbeat_propeller.ports.blobs import BlobAccessError
 
 KEY_BYTES_MAX = 1024
 """Longest key in UTF-8 that S3 takes; the same bound holds for folders, so that projects can move between them."""

@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from wingbeat_propeller.blobs.keys import object_key, prefix_key
 from wingbeat_propeller.blobs.signing import SignedUrl
 from wingbeat_propeller.blobs.tally import Tally
-from wingbeat_propeller.ports import BlobNotFoundError, BlobStat, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, BlobStat, BlobTooLargeError
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client

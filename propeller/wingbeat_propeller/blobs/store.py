@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.blobs.signing import ServedUrlSigner, UrlSigner
-from wingbeat_propeller.ports import Blobs
+from wingbeat_propeller.ports.blobs import Blobs
 
 if TYPE_CHECKING:
     from wingbeat_propeller.blobs.s3 import S3Options

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from wingbeat_propeller.ports import BlobStat, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobStat, BlobTooLargeError
 
 
 class Tally:

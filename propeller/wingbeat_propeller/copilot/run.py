@@ -23,7 +23,7 @@ from wingbeat_propeller.copilot.layout import UnsupportedLiteralError
 from wingbeat_propeller.copilot.local_paths import INPUTS_VARIABLE, OUTPUTS_VARIABLE, Rewriting
 from wingbeat_propeller.copilot.results import BadResultError
 from wingbeat_propeller.copilot.transfer import StoreFailedError, Transfer, UnreachableError, open_transfer
-from wingbeat_propeller.ports import BlobNotFoundError
+from wingbeat_propeller.ports.blobs import BlobNotFoundError
 
 INPUTS_FAILED = "InputDownloadFailed"
 OUTPUTS_FAILED = "OutputUploadFailed"

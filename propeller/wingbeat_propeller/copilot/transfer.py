@@ -19,7 +19,7 @@ from typing import TypeVar, cast
 
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.blobs.store import FolderOptions, StoreOptions, open_store
-from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError, Blobs
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs
 
 CHUNK_BYTES = 1 << 20
 FILES_AT_ONCE = 8

@@ -15,7 +15,7 @@ from contextlib import suppress
 import structlog
 from prometheus_client import Counter, Gauge
 
-from wingbeat_propeller.ports import Line, Lines
+from wingbeat_propeller.ports.lines import Line, Lines
 
 _log = structlog.get_logger(__name__)
 _WAITING = Gauge("wingbeat_waiting_executions", "Executions that wait for others of their launch plan to end")

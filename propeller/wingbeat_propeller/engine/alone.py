@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.rows import ElementRow, NodeRow
-from wingbeat_propeller.ports import ChildEnd, ChildRefusedError, ChildRequest, SignalKey, SourceExecution
+from wingbeat_propeller.ports.children import ChildEnd, ChildRefusedError, ChildRequest
+from wingbeat_propeller.ports.signals import SignalKey
+from wingbeat_propeller.ports.sources import SourceExecution
 
 
 class NoSignals:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from wingbeat_propeller.ports import LeaseLostError
+from wingbeat_propeller.ports.journal import LeaseLostError
 from wingbeatidl.engine.v1 import engine_pb2
 
 _log = structlog.get_logger(__name__)

@@ -21,7 +21,7 @@ from wingbeat_propeller.core.values import (
 )
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.engine.preparation import PreparationFailedError
-from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
 
 INPUT_BYTES_MAX = 256 << 20
 """Largest LiteralMap that is loaded to look into its lists."""

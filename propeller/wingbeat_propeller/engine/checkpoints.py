@@ -11,7 +11,7 @@ from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.ids import generated_name, raw_output_shard
 from wingbeat_propeller.core.reuse import inherited_checkpoint
 from wingbeat_propeller.engine.blob_retry import riding_out
-from wingbeat_propeller.ports import BlobAccessError, Blobs
+from wingbeat_propeller.ports.blobs import BlobAccessError, Blobs
 
 CHECKPOINTS_FOLDER = "_flytecheckpoints"
 ATTEMPTS_MAX = 10

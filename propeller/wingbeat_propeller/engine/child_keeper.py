@@ -21,7 +21,8 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.engine.live import LiveExecution
-from wingbeat_propeller.ports import BlobNotFoundError, Blobs, ChildEnd, ChildRefusedError, Children, ChildRequest
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs
+from wingbeat_propeller.ports.children import ChildEnd, ChildRefusedError, Children, ChildRequest
 
 _log = structlog.get_logger(__name__)
 _WAITING = Gauge("wingbeat_children_waited_for", "Child executions that nodes wait for")

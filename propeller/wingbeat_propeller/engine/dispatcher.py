@@ -42,22 +42,10 @@ from wingbeat_propeller.engine.requests import (
 )
 from wingbeat_propeller.engine.shares import Scope
 from wingbeat_propeller.engine.slot_keeper import SlotKeeper
-from wingbeat_propeller.ports import (
-    AttemptOrigin,
-    BadTaskError,
-    BlobNotFoundError,
-    Blobs,
-    Ended,
-    InstantRequest,
-    LogLink,
-    Places,
-    Runtime,
-    RuntimeEvent,
-    RuntimeRequest,
-    SlotAsk,
-    Started,
-    TaskPlugin,
-)
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs
+from wingbeat_propeller.ports.runtime import Ended, LogLink, Places, Runtime, RuntimeEvent, Started
+from wingbeat_propeller.ports.slots import SlotAsk
+from wingbeat_propeller.ports.tasks import AttemptOrigin, BadTaskError, InstantRequest, RuntimeRequest, TaskPlugin
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 _log = structlog.get_logger(__name__)

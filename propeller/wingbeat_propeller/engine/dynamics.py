@@ -29,7 +29,8 @@ from wingbeat_propeller.core.reuse import Reuse
 from wingbeat_propeller.core.rows import ElementRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
-from wingbeat_propeller.ports import BlobNotFoundError, Blobs, BlobTooLargeError, ExecutionStore
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.ports.executions import ExecutionStore
 
 FUTURES_BYTES_MAX = 512 << 20
 """Largest futures.pb that is read."""

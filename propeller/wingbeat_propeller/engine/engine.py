@@ -71,19 +71,15 @@ from wingbeat_propeller.engine.slot_keeper import SlotKeeper
 from wingbeat_propeller.engine.source_reader import SourceReader
 from wingbeat_propeller.engine.sweeper import Sweeper
 from wingbeat_propeller.engine.timer_wheel import TimerWheel
-from wingbeat_propeller.ports import (
-    Blobs,
-    Children,
-    ExecutionStore,
-    Journal,
-    Leases,
-    Lines,
-    Places,
-    Runtime,
-    Signals,
-    Slots,
-    Sources,
-)
+from wingbeat_propeller.ports.blobs import Blobs
+from wingbeat_propeller.ports.children import Children
+from wingbeat_propeller.ports.executions import ExecutionStore
+from wingbeat_propeller.ports.journal import Journal, Leases
+from wingbeat_propeller.ports.lines import Lines
+from wingbeat_propeller.ports.runtime import Places, Runtime
+from wingbeat_propeller.ports.signals import Signals
+from wingbeat_propeller.ports.slots import Slots
+from wingbeat_propeller.ports.sources import Sources
 from wingbeat_propeller.tasks.registry import TaskPlugins
 from wingbeatidl.engine.v1 import engine_pb2
 

@@ -26,7 +26,8 @@ from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_ou
 from wingbeat_propeller.engine.live import LiveExecution
 from wingbeat_propeller.engine.outcomes import inline_bytes_max
 from wingbeat_propeller.engine.requests import build_context, load_inputs, write_files
-from wingbeat_propeller.ports import BadTaskError, BlobNotFoundError, Blobs, InstantRequest
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs
+from wingbeat_propeller.ports.tasks import BadTaskError, InstantRequest
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 _log = structlog.get_logger(__name__)

@@ -35,16 +35,10 @@ from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.live import LiveExecution, LiveExecutions
 from wingbeat_propeller.engine.origins import Origin, find_origin, made_reuses
 from wingbeat_propeller.engine.plans import PlanCache
-from wingbeat_propeller.ports import (
-    NO_TENANT,
-    BlobNotFoundError,
-    BlobTooLargeError,
-    ExecutionStore,
-    Journal,
-    NewExecutions,
-    Room,
-    Sources,
-)
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, BlobTooLargeError
+from wingbeat_propeller.ports.executions import NO_TENANT, ExecutionStore, NewExecutions, Room
+from wingbeat_propeller.ports.journal import Journal
+from wingbeat_propeller.ports.sources import Sources
 from wingbeatidl.query.v1 import why_pb2
 
 _log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from contextlib import suppress
 import structlog
 from prometheus_client import Counter, Gauge
 
-from wingbeat_propeller.ports import LeaseLostError, Leases
+from wingbeat_propeller.ports.journal import LeaseLostError, Leases
 
 _log = structlog.get_logger(__name__)
 

@@ -20,7 +20,8 @@ from wingbeat_propeller.core.rows import ExecutionRecord
 from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.live import Source
 from wingbeat_propeller.engine.plans import PlanCache
-from wingbeat_propeller.ports import BlobNotFoundError, BlobTooLargeError, Sources
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, BlobTooLargeError
+from wingbeat_propeller.ports.sources import Sources
 from wingbeatidl.recovery.v1 import recovery_pb2
 
 _log = structlog.get_logger(__name__)

@@ -22,7 +22,7 @@ from wingbeat_propeller.core.values import (
     split_literal_map,
 )
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
-from wingbeat_propeller.ports import BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs, BlobTooLargeError
 
 ERROR_BYTES_MAX = 256 << 20
 """Largest error.pb that is read."""

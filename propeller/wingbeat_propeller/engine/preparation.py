@@ -12,7 +12,7 @@ from wingbeat_propeller.core.values import (
     split_literal_map,
 )
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
-from wingbeat_propeller.ports import BlobNotFoundError, Blobs
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs
 
 
 class PreparationFailedError(Exception):

@@ -8,7 +8,8 @@ from wingbeat_propeller.engine.blob_retry import riding_out
 from wingbeat_propeller.engine.checkpoints import checkpoints_in, raw_output_folder
 from wingbeat_propeller.engine.live import LiveExecution
 from wingbeat_propeller.engine.outcomes import RESULT_FILES
-from wingbeat_propeller.ports import Blobs, TaskContext
+from wingbeat_propeller.ports.blobs import Blobs
+from wingbeat_propeller.ports.tasks import TaskContext
 from wingbeat_propeller.tasks.container import wants_task_template
 from wingbeat_propeller.tasks.templating import TASK_TEMPLATE_FILE
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from wingbeat_propeller.engine.live import Tenant
-from wingbeat_propeller.ports import TenantShare
+from wingbeat_propeller.ports.slots import TenantShare
 
 Scope: TypeAlias = tuple[str, str]
 """What a share is about: project and domain, the domain empty for the whole project."""

@@ -15,7 +15,7 @@ from prometheus_client import Gauge
 from wingbeat_propeller.core.effects import AwaitSignal
 from wingbeat_propeller.core.events import Event, SignalReceived
 from wingbeat_propeller.engine.live import LiveExecution
-from wingbeat_propeller.ports import SignalKey, Signals
+from wingbeat_propeller.ports.signals import SignalKey, Signals
 
 _log = structlog.get_logger(__name__)
 _WAITING = Gauge("wingbeat_gates_waiting", "Signals that gates wait for")

@@ -29,7 +29,8 @@ from prometheus_client import Gauge, Histogram
 from wingbeat_propeller.core.effects import Abort, Effects
 from wingbeat_propeller.engine.live import Tenant
 from wingbeat_propeller.engine.shares import Scope, Shares, scopes_of
-from wingbeat_propeller.ports import Journal, SlotAsk, Slots
+from wingbeat_propeller.ports.journal import Journal
+from wingbeat_propeller.ports.slots import SlotAsk, Slots
 
 _log = structlog.get_logger(__name__)
 _SLOTS = Gauge("wingbeat_tenant_slots", "Attempts of this engine that count against a tenant's limit")

@@ -28,7 +28,8 @@ from wingbeat_propeller.engine.checkpoints import newest_checkpoint
 from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.live import LiveExecution, Source
 from wingbeat_propeller.engine.origins import made_reuse
-from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError, Sources
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.ports.sources import Sources
 
 _log = structlog.get_logger(__name__)
 _ASKED = Gauge("wingbeat_source_nodes_asked", "Nodes waiting to be looked up in executions that are recovered")

@@ -11,7 +11,8 @@ import asyncio
 import structlog
 from prometheus_client import Counter
 
-from wingbeat_propeller.ports import ExecutionStore, Runtime
+from wingbeat_propeller.ports.executions import ExecutionStore
+from wingbeat_propeller.ports.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
 _SWEPT = Counter("wingbeat_swept_attempts", "Attempts found in the runtime that nobody waited for")

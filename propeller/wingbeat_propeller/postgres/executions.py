@@ -16,7 +16,8 @@ from wingbeat_propeller.compiler.references import EntityKey, KnownReferences, L
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.rows import ElementRow, ExecutionRecord, NodeRow
-from wingbeat_propeller.ports import NO_TENANT, AttemptOrigin, NewExecutions, Room
+from wingbeat_propeller.ports.executions import NO_TENANT, NewExecutions, Room
+from wingbeat_propeller.ports.tasks import AttemptOrigin
 from wingbeat_propeller.postgres.outages import is_outage, outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 

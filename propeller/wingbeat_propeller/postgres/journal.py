@@ -15,7 +15,7 @@ import structlog
 from prometheus_client import Gauge
 
 from wingbeat_propeller.core.effects import Effects
-from wingbeat_propeller.ports import Blobs
+from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.postgres.journal_lane import JournalLane, JournalOptions
 
 _log = structlog.get_logger(__name__)

@@ -22,7 +22,8 @@ from asyncpg.prepared_stmt import PreparedStatement
 from prometheus_client import Counter, Histogram
 
 from wingbeat_propeller.core.effects import Effects
-from wingbeat_propeller.ports import Blobs, LeaseLostError
+from wingbeat_propeller.ports.blobs import Blobs
+from wingbeat_propeller.ports.journal import LeaseLostError
 from wingbeat_propeller.postgres.journal_batch import BatchRecords, batch_records
 from wingbeat_propeller.postgres.outages import is_outage, is_refusal
 from wingbeat_propeller.postgres.queries import load_queries

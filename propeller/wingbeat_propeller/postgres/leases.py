@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from wingbeat_propeller.core.shards import desired_shards
-from wingbeat_propeller.ports import LeaseLostError, ShardChange
+from wingbeat_propeller.ports.journal import LeaseLostError, ShardChange
 from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 

@@ -7,7 +7,7 @@ that was forgotten is made good by the next.
 
 import asyncpg
 
-from wingbeat_propeller.ports import Line, Waiting
+from wingbeat_propeller.ports.lines import Line, Waiting
 from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import asyncpg
 
-from wingbeat_propeller.ports import SignalKey
+from wingbeat_propeller.ports.signals import SignalKey
 from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from wingbeat_propeller.ports import LeaseLostError, ShareBook, SlotAsk, TenantShare
+from wingbeat_propeller.ports.journal import LeaseLostError
+from wingbeat_propeller.ports.slots import ShareBook, SlotAsk, TenantShare
 from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 

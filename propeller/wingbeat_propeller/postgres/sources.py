@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import asyncpg
 
 from wingbeat_propeller.core.rows import ElementRow, NodeRow
-from wingbeat_propeller.ports import SourceExecution
+from wingbeat_propeller.ports.sources import SourceExecution
 from wingbeat_propeller.postgres.executions import node_row
 from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries

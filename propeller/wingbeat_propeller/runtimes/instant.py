@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from wingbeat_propeller.core.outcome import Failure
-from wingbeat_propeller.ports import AttemptOrigin, Ended, InstantRequest, RuntimeEvent, RuntimeRequest
+from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent
+from wingbeat_propeller.ports.tasks import AttemptOrigin, InstantRequest, RuntimeRequest
 
 CAPACITY = 1_000_000
 

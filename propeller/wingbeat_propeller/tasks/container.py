@@ -19,7 +19,7 @@ from wingbeat_propeller.container_files import (
     container_path,
 )
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.ports import BadTaskError, ContainerRequest, TaskContext
+from wingbeat_propeller.ports.tasks import BadTaskError, ContainerRequest, TaskContext
 from wingbeat_propeller.tasks.environment import build_environment
 from wingbeat_propeller.tasks.pod_spec import BadPodSpecError, has_pod_spec, primary_container
 from wingbeat_propeller.tasks.templating import TemplateError, mentions_inputs, mentions_task_template, render

@@ -14,7 +14,7 @@ from wingbeat_propeller.compiler.castability import is_castable
 from wingbeat_propeller.compiler.type_text import type_text
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.values import build_literal_map
-from wingbeat_propeller.ports import BadTaskError, InstantRequest, TaskContext
+from wingbeat_propeller.ports.tasks import BadTaskError, InstantRequest, TaskContext
 
 
 class EchoPlugin:

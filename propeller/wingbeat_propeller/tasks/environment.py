@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from flyteidl.core import identifier_pb2
 
-from wingbeat_propeller.ports import TaskContext
+from wingbeat_propeller.ports.tasks import TaskContext
 
 
 def build_environment(

@@ -11,7 +11,7 @@ from typing import Self, cast
 
 import structlog
 
-from wingbeat_propeller.ports import TaskPlugin
+from wingbeat_propeller.ports.tasks import TaskPlugin
 from wingbeat_propeller.tasks.container import ContainerPlugin
 from wingbeat_propeller.tasks.echo import EchoPlugin
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from flyteidl.core import literals_pb2
 from google.protobuf.message import DecodeError
 
-from wingbeat_propeller.ports import TaskContext
+from wingbeat_propeller.ports.tasks import TaskContext
 from wingbeat_propeller.tasks.literal_text import UnprintableLiteralError, literal_text
 
 TASK_TEMPLATE_FILE = "task.pb"

@@ -15,7 +15,7 @@ from pathlib import Path
 from flyteidl.core import tasks_pb2
 
 from tests.integration.engine.harness import make_engine
-from wingbeat_propeller.ports import ContainerRequest, TaskContext
+from wingbeat_propeller.ports.tasks import ContainerRequest, TaskContext
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local import LocalRuntime, LocalRuntimeOptions
 

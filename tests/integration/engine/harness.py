@@ -24,7 +24,8 @@ from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.engine.alone import NoChildren, NoSignals
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
-from wingbeat_propeller.ports import InstantRequest, Places, Runtime, TaskContext, TaskPlugin
+from wingbeat_propeller.ports.runtime import Places, Runtime
+from wingbeat_propeller.ports.tasks import InstantRequest, TaskContext, TaskPlugin
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases

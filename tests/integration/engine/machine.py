@@ -4,7 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from wingbeat_propeller.ports import AttemptOrigin, Ended, InstantRequest, RuntimeEvent, RuntimeRequest
+from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent
+from wingbeat_propeller.ports.tasks import AttemptOrigin, InstantRequest, RuntimeRequest
 
 
 class Machine:

@@ -8,7 +8,7 @@ from flyteidl.core import compiler_pb2, literals_pb2, tasks_pb2, workflow_pb2
 
 from tests.integration.engine.harness import chain, engine, launch, register, wait_ended
 from wingbeat_propeller.core.phases import ExecutionPhase, TaskPhase
-from wingbeat_propeller.ports import InstantRequest, TaskContext
+from wingbeat_propeller.ports.tasks import InstantRequest, TaskContext
 from wingbeat_propeller.runtimes.instant import InstantRuntime
 
 

@@ -11,7 +11,7 @@ from tests.integration.engine.harness import InstantPlugin, chain, engine, launc
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.retry import RetryPolicy
-from wingbeat_propeller.ports import InstantRequest, TaskContext
+from wingbeat_propeller.ports.tasks import InstantRequest, TaskContext
 from wingbeat_propeller.runtimes.instant import InstantRuntime
 
 POLICY = RetryPolicy(backoff_s=1.5)

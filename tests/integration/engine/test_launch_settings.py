@@ -12,7 +12,8 @@ from flyteidl.event import event_pb2
 
 from tests.integration.engine.harness import InstantPlugin, chain, engine, launch, register, wait_ended
 from wingbeat_propeller.core.phases import ExecutionPhase
-from wingbeat_propeller.ports import AttemptOrigin, InstantRequest, RuntimeEvent, RuntimeRequest, TaskContext
+from wingbeat_propeller.ports.runtime import RuntimeEvent
+from wingbeat_propeller.ports.tasks import AttemptOrigin, InstantRequest, RuntimeRequest, TaskContext
 from wingbeat_propeller.runtimes.instant import InstantRuntime
 
 CONFIG = matchable_resource_pb2.WorkflowExecutionConfig(

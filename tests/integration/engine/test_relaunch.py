@@ -9,7 +9,8 @@ from flyteidl.core import errors_pb2, literals_pb2, tasks_pb2
 
 from tests.integration.engine.harness import chain, engine, launch, register, wait_ended
 from wingbeat_propeller.core.phases import ExecutionPhase
-from wingbeat_propeller.ports import AttemptOrigin, ContainerRequest, Ended, RuntimeEvent, RuntimeRequest, TaskContext
+from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent
+from wingbeat_propeller.ports.tasks import AttemptOrigin, ContainerRequest, RuntimeRequest, TaskContext
 
 
 class PrefixPlugin:

@@ -12,7 +12,8 @@ import pytest
 from tests.integration.engine.harness import chain, engine, launch, register
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
 from wingbeat_propeller.engine.sweeper import Sweeper
-from wingbeat_propeller.ports import AttemptOrigin, ContainerRequest, Started
+from wingbeat_propeller.ports.runtime import Started
+from wingbeat_propeller.ports.tasks import AttemptOrigin, ContainerRequest
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.runtimes.local import LocalRuntime, LocalRuntimeOptions, stop_hosts
 from wingbeat_propeller.runtimes.local.paths import task_folder

@@ -10,7 +10,7 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.core.rows import ElementRow
-from wingbeat_propeller.ports import AttemptOrigin
+from wingbeat_propeller.ports.tasks import AttemptOrigin
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 
 FAILURE = Failure(ErrorKind.USER, "C", "no")

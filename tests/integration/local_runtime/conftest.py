@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import pytest
 
-from wingbeat_propeller.ports import ContainerRequest, Ended, RuntimeEvent, Started
+from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent, Started
+from wingbeat_propeller.ports.tasks import ContainerRequest
 from wingbeat_propeller.runtimes.local import LocalRuntime, LocalRuntimeOptions, stop_hosts
 
 EventT = TypeVar("EventT", Started, Ended)

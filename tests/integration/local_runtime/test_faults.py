@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.integration.local_runtime.conftest import FollowRuntime, shell_request
 
 from wingbeat_propeller.core.outcome import ErrorKind
-from wingbeat_propeller.ports import AttemptOrigin
+from wingbeat_propeller.ports.tasks import AttemptOrigin
 from wingbeat_propeller.runtimes.local import LocalRuntimeOptions, stop_hosts
 from wingbeat_propeller.runtimes.local.paths import host_folder, log_file, task_folder
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.record import CLAIMS_FOLDER, Claim, read_claim, write_claim

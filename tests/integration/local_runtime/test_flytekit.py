@@ -9,7 +9,7 @@ from flyteidl.core import errors_pb2, literals_pb2
 from tests.integration.local_runtime.conftest import Follower, FollowRuntime
 
 from wingbeat_propeller.core.outcome import ErrorKind
-from wingbeat_propeller.ports import ContainerRequest
+from wingbeat_propeller.ports.tasks import ContainerRequest
 from wingbeat_propeller.runtimes.local import LocalRuntimeOptions
 from wingbeat_propeller.runtimes.local.paths import log_file, task_folder
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.record import read_claim

@@ -7,7 +7,7 @@ import pytest
 from flyteidl.core import errors_pb2, literals_pb2
 from tests.integration.local_runtime.conftest import Follower, FollowRuntime, shell_request
 
-from wingbeat_propeller.ports import ContainerRequest
+from wingbeat_propeller.ports.tasks import ContainerRequest
 from wingbeat_propeller.runtimes.local import LocalRuntimeOptions
 from wingbeat_propeller.runtimes.local.paths import log_file, task_folder
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.record import read_claim

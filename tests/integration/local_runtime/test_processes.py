@@ -11,7 +11,7 @@ import pytest
 from tests.integration.local_runtime.conftest import FollowRuntime, shell_request
 
 from wingbeat_propeller.core.outcome import ErrorKind
-from wingbeat_propeller.ports import ContainerRequest, InstantRequest
+from wingbeat_propeller.ports.tasks import ContainerRequest, InstantRequest
 from wingbeat_propeller.runtimes.local import LocalRuntimeOptions
 from wingbeat_propeller.runtimes.local.paths import log_file, task_folder
 

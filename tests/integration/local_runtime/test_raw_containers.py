@@ -12,7 +12,7 @@ from tests.integration.local_runtime.conftest import FollowRuntime, shell_reques
 
 from wingbeat_propeller.container_files import ContainerFiles
 from wingbeat_propeller.core.outcome import ErrorKind
-from wingbeat_propeller.ports import ContainerRequest
+from wingbeat_propeller.ports.tasks import ContainerRequest
 from wingbeat_propeller.runtimes.local import LocalRuntimeOptions
 from wingbeat_propeller.runtimes.local.paths import log_file, task_folder
 

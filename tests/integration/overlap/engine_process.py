@@ -13,7 +13,8 @@ from pathlib import Path
 from flyteidl.core import literals_pb2, tasks_pb2
 from tests.integration.engine.harness import engine
 
-from wingbeat_propeller.ports import AttemptOrigin, Ended, InstantRequest, RuntimeEvent, RuntimeRequest, TaskContext
+from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent
+from wingbeat_propeller.ports.tasks import AttemptOrigin, InstantRequest, RuntimeRequest, TaskContext
 from wingbeat_propeller.postgres.pool import create_pool
 
 LEASE_S = 1.5

@@ -8,15 +8,8 @@ from flyteidl.core import compiler_pb2, identifier_pb2, interface_pb2, tasks_pb2
 from tests.integration.engine.harness import identifier
 
 from wingbeat_propeller.core.outcome import Failure
-from wingbeat_propeller.ports import (
-    AttemptOrigin,
-    Ended,
-    InstantRequest,
-    RuntimeEvent,
-    RuntimeRequest,
-    Started,
-    TaskContext,
-)
+from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent, Started
+from wingbeat_propeller.ports.tasks import AttemptOrigin, InstantRequest, RuntimeRequest, TaskContext
 
 
 class Workshop:

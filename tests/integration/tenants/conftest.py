@@ -8,7 +8,7 @@ import pytest
 from wingbeat_controlplane.registry.options import RegistryOptions
 from wingbeat_controlplane.registry.registry import open_registry
 from wingbeat_controlplane.registry.tenant_shares import TenantShareStore
-from wingbeat_propeller.ports import SlotAsk
+from wingbeat_propeller.ports.slots import SlotAsk
 from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.slots import PostgresSlots
 

@@ -10,7 +10,7 @@ from tests.integration.engine.harness import chain, engine, launch, register
 from tests.integration.engine.machine import Machine, SharedRuntime
 
 from wingbeat_propeller.core.ids import SHARDS, ExecutionKey
-from wingbeat_propeller.ports import Room
+from wingbeat_propeller.ports.executions import Room
 from wingbeat_propeller.postgres.executions import EACH_MIN, TENANTS_MAX, PostgresExecutionStore
 from wingbeat_propeller.postgres.queries import load_queries
 

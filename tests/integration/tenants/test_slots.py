@@ -8,7 +8,7 @@ import pytest
 from tests.integration.tenants.conftest import DOMAIN, PROJECT, Member, asks, free, seen_now
 
 from wingbeat_controlplane.registry.tenant_shares import TenantShareStore
-from wingbeat_propeller.ports import LeaseLostError
+from wingbeat_propeller.ports.journal import LeaseLostError
 from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.slots import PostgresSlots
 

@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.blobs import BlobsContract
 
 from wingbeat_propeller.blobs.folder import PARTIAL_FOLDER, FolderBlobs
-from wingbeat_propeller.ports import BlobAccessError, BlobNotFoundError
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError
 
 
 @pytest.fixture

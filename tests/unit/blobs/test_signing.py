@@ -14,7 +14,7 @@ from wingbeat_propeller.blobs.signing import (
     SignedUrl,
     load_signing_key,
 )
-from wingbeat_propeller.ports import BlobAccessError
+from wingbeat_propeller.ports.blobs import BlobAccessError
 
 BASE = "file:///data/store"
 KEY = b"k" * 32

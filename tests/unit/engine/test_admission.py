@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from wingbeat_propeller.engine.admission import LOOK_S_MIN, RETRY_S, Admission
-from wingbeat_propeller.ports import Line, Waiting
+from wingbeat_propeller.ports.lines import Line, Waiting
 
 pytestmark = pytest.mark.looptime
 

@@ -14,7 +14,8 @@ from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.engine.dispatcher import Dispatcher
 from wingbeat_propeller.engine.live import LiveExecution
-from wingbeat_propeller.ports import AttemptOrigin, InstantRequest, RuntimeEvent, RuntimeRequest, TaskContext
+from wingbeat_propeller.ports.runtime import RuntimeEvent
+from wingbeat_propeller.ports.tasks import AttemptOrigin, InstantRequest, RuntimeRequest, TaskContext
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 

@@ -15,7 +15,7 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.values import INLINE_BYTES_MAX, Ref, build_literal_map
 from wingbeat_propeller.engine.dispatcher import Dispatcher
 from wingbeat_propeller.engine.live import LiveExecution
-from wingbeat_propeller.ports import BadTaskError, InstantRequest, TaskContext
+from wingbeat_propeller.ports.tasks import BadTaskError, InstantRequest, TaskContext
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 pytestmark = pytest.mark.looptime

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from wingbeat_propeller.engine.lease_keeper import TRUSTED_SHARE, LeaseKeeper
-from wingbeat_propeller.ports import LeaseLostError, ShardChange
+from wingbeat_propeller.ports.journal import LeaseLostError, ShardChange
 
 pytestmark = pytest.mark.looptime
 

@@ -3,7 +3,8 @@
 import asyncio
 
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.ports import ContainerRequest, Ended, InstantRequest, RuntimeEvent
+from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent
+from wingbeat_propeller.ports.tasks import ContainerRequest, InstantRequest
 from wingbeat_propeller.runtimes.instant import InstantRuntime
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wingbeat_propeller.ports import AttemptOrigin
+from wingbeat_propeller.ports.tasks import AttemptOrigin
 from wingbeat_propeller.runtimes.local.places import NOTE_S, Places, remove_places
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wingbeat_propeller.ports import ContainerRequest
+from wingbeat_propeller.ports.tasks import ContainerRequest
 from wingbeat_propeller.runtimes.local.paths import BadAttemptNameError, log_file, task_folder
 from wingbeat_propeller.runtimes.local.process_environment import (
     DESCRIPTION_BYTES_MAX,

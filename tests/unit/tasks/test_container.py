@@ -8,7 +8,7 @@ from tests.unit.tasks.test_templating import CONTEXT
 from wingbeat_propeller.compiler.resources import PlatformResources
 from wingbeat_propeller.container_files import ContainerFiles
 from wingbeat_propeller.core.outcome import ErrorKind
-from wingbeat_propeller.ports import BadTaskError
+from wingbeat_propeller.ports.tasks import BadTaskError
 from wingbeat_propeller.tasks.container import ContainerPlugin, wants_task_template
 from wingbeat_propeller.tasks.registry import TaskPlugins
 

@@ -5,7 +5,7 @@ from flyteidl.core import interface_pb2, literals_pb2, tasks_pb2, types_pb2
 from tests.unit.tasks.test_templating import CONTEXT
 
 from wingbeat_propeller.core.values import split_literal_map
-from wingbeat_propeller.ports import BadTaskError, InstantRequest
+from wingbeat_propeller.ports.tasks import BadTaskError, InstantRequest
 from wingbeat_propeller.tasks.echo import EchoPlugin, pair_variables
 from wingbeat_propeller.tasks.registry import TaskPlugins
 

@@ -7,7 +7,7 @@ import msgpack
 import pytest
 from flyteidl.core import literals_pb2
 
-from wingbeat_propeller.ports import TaskContext
+from wingbeat_propeller.ports.tasks import TaskContext
 from wingbeat_propeller.tasks.templating import TemplateError, mentions_inputs, mentions_task_template, render
 
 CONTEXT = TaskContext(

@@ -22,7 +22,7 @@ from wingbeat_propeller.core.waiting import explain
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.plans import PlanCache
-from wingbeat_propeller.ports import BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs, BlobTooLargeError
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeatidl.query.v1 import why_pb2
 

@@ -21,7 +21,7 @@ from typing import NamedTuple, cast
 
 from prometheus_client import Gauge
 
-from wingbeat_propeller.ports import AttemptOrigin
+from wingbeat_propeller.ports.tasks import AttemptOrigin
 
 PLACES_FOLDER = "places"
 NOTE_S = 0.5

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wingbeat_propeller.ports import ContainerRequest
+from wingbeat_propeller.ports.tasks import ContainerRequest
 from wingbeat_propeller.runtimes.local.programs import Program
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.flytekit_entry import FAST_EXECUTE
 

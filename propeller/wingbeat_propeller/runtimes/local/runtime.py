@@ -16,16 +16,8 @@ from typing import cast
 import structlog
 
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.ports import (
-    AttemptOrigin,
-    ContainerRequest,
-    Ended,
-    InstantRequest,
-    LogLink,
-    RuntimeEvent,
-    RuntimeRequest,
-    Started,
-)
+from wingbeat_propeller.ports.runtime import Ended, LogLink, RuntimeEvent, Started
+from wingbeat_propeller.ports.tasks import AttemptOrigin, ContainerRequest, InstantRequest, RuntimeRequest
 from wingbeat_propeller.runtimes.local import host_address
 from wingbeat_propeller.runtimes.local.exits import failure_of
 from wingbeat_propeller.runtimes.local.host_link import HostLink

@@ -10,7 +10,7 @@ import sys
 from typing import NamedTuple
 
 from wingbeat_propeller.container_files import ContainerFiles, CopilotJob, is_inside
-from wingbeat_propeller.ports import ContainerRequest
+from wingbeat_propeller.ports.tasks import ContainerRequest
 from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions
 from wingbeat_propeller.runtimes.local.paths import task_folder
 from wingbeat_propeller.runtimes.local.process_environment import command_line, process_environment
