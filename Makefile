@@ -7,7 +7,7 @@ SETUP_INPUTS := pyproject.toml constraints.txt hatch_build.py $(shell find proto
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev proto fmt lint types unit sim test bench
+.PHONY: help setup demo dev proto freeze fmt lint types unit sim test bench
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -31,6 +31,9 @@ dev: $(SETUP) ## run Wingbeat on a scratch data folder with readable logs; Ctrl-
 proto: $(SETUP) ## compile proto/ into proto/gen
 	$(BIN)/python -c 'from pathlib import Path; from hatch_build import compile_protos; compile_protos(Path.cwd())'
 
+freeze: $(SETUP) ## take proto/ as released: from now on `make lint` refuses what breaks it
+	$(BIN)/buf build proto --exclude-source-info --output proto/released.binpb
+
 fmt: $(SETUP) ## format and sort imports
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
@@ -39,6 +42,7 @@ lint: $(SETUP) ## style, who imports whom, our protobuf files
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/released.binpb
 
 types: $(SETUP) ## strict type check
 	$(BIN)/basedpyright
