@@ -20,6 +20,7 @@ from wingbeat_propeller.engine.dispatcher import Dispatcher
 from wingbeat_propeller.engine.engine import Engine
 from wingbeat_propeller.engine.intake import Intake
 from wingbeat_propeller.engine.live import LiveExecution
+from wingbeat_propeller.engine.slot_keeper import SlotKeeper
 from wingbeat_propeller.engine.sweeper import Sweeper
 from wingbeat_propeller.engine.timer_wheel import TimerWheel
 from wingbeat_propeller.ports.runtime import RuntimeEvent
@@ -210,4 +211,27 @@ def test_attempts_that_nobody_sweeps(monkeypatch: Patch) -> None:
 def test_timers_that_are_not_cancelled(monkeypatch: Patch) -> None:
     """Deadlines of ended executions stay in memory."""
     monkeypatch.setattr(TimerWheel, "cancel", lambda self, key: False)
+    found()
+
+
+def test_attempts_that_ask_for_no_slot(monkeypatch: Patch) -> None:
+    """An attempt of a limited tenant runs uncounted."""
+    monkeypatch.setattr(SlotKeeper, "may_start", lambda self, tenant, ask: True)
+    found()
+
+
+def test_calls_for_slots_that_come_after_the_end(monkeypatch: Patch) -> None:
+    """An attempt is asked for whose end is on its way to the journal."""
+    monkeypatch.setattr(SlotKeeper, "_is_aborting", lambda self, ask: False)
+    found()
+
+
+def test_slots_that_the_next_owner_does_not_find(monkeypatch: Patch) -> None:
+    """What was taken over ends, and its slot stays."""
+
+    async def blind(self: SlotKeeper, executions: Any) -> None:
+        for execution in executions:
+            self.forget(execution)
+
+    monkeypatch.setattr(SlotKeeper, "look_up", blind)
     found()

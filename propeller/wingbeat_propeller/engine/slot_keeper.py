@@ -191,6 +191,7 @@ class SlotKeeper:
         if slot is None or slot.state is not _State.HELD:
             return False
         self._uncount(slot)
+        self._tell.resume(slot.tenant[0])
         return True
 
     async def look_up(self, executions: Sequence[int]) -> None:
@@ -216,9 +217,10 @@ class SlotKeeper:
 
     def forget(self, execution: int) -> None:
         """The execution has ended, or belongs to another engine from now on; its slots are not this one's business."""
-        for name in list(self._by_execution.get(execution, ())):
-            self._remove(name)
+        removed = [self._remove(name) for name in list(self._by_execution.get(execution, ()))]
         self._aborting.pop(execution, None)
+        for project in {slot.tenant[0] for slot in removed if slot is not None}:
+            self._tell.resume(project)
 
     # ---- what stands between engine and journal ----
 
@@ -312,9 +314,9 @@ class SlotKeeper:
                 else:
                     await asyncio.sleep(_RETRY_S)
                     continue
-            if self._freed or now >= self._refused_until:
-                self._freed = False
+            if self._refused and (self._freed or now >= self._refused_until):
                 self._resume_refused()
+            self._freed = False
             if self._to_ask:
                 await self._call(store)
             elif not self._work.is_set():
