@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from tests.e2e.client import Client, succeeded
+from flyteidl.admin import node_execution_pb2
+from flyteidl.core import identifier_pb2
+
+from tests.e2e.client import Client, execution_id, succeeded
 
 
 def _attempts(execution) -> int:
@@ -15,6 +18,10 @@ def test_an_attempt_goes_on_where_the_last_one_stopped(client: Client, marks: Pa
     assert execution.outputs["o0"] == 8
     assert marks.read_text().split() == [str(number) for number in range(8)]
     assert _attempts(execution) == 4
+    node = identifier_pb2.NodeExecutionIdentifier(node_id="n0", execution_id=execution_id(execution.id.name))
+    read = client.admin.GetNodeExecution(node_execution_pb2.NodeExecutionGetRequest(id=node))
+    uri = read.closure.task_node_metadata.checkpoint_uri
+    assert list(Path(uri).iterdir()), "the node says where the checkpoints of its last attempt are"
 
 
 def test_attempts_without_a_checkpoint(client: Client, marks: Path) -> None:

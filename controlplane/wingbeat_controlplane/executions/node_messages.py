@@ -1,5 +1,7 @@
 """A row of `node_executions` as flyteidl's NodeExecution."""
 
+from collections.abc import Callable
+
 from flyteidl.admin import node_execution_pb2
 from flyteidl.core import execution_pb2, identifier_pb2
 from flyteidl.event import event_pb2
@@ -7,6 +9,8 @@ from flyteidl.event import event_pb2
 from wingbeat_controlplane.executions.flyte_urls import node_urls
 from wingbeat_controlplane.executions.rows import Row, elapsed, optional_timestamp
 from wingbeat_controlplane.registry.times import timestamp
+from wingbeat_propeller.core.folders import checkpoint_folder
+from wingbeat_propeller.core.ids import generated_name
 from wingbeat_propeller.core.phases import NODE_SUCCESS, NodePhase
 from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.core.rows import FLAG_ARRAY, FLAG_DYNAMIC, FLAG_PARENT
@@ -19,8 +23,10 @@ def node_message(
     row: Row,
     execution: identifier_pb2.WorkflowExecutionIdentifier,
     error: execution_pb2.ExecutionError | None,
+    raw_output_prefix: str,
 ) -> node_execution_pb2.NodeExecution:
-    """The node in `row` (see reads of nodes for its columns); `error` is the row's, whole or cut.
+    """The node in `row` (see reads of nodes for its columns); `error` is the row's, whole or cut, and
+    `raw_output_prefix` the execution's.
 
     Values kept in the row have an address all the same, so that readers see that there are some.
     """
@@ -30,7 +36,7 @@ def node_message(
     return node_execution_pb2.NodeExecution(
         id=identifier,
         input_uri=row["input_uri"] or (urls.inputs if row["has_inputs"] else ""),
-        closure=_closure(row, error, outputs_address=urls.outputs),
+        closure=_closure(row, error, urls.outputs, lambda: _checkpoints(row, execution.name, raw_output_prefix)),
         metadata=node_execution_pb2.NodeExecutionMetaData(
             retry_group="" if row["parent_id"] is None else str(row["parent_attempt"] or 0),
             spec_node_id=row["spec_node_id"],
@@ -42,7 +48,7 @@ def node_message(
 
 
 def _closure(
-    row: Row, error: execution_pb2.ExecutionError | None, *, outputs_address: str
+    row: Row, error: execution_pb2.ExecutionError | None, outputs_address: str, checkpoints: Callable[[], str]
 ) -> node_execution_pb2.NodeExecutionClosure:
     closure = node_execution_pb2.NodeExecutionClosure(
         phase=row["phase"],
@@ -60,7 +66,7 @@ def _closure(
     if details.HasField("workflow_node_metadata"):
         closure.workflow_node_metadata.executionId.CopyFrom(details.workflow_node_metadata.execution_id)
     elif _is_task(row) or details.HasField("task_node_metadata"):
-        closure.task_node_metadata.CopyFrom(_task_metadata(row, details.task_node_metadata))
+        closure.task_node_metadata.CopyFrom(_task_metadata(row, details.task_node_metadata, checkpoints()))
         closure.dynamic_job_spec_uri = details.task_node_metadata.dynamic_workflow.dynamic_job_spec_uri
     return closure
 
@@ -70,10 +76,17 @@ def _is_task(row: Row) -> bool:
     return row["kind"] == NodeKind.TASK or (row["kind"] == NodeKind.ARRAY and not row["flags"] & FLAG_ARRAY)
 
 
-def _task_metadata(row: Row, details: event_pb2.TaskNodeMetadata) -> node_execution_pb2.TaskNodeMetadata:
-    metadata = node_execution_pb2.TaskNodeMetadata(
-        cache_status=row["cache_status"], checkpoint_uri=details.checkpoint_uri
-    )
+def _checkpoints(row: Row, execution_name: str, raw_output_prefix: str) -> str:
+    """Where the last attempt of a task that has begun puts its checkpoints, whether or not it writes any."""
+    if row["kind"] != NodeKind.TASK or row["started_at"] is None:
+        return ""
+    return checkpoint_folder(raw_output_prefix, generated_name(execution_name, row["node_id"], row["attempt"]))
+
+
+def _task_metadata(
+    row: Row, details: event_pb2.TaskNodeMetadata, checkpoints: str
+) -> node_execution_pb2.TaskNodeMetadata:
+    metadata = node_execution_pb2.TaskNodeMetadata(cache_status=row["cache_status"], checkpoint_uri=checkpoints)
     if details.HasField("catalog_key"):
         metadata.catalog_key.CopyFrom(details.catalog_key)
     return metadata

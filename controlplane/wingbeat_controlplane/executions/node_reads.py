@@ -2,7 +2,7 @@
 
 import asyncpg
 import grpc
-from flyteidl.admin import node_execution_pb2
+from flyteidl.admin import matchable_resource_pb2, node_execution_pb2
 from flyteidl.core import compiler_pb2, identifier_pb2
 from flyteidl.event import event_pb2
 
@@ -18,6 +18,7 @@ from wingbeat_controlplane.listing.filters import parse_filters
 from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_of
 from wingbeat_controlplane.listing.tables import NODE_EXECUTIONS
 from wingbeat_propeller.compiler.dynamic import compiled_uri
+from wingbeat_propeller.core.folders import RAW_DATA_FOLDER
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC
 from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs, BlobTooLargeError
 from wingbeat_propeller.postgres.queries import load_queries
@@ -43,7 +44,8 @@ class NodeReads:
         error = await whole_error(
             self._blobs, row["error"], row["error_uri"], bytes_max=self._options.data_inline_bytes_max
         )
-        return node_message(row, request.id.execution_id, error)
+        prefix = await self._raw_output_prefix(row["execution_id"])
+        return node_message(row, request.id.execution_id, error, prefix)
 
     async def list(self, request: node_execution_pb2.NodeExecutionListRequest) -> node_execution_pb2.NodeExecutionList:
         """One page of the nodes at top level, or of the direct children of `unique_parent_id`, oldest first.
@@ -67,8 +69,9 @@ class NodeReads:
             rows = await self._pool.fetch(query.sql(_SQL["list_nodes"]), *query.args)
         if not rows and parent_id is not None:
             await self._require_node(execution, key, parent_id)
+        prefix = await self._raw_output_prefix(key) if key is not None and rows else ""
         return node_execution_pb2.NodeExecutionList(
-            node_executions=[node_message(row, execution, listed_error(row["error"])) for row in rows],
+            node_executions=[node_message(row, execution, listed_error(row["error"]), prefix) for row in rows],
             token=page.next_token(len(rows)),
         )
 
@@ -117,6 +120,13 @@ class NodeReads:
             compiled_workflow=compiler_pb2.CompiledWorkflowClosure.FromString(compiled),
             dynamic_job_spec_uri=stored.dynamic_job_spec_uri,
         )
+
+    async def _raw_output_prefix(self, key: int) -> str:
+        config = matchable_resource_pb2.WorkflowExecutionConfig.FromString(
+            await self._pool.fetchval(_SQL["execution_config"], key) or b""
+        )
+        named = config.raw_output_data_config.output_location_prefix.rstrip("/")
+        return named or f"{self._blobs.base}/{RAW_DATA_FOLDER}"
 
     async def _row(
         self, query: str, identifier: identifier_pb2.NodeExecutionIdentifier, *, present: bool

@@ -8,29 +8,14 @@ before its first checkpoint starts anew, and one that was cut right after a retr
 from collections.abc import Callable, Iterator
 
 from wingbeat_propeller.core.effects import Launch
-from wingbeat_propeller.core.ids import generated_name, raw_output_shard
+from wingbeat_propeller.core.folders import checkpoint_folder
+from wingbeat_propeller.core.ids import generated_name
 from wingbeat_propeller.core.reuse import inherited_checkpoint
 from wingbeat_propeller.engine.blob_retry import riding_out
 from wingbeat_propeller.ports.blobs import BlobAccessError, Blobs
 
-CHECKPOINTS_FOLDER = "_flytecheckpoints"
 ATTEMPTS_MAX = 10
 """So many attempts are looked back at."""
-
-
-def raw_output_folder(prefix: str, name: str) -> str:
-    """Where the attempt with this generated name puts its raw data; `prefix` is the execution's."""
-    return f"{prefix}/{raw_output_shard(name)}/{name}"
-
-
-def checkpoint_folder(prefix: str, name: str) -> str:
-    """Where it puts its checkpoints."""
-    return checkpoints_in(raw_output_folder(prefix, name))
-
-
-def checkpoints_in(raw_output: str) -> str:
-    """The same, by the folder of its raw data."""
-    return f"{raw_output}/{CHECKPOINTS_FOLDER}"
 
 
 async def previous_checkpoint(blobs: Blobs, prefix: str, execution_name: str, launch: Launch) -> str:

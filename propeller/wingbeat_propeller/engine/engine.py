@@ -43,6 +43,7 @@ from wingbeat_propeller.core.events import (
     TimerFired,
     TimerKind,
 )
+from wingbeat_propeller.core.folders import RAW_DATA_FOLDER
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
@@ -172,7 +173,7 @@ class Engine:
             self._sources,
             blobs,
             self._dynamics,
-            raw_output_prefix=f"{blobs.base}/data",
+            raw_output_prefix=f"{blobs.base}/{RAW_DATA_FOLDER}",
             apply=self.apply,
             is_live=lambda live: self.live.get(live.state.key) is live,
             clock=clock,
@@ -182,7 +183,7 @@ class Engine:
             plugins=plugins,
             blobs=blobs,
             compile_dynamic=self._compile_dynamic,
-            raw_output_prefix=f"{blobs.base}/data",
+            raw_output_prefix=f"{blobs.base}/{RAW_DATA_FOLDER}",
             apply=self.apply,
             clock=clock,
             trusted=lambda: self._keeper is not None and self._keeper.trusted,

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from wingbeat_propeller.core.effects import Launch
+from wingbeat_propeller.core.folders import checkpoints_in, raw_output_folder
 from wingbeat_propeller.core.values import split_literal_map
 from wingbeat_propeller.engine.blob_retry import riding_out
-from wingbeat_propeller.engine.checkpoints import checkpoints_in, raw_output_folder
 from wingbeat_propeller.engine.live import LiveExecution
 from wingbeat_propeller.engine.outcomes import RESULT_FILES
 from wingbeat_propeller.ports.blobs import Blobs

@@ -6,8 +6,9 @@ from tests.unit.engine.test_dispatcher import _launch
 
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.effects import Launch
+from wingbeat_propeller.core.folders import checkpoint_folder
 from wingbeat_propeller.core.ids import generated_name
-from wingbeat_propeller.engine.checkpoints import ATTEMPTS_MAX, checkpoint_folder, previous_checkpoint
+from wingbeat_propeller.engine.checkpoints import ATTEMPTS_MAX, previous_checkpoint
 
 
 def _attempt(number: int) -> Launch:

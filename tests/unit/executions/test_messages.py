@@ -12,6 +12,7 @@ from wingbeat_controlplane.executions.execution_messages import execution_messag
 from wingbeat_controlplane.executions.failures import LISTED_MESSAGE_BYTES_MAX, listed_error, stored_error
 from wingbeat_controlplane.executions.node_messages import node_message
 from wingbeat_controlplane.executions.task_messages import task_message
+from wingbeat_propeller.core.folders import checkpoint_folder
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.core.rows import FLAG_ARRAY, FLAG_DYNAMIC, FLAG_PARENT
@@ -162,7 +163,7 @@ def test_listed_errors_are_cut_between_characters() -> None:
 
 def test_top_level_node() -> None:
     """A task node always shows its cache status; at top level it has no retry group."""
-    message = node_message(_node(cache_status=int(catalog_pb2.CACHE_DISABLED)), EXECUTION, None)
+    message = node_message(_node(cache_status=int(catalog_pb2.CACHE_DISABLED)), EXECUTION, None, "raw")
     assert message.id == NODE
     assert message.metadata.retry_group == ""
     assert message.metadata.spec_node_id == "n0"
@@ -181,7 +182,7 @@ def test_nested_node_and_flags() -> None:
         kind=int(NodeKind.WORKFLOW),
         flags=FLAG_PARENT | FLAG_DYNAMIC | FLAG_ARRAY,
     )
-    message = node_message(row, EXECUTION, None)
+    message = node_message(row, EXECUTION, None, "raw")
     assert message.metadata.retry_group == "1"
     assert message.metadata.is_parent_node
     assert message.metadata.is_dynamic
@@ -192,34 +193,35 @@ def test_nested_node_and_flags() -> None:
 def test_values_in_the_row_have_an_address() -> None:
     """Small inputs and outputs lie in the row; readers see by a reference that there are some. A blob's URI wins."""
     row = _node(phase=int(NodePhase.SUCCEEDED), has_inputs=True, has_outputs=True)
-    message = node_message(row, EXECUTION, None)
+    message = node_message(row, EXECUTION, None, "raw")
     assert message.input_uri == "flyte://v1/p/d/e/n0/i"
     assert message.closure.output_uri == "flyte://v1/p/d/e/n0/o"
     row = _node(phase=int(NodePhase.SUCCEEDED), input_uri="i.pb", has_outputs=True, output_uri="o.pb", deck_uri="d")
-    message = node_message(row, EXECUTION, None)
+    message = node_message(row, EXECUTION, None, "raw")
     assert (message.input_uri, message.closure.output_uri, message.closure.deck_uri) == ("i.pb", "o.pb", "d")
-    running = node_message(_node(output_uri="o.pb"), EXECUTION, None)
+    running = node_message(_node(output_uri="o.pb"), EXECUTION, None, "raw")
     assert running.closure.output_uri == ""
-    again = node_message(_node(), EXECUTION, ERROR)
+    again = node_message(_node(), EXECUTION, ERROR, "raw")
     assert again.closure.WhichOneof("output_result") is None
-    failed = node_message(_node(phase=int(NodePhase.FAILED), output_uri="o.pb"), EXECUTION, ERROR)
+    failed = node_message(_node(phase=int(NodePhase.FAILED), output_uri="o.pb"), EXECUTION, ERROR, "raw")
     assert failed.closure.error == ERROR
 
 
 def test_target_metadata_of_nodes() -> None:
-    """Cache facts, checkpoint and child execution come out of the row's details."""
+    """Cache facts and child execution come out of the row's details; the last attempt says where checkpoints are."""
     event = event_pb2.NodeExecutionEvent()
-    event.task_node_metadata.checkpoint_uri = "c"
     event.task_node_metadata.catalog_key.artifact_tag.name = "tag"
     row = _node(cache_status=int(catalog_pb2.CACHE_HIT), details=event.SerializeToString())
-    metadata = node_message(row, EXECUTION, None).closure.task_node_metadata
+    metadata = node_message(row, EXECUTION, None, "raw").closure.task_node_metadata
     assert metadata.cache_status == catalog_pb2.CACHE_HIT
-    assert metadata.checkpoint_uri == "c"
+    assert metadata.checkpoint_uri == "", "it has not begun"
     assert metadata.catalog_key.artifact_tag.name == "tag"
+    began = node_message(_node(started_at=CREATED, attempt=2), EXECUTION, None, "raw").closure.task_node_metadata
+    assert began.checkpoint_uri == checkpoint_folder("raw", "e-n0-2")
     event = event_pb2.NodeExecutionEvent()
     event.workflow_node_metadata.execution_id.name = "child"
     row = _node(kind=int(NodeKind.LAUNCH_PLAN), details=event.SerializeToString())
-    assert node_message(row, EXECUTION, None).closure.workflow_node_metadata.executionId.name == "child"
+    assert node_message(row, EXECUTION, None, "raw").closure.workflow_node_metadata.executionId.name == "child"
 
 
 def test_attempt() -> None:
