@@ -4,7 +4,6 @@ from pathlib import Path
 
 from flyteidl.admin import node_execution_pb2
 from flyteidl.core import identifier_pb2
-
 from tests.e2e.client import Client, execution_id, succeeded
 
 
