@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from google.protobuf.message import Message
 
 from wingbeat_controlplane.errors import unimplemented
-from wingbeat_controlplane.services.rpcs import Rpc
+from wingbeat_controlplane.services.rpcs import AnyRpc, Rpc
 
 
 class _LocalContext:
@@ -27,12 +27,13 @@ class _LocalContext:
 class LocalCalls:
     """Rpcs by full name, called with messages."""
 
-    def __init__(self, rpcs: Mapping[str, Rpc]) -> None:
+    def __init__(self, rpcs: Mapping[str, AnyRpc]) -> None:
         self._rpcs = rpcs
 
     async def call(self, rpc: str, request: Message, *, metadata: Sequence[tuple[str, str]], peer: str) -> Message:
-        """The answer to `request`; `rpc` is `/package.Service/Method`. Raises ApiError only."""
+        """The answer to `request`; `rpc` is `/package.Service/Method`. Raises ApiError only:
+        UNIMPLEMENTED also for streams, which are gRPC's alone."""
         found = self._rpcs.get(rpc)
-        if found is None:
+        if not isinstance(found, Rpc):
             raise unimplemented(rpc)
         return await found.answer(request, _LocalContext(metadata, peer))

@@ -12,7 +12,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from wingbeat_controlplane.services.rpcs import Rpc, RpcHandler
+from wingbeat_controlplane.services.rpcs import AnyRpc, RpcHandler
 
 HEALTH_ALIAS = "flyteadmin"
 """The service name that probes of Flyte v1 installations ask for."""
@@ -41,7 +41,7 @@ class _Health(Protocol):
 class GrpcServer:
     """A `grpc.aio` server with everything registered, not yet bound. Make it inside the running event loop."""
 
-    def __init__(self, rpcs: Mapping[str, Rpc], options: GrpcOptions) -> None:
+    def __init__(self, rpcs: Mapping[str, AnyRpc], options: GrpcOptions) -> None:
         self._server = grpc.aio.server(
             options=(
                 ("grpc.max_receive_message_length", options.max_message_bytes),
