@@ -1,0 +1,182 @@
+"""Entries by the calls they were made for: one statement a batch, and every entry judged before it is handed out.
+
+A hit is handed out only if its digest matches what was put (else it is poisoned), what it refers to is still there and
+its names and types fit the task that asks; anything else is a miss, said in the log, and the entry is removed so that
+the next run can put a new one. Outputs put through `Puts` were compared with the interface then, and carry its digest;
+so a look-up parses only what others wrote, and what refers to files.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import asyncpg
+import structlog
+from flyteidl.core import literals_pb2
+from google.protobuf.message import DecodeError
+from prometheus_client import Counter
+
+from wingbeat_catalog.bounds import bounded
+from wingbeat_catalog.catalog_metadata import Source, with_source
+from wingbeat_catalog.keys import DATASET_PREFIX
+from wingbeat_catalog.large_outputs import remove_objects
+from wingbeat_catalog.options import CatalogOptions
+from wingbeat_catalog.outputs import content_digest, entry_digest, mismatch, references
+from wingbeat_catalog.references import ReferenceChecker
+from wingbeat_catalog.task_keys import Call, TaskKeys, miss
+from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs
+from wingbeat_propeller.ports.cache import CacheAnswer, CacheAsk, CacheFailure, CacheHit, CacheMiss
+from wingbeat_propeller.postgres.queries import load_queries
+
+_SQL = load_queries(__package__ or "", "look_ups.sql")
+_LOOKUPS = Counter("wingbeat_cache_lookups", "Look-ups by what came of them", ["outcome"])
+_REMOVED = Counter("wingbeat_cache_removed", "Entries removed because they could not be used", ["reason"])
+_log = structlog.get_logger(__name__)
+
+
+class _Found(NamedTuple):
+    """An entry that was found for a call at a place of the batch."""
+
+    place: int
+    call: Call
+    row: asyncpg.Record
+
+
+class _Bad(NamedTuple):
+    """An entry that may not be used."""
+
+    row: asyncpg.Record
+    reason: str
+    text: str
+
+
+class LookUps:
+    """Look-ups of `ports.Cache`."""
+
+    def __init__(self, pool: asyncpg.Pool, blobs: Blobs, keys: TaskKeys, options: CatalogOptions) -> None:
+        self._pool = pool
+        self._blobs = blobs
+        self._options = options
+        self._keys = keys
+        self._checker = ReferenceChecker(blobs)
+
+    async def look_up(self, asks: Sequence[CacheAsk]) -> list[CacheAnswer]:
+        """See `ports.Cache.look_up`."""
+        answers: list[CacheAnswer] = []
+        for start in range(0, len(asks), self._options.batch_max):
+            async with bounded():
+                answers += await self._look_up_batch(asks[start : start + self._options.batch_max])
+        return answers
+
+    async def _look_up_batch(self, asks: Sequence[CacheAsk]) -> list[CacheAnswer]:
+        answers: list[CacheAnswer] = []
+        known: list[tuple[int, Call]] = []
+        for place, ask in enumerate(asks):
+            call = self._keys.call(ask)
+            if isinstance(call, Call):
+                known.append((place, call))
+                answers.append(miss(call))
+            else:
+                answers.append(call)
+        rows = await self._pool.fetch(
+            _SQL["look_up"], [call.exact for _, call in known], [call.canonical for _, call in known]
+        )
+        bad: list[_Bad] = []
+        slow: list[_Found] = []
+        for row in rows:
+            position: int = row["place"] - 1
+            found = _Found(*known[position], row)
+            if row["data_uri"] is None and not row["has_references"]:
+                _settle(found, self._judge(found.call, row, row["data"]), answers, bad)
+            else:
+                slow.append(found)
+        if slow:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._examine(found.call, found.row)) for found in slow]
+            for found, task in zip(slow, tasks, strict=True):
+                _settle(found, task.result(), answers, bad)
+        if bad:
+            await self._remove(bad)
+        for answer in answers:
+            _LOOKUP_COUNTS[type(answer)].inc()
+        return answers
+
+    def _judge(self, call: Call, row: asyncpg.Record, data: bytes) -> CacheHit | _Bad:
+        """Whether an entry may be used, as far as it can be told without looking at files."""
+        if entry_digest(content_digest(call.task.digest, data), row["artifact_id"]) != row["data_digest"]:
+            return _Bad(row, "poisoned", "its outputs are not those that were put")
+        if self._options.age_max_s is not None and row["age_s"] > self._options.age_max_s:
+            return _Bad(row, "old", f"it is older than {self._options.age_max_s:g} s")
+        if row["interface_digest"] != call.task.interface_digest:
+            try:
+                differs = mismatch(literals_pb2.LiteralMap.FromString(data), call.task.outputs)
+            except DecodeError:
+                differs = "its outputs cannot be read"
+            if differs is not None:
+                return _Bad(row, "mismatch", differs)
+        return CacheHit(_hit_catalog(call, row), data)
+
+    async def _examine(self, call: Call, row: asyncpg.Record) -> CacheHit | CacheFailure | _Bad:
+        """As `_judge`, for entries that lie outside of the row or refer to files."""
+        try:
+            data = row["data"]
+            if data is None:
+                data = await self._blobs.get(row["data_uri"])
+            judged = self._judge(call, row, data)
+            if isinstance(judged, _Bad) or not row["has_references"]:
+                return judged
+            gone = await self._checker.first_gone(references(literals_pb2.LiteralMap.FromString(data)))
+        except BlobNotFoundError:
+            return _Bad(row, "gone", f"its outputs at {row['data_uri']} are gone")
+        except OSError as error:
+            return CacheFailure(_hit_catalog(call, row), f"the blob store does not answer: {error}")
+        return judged if gone is None else _Bad(row, "gone", f"{gone}, which it refers to, is gone")
+
+    async def _remove(self, bad: Sequence[_Bad]) -> None:
+        for row, reason, text in bad:
+            _REMOVED.labels(reason).inc()
+            _log.warning(
+                "cache entry removed",
+                reason=reason,
+                artifact=row["artifact_id"],
+                execution=row["source_execution"],
+                node=row["source_node"],
+                text=text,
+            )
+        try:
+            gone = await self._pool.fetch(
+                _SQL["remove"], [one.row["id"] for one in bad], [one.row["data_digest"] for one in bad]
+            )
+        except asyncpg.PostgresError as error:  # the next one who finds them tries again
+            _log.warning("cache entries that may not be used stay", entries=len(bad), error=repr(error))
+            return
+        await remove_objects(self._blobs, [row["data_uri"] for row in gone if row["data_uri"] is not None])
+
+
+def _settle(found: _Found, judged: CacheHit | CacheFailure | _Bad, answers: list[CacheAnswer], bad: list[_Bad]) -> None:
+    if isinstance(judged, _Bad):
+        bad.append(judged)
+    else:
+        answers[found.place] = judged
+
+
+def _hit_catalog(call: Call, row: asyncpg.Record) -> bytes:
+    dataset = call.task.dataset
+    source = Source(
+        row["source_project"],
+        row["source_domain"],
+        row["source_execution"],
+        row["source_node"],
+        row["source_attempt"],
+        row["source_element"],
+        row["task_version"],
+    )
+    task = (dataset.project, dataset.domain, dataset.name.removeprefix(DATASET_PREFIX))
+    return with_source(call.task.catalog, row["name"], row["artifact_id"], task, source)
+
+
+_LOOKUP_COUNTS = {
+    CacheHit: _LOOKUPS.labels("hit"),
+    CacheMiss: _LOOKUPS.labels("miss"),
+    CacheFailure: _LOOKUPS.labels("failure"),
+}
