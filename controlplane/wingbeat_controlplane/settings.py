@@ -218,6 +218,19 @@ class LaunchSettings(Section):
     """Cloud role that executions run as."""
 
 
+class SqlSettings(Section):
+    """Read-only SQL over the views (`wingbeat sql`)."""
+
+    connections_max: int = Field(default=4, ge=0)
+    """Questions answered at once, of each of the two roles; 0: none are answered."""
+    timeout_s: float = Field(default=30.0, gt=0)
+    """Longest time a question may take."""
+    rows_max: int = Field(default=100_000, gt=0)
+    """Most rows that one may answer."""
+    password: SecretStr = SecretStr("")
+    """Of the roles wingbeat_reader and wingbeat_project_reader, where the database wants one."""
+
+
 class LoggingSettings(Section):
     """Log lines on the standard output."""
 
@@ -246,6 +259,7 @@ class Settings(BaseSettings):
     registry: RegistrySettings = RegistrySettings()
     task_resources: TaskResourceSettings = TaskResourceSettings()
     launch: LaunchSettings = LaunchSettings()
+    sql: SqlSettings = SqlSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @classmethod

@@ -5,7 +5,8 @@ JOIN node_executions n ON n.execution_id = e.id AND n.node_id = $4
 WHERE e.project = $1 AND e.domain = $2 AND e.name = $3;
 
 -- name: insert_execution
--- $29 waits for its turn, $30 how many may be alive, $31 and $32 seconds to begin and to end in.
+-- $29 waits for its turn, $30 how many may be alive, $31 and $32 seconds to begin and to end in; $34 and $35 labels and
+-- inputs to search by.
 WITH created AS (
     INSERT INTO executions (
         project, domain, name, shard, launch_entity, launch_plan_id, workflow_id, task_id, spec, config, notifications,
@@ -27,6 +28,9 @@ WITH created AS (
     SELECT created.id, tag.key, tag.value
     FROM created, unnest($21::text[], $22::text[]) AS tag (key, value)
     ON CONFLICT DO NOTHING
+), searched AS (
+    INSERT INTO execution_search (execution_id, labels, inputs)
+    SELECT id, $34::jsonb, $35::jsonb FROM created WHERE $34 IS NOT NULL OR $35 IS NOT NULL
 ), queued AS (
     INSERT INTO transitions (execution_id, phase, at)
     SELECT id, 1, now() FROM created WHERE $29

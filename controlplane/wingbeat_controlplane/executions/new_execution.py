@@ -8,6 +8,7 @@ from flyteidl.core import identifier_pb2
 
 from wingbeat_controlplane.executions.launch_attributes import LaunchAttributes
 from wingbeat_controlplane.executions.launch_targets import LaunchTarget
+from wingbeat_controlplane.executions.searched import searched_inputs, searched_labels
 from wingbeat_controlplane.registry.deadlines import Deadlines
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.values import INLINE_BYTES_MAX
@@ -79,6 +80,8 @@ class NewExecution:
             self.deadlines.queue_s,
             self.deadlines.run_s,
             None if self.recovery is None else self.recovery.SerializeToString(),
+            searched_labels(self.config.labels.values),
+            searched_inputs(self.inputs),
         )
 
     def _attribute_columns(self) -> tuple[object, ...]:

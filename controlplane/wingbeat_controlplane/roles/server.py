@@ -43,8 +43,10 @@ from wingbeat_controlplane.services.recovery import RecoveryServicer
 from wingbeat_controlplane.services.rpcs import rpcs_of
 from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
 from wingbeat_controlplane.services.signal import SignalServicer
+from wingbeat_controlplane.services.sql import SqlServicer
 from wingbeat_controlplane.services.tenants import TenantServicer
 from wingbeat_controlplane.settings import Settings
+from wingbeat_controlplane.sql.reader import SqlOptions, SqlReader
 from wingbeat_controlplane.supervisor.ports import bracketed
 from wingbeat_controlplane.supervisor.readiness import is_supervised, notify_ready
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
@@ -55,6 +57,7 @@ from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.operations.v1 import operations_pb2
 from wingbeatidl.query.v1 import query_pb2
 from wingbeatidl.recovery.v1 import recovery_pb2
+from wingbeatidl.sql.v1 import sql_pb2
 from wingbeatidl.tenants.v1 import tenants_pb2
 
 _log = structlog.get_logger(__name__)
@@ -77,7 +80,10 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(executions.launcher.drained)
         owners = Owners(settings.server.engine_timeout_s)
         stack.push_async_callback(owners.close)
+        reader = SqlReader(dsn, pool, _sql_options(settings))
+        stack.push_async_callback(reader.close)
         servicers = _servicers(settings, pool, store, registry, executions, owners)
+        servicers.append((sql_pb2.DESCRIPTOR.services_by_name["SqlService"], SqlServicer(reader)))
         rpcs = {name: rpc for service, servicer in servicers for name, rpc in rpcs_of(service, servicer).items()}
         application = create_gateway(
             GatewayOptions(version=_version(), body_bytes_max=settings.server.message_bytes_max),
@@ -174,6 +180,16 @@ def _servicers(
         ),
         (tenants_pb2.DESCRIPTOR.services_by_name["TenantService"], TenantServicer(registry.tenant_shares)),
     ]
+
+
+def _sql_options(settings: Settings) -> SqlOptions:
+    sql = settings.sql
+    return SqlOptions(
+        connections_max=sql.connections_max,
+        timeout_s=sql.timeout_s,
+        rows_max=sql.rows_max,
+        password=sql.password.get_secret_value(),
+    )
 
 
 async def _check_database(pool: asyncpg.Pool) -> None:

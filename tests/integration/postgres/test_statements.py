@@ -17,7 +17,13 @@ _FILES = {
     for file in sorted(root.rglob("*.sql"))
     if file.parent.name != "migrations"
 }
-_PLACEHOLDERS = {"name": "transitions_20300101", "first": "2030-01-01", "last": "2030-01-02"}
+_PLACEHOLDERS = {
+    "name": "transitions_20300101",
+    "first": "2030-01-01",
+    "last": "2030-01-02",
+    "question": "SELECT 1",
+    "count": "1",
+}
 """What modules put into the few blocks that cannot be parameterised."""
 
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "why": Command("wingbeat.cli.why:why", "Say why an execution or a node is not running.", server=False),
     "recover": Command("wingbeat.cli.recover:recover", "Go on from what an execution has done.", server=False),
     "limits": Command("wingbeat.cli.limits:limits", "Weights and limits of projects and domains.", server=False),
+    "sql": Command("wingbeat.cli.sql:sql", "Ask a read-only question in SQL.", server=False),
     "version": Command("wingbeat.cli.version:version", "Print the version.", server=False),
 }
 

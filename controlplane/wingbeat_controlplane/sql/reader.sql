@@ -1,0 +1,20 @@
+-- name: scope
+-- What the connection with this number may see; committed before it asks.
+INSERT INTO sql_scopes (pid, projects) VALUES ($1, $2)
+ON CONFLICT (pid) DO UPDATE SET projects = excluded.projects, set_at = now();
+
+-- name: forget_scope
+DELETE FROM sql_scopes WHERE pid = $1;
+
+-- name: pid
+SELECT pg_backend_pid();
+
+-- name: limits
+SELECT set_config('statement_timeout', $1, true);
+
+-- name: columns
+-- What a question answers, as text for PREPARE; {question} is the caller's, and nothing but a query can stand there.
+DECLARE wingbeat_rows NO SCROLL CURSOR FOR {question};
+
+-- name: rows
+FETCH FORWARD {count} FROM wingbeat_rows;

@@ -1,0 +1,177 @@
+"""What a question may do, and what it may not."""
+
+import asyncio
+
+import asyncpg
+import grpc
+import pytest
+from tests.integration.sql.conftest import OURS, THEIRS, Readers
+
+from wingbeat_controlplane.errors import ApiError
+from wingbeat_controlplane.sql.reader import SqlOptions, SqlReader
+
+
+async def _refused(readers: Readers, question: str, *projects: str) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        await readers.rows(question, projects=projects or None)
+    return caught.value
+
+
+_REFUSED = [
+    "",
+    "selct 1",
+    "SELECT 1; SELECT 2",
+    "SELECT 1; COMMIT",
+    "DELETE FROM executions",
+    "WITH gone AS (DELETE FROM public.executions RETURNING 1) SELECT * FROM gone",
+    "INSERT INTO public.projects (identifier, name) VALUES ('x', 'x')",
+    "UPDATE public.executions SET principal = 'x'",
+    "SET ROLE postgres",
+    "RESET ROLE",
+    "COMMIT",
+    "SELECT 1 INTO TEMP t",
+    "CREATE TEMP TABLE t (x int)",
+    "COPY (SELECT 1) TO PROGRAM 'true'",
+    "EXPLAIN ANALYZE SELECT 1",
+    "DO $$ BEGIN END $$",
+    "SELECT * FROM public.executions",
+    "SELECT * FROM public.sql_scopes",
+    "SELECT grant_readers()",
+    "SELECT set_config('role', 'postgres', false)",
+    "SELECT set_config('session_authorization', 'postgres', false)",
+    "SELECT set_config('transaction_read_only', 'off', false)",
+    "SELECT pg_read_file('/etc/passwd')",
+    "SELECT lo_create(0)",
+    "SELECT query_to_xml('DELETE FROM public.executions', true, true, '')",
+    "SELECT nextval('public.executions_id_seq')",
+    "SELECT 1 / 0",
+]
+
+
+@pytest.mark.parametrize("projects", [(), (OURS,)], ids=["all", "project"])
+async def test_refusals(readers: Readers, pool: asyncpg.Pool, projects: tuple[str, ...]) -> None:
+    """Nothing but one query over the views is taken, and what is refused changes nothing."""
+    before = await pool.fetch("SELECT * FROM executions ORDER BY id")
+    for question in _REFUSED:
+        assert (await _refused(readers, question, *projects)).code is grpc.StatusCode.INVALID_ARGUMENT, question
+    assert await pool.fetch("SELECT * FROM executions ORDER BY id") == before
+    assert await readers.rows("SELECT current_user::text") == [("wingbeat_reader",)]
+
+
+_SEEING = [
+    "SELECT name FROM executions",
+    "SELECT name FROM executions WHERE project = 'secret' OR true",
+    "SELECT execution FROM nodes",
+    "SELECT execution FROM attempts",
+    "SELECT execution FROM cache_outcomes",
+    "SELECT execution FROM labels",
+    "SELECT execution FROM transitions",
+    "SELECT name FROM search_errors('%memory%')",
+    "SELECT name FROM executions WHERE error ILIKE '%memory%'",
+    """SELECT name FROM executions WHERE inputs @> '{"x": 42}'""",
+    # Settings, whatever they are called, do not matter.
+    "SELECT name FROM executions WHERE set_config('wingbeat.projects', '{secret}', false) <> ''",
+    "SELECT name FROM executions WHERE set_config('search_path', 'wingbeat_views', false) <> ''",
+    "SELECT name FROM executions WHERE set_config('row_security', 'off', false) <> ''",
+]
+
+
+async def test_projects_are_apart(readers: Readers) -> None:
+    """A question about one project sees no row of another, in any view, whatever it sets."""
+    for question in _SEEING:
+        assert {row[0] for row in await readers.rows(question, projects=[OURS])} == {"ours"}, question
+        assert {row[0] for row in await readers.rows(question, projects=[OURS, THEIRS])} == {"ours", "theirs"}
+        assert await readers.rows(question, projects=["other"]) == []
+
+
+_LEAKS = [
+    # Each would fail, or tell what it saw, if it met the hidden row.
+    "1 / (CASE WHEN name = 'theirs' THEN 0 ELSE 1 END) = 1",
+    "(CASE WHEN name = 'theirs' THEN name ELSE '1' END)::integer = 1",
+    "CASE WHEN error LIKE 'theirs%' THEN error::integer ELSE 1 END = 1",
+]
+
+
+async def test_nothing_leaks_through_errors(readers: Readers) -> None:
+    """Conditions of the caller never meet rows that he may not see."""
+    for condition in _LEAKS:
+        assert await readers.rows(f"SELECT name FROM executions WHERE {condition}", projects=[OURS]) == [("ours",)]
+
+
+_CLOSED = [
+    "SELECT * FROM wingbeat_views.executions",
+    "SELECT * FROM wingbeat_views.search_errors('%')",
+    "SELECT * FROM public.executions",
+    "SELECT set_config('role', 'wingbeat_reader', false)",
+    "SELECT set_config('session_authorization', 'wingbeat_reader', false)",
+]
+
+
+async def test_the_unfiltered_views_are_closed(readers: Readers) -> None:
+    """The role of single projects reaches neither the views of all nor the role that sees them."""
+    for question in _CLOSED:
+        assert "permission denied" in (await _refused(readers, question, OURS)).message, question
+
+
+async def test_a_connection_forgets(readers: Readers, pool: asyncpg.Pool) -> None:
+    """Locks and settings end with the question, and so does the scope."""
+    lock = "SELECT pg_advisory_lock(7), set_config('statement_timeout', '1', false)"
+    for _ in range(3):
+        await readers.rows(lock, projects=[OURS])
+    assert await pool.fetchval("SELECT pg_try_advisory_lock(7)")
+    assert await pool.fetchval("SELECT count(*) FROM sql_scopes") == 0
+
+
+async def test_time_is_limited(pool: asyncpg.Pool, database_url: str, executions: None) -> None:
+    """A question that takes too long is ended, also one that lifts the database's limit."""
+    reader = SqlReader(database_url, pool, SqlOptions(connections_max=1, timeout_s=0.5))
+    try:
+        for question in (
+            "SELECT pg_sleep(60)",
+            "SELECT pg_sleep(0.01), set_config('statement_timeout', '0', true) FROM generate_series(1, 100000)",
+        ):
+            with pytest.raises(ApiError) as caught:
+                async for _ in reader.ask(question, projects=None):
+                    pass
+            assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    finally:
+        await reader.close()
+
+
+async def test_rows_are_limited(readers: Readers) -> None:
+    """No more rows come than asked for or allowed, and the last batch says so."""
+    for limit, expected in ((5, 5), (0, 2_000), (500, 500)):
+        batches = [
+            batch
+            async for batch in readers.reader.ask(
+                "SELECT * FROM generate_series(1, 3000)", projects=None, row_limit=limit
+            )
+        ]
+        assert sum(len(batch.rows) for batch in batches) == expected
+        assert [batch.is_cut for batch in batches if batch.is_cut] == [True]
+    whole = [batch async for batch in readers.reader.ask("SELECT 1 AS x", projects=None, row_limit=1)]
+    assert ([(column.name, column.type) for column in whole[0].columns], whole[-1].is_cut) == ([("x", "int4")], False)
+
+
+async def test_questions_are_limited(pool: asyncpg.Pool, database_url: str, executions: None) -> None:
+    """A question beyond those that run waits a little, then is sent away; the one that runs is not disturbed."""
+    reader = SqlReader(database_url, pool, SqlOptions(connections_max=1, wait_s=0.1))
+    try:
+        first = reader.ask("SELECT * FROM generate_series(1, 3000)", projects=None)
+        await anext(first)
+        with pytest.raises(ApiError) as caught:
+            await anext(reader.ask("SELECT 1", projects=None))
+        assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await first.aclose()
+        assert (await anext(reader.ask("SELECT 1", projects=None))).rows == [(1,)]
+    finally:
+        await reader.close()
+
+
+async def test_without_roles(pool: asyncpg.Pool, database_url: str) -> None:
+    """Where nobody is let in, a sentence says what to do."""
+    reader = SqlReader(database_url, pool, SqlOptions(connections_max=0))
+    with pytest.raises(ApiError) as caught:
+        await anext(reader.ask("SELECT 1", projects=None))
+    assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
+    await asyncio.wait_for(reader.close(), 5)
