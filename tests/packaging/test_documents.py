@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     ROOT,
+    ROOT / "clients/python/wingbeat",
     ROOT / "controlplane/wingbeat_controlplane",
     ROOT / "controlplane/wingbeat_controlplane/executions",
     ROOT / "propeller/wingbeat_propeller",

@@ -34,6 +34,7 @@ from wingbeat_controlplane.roles.stopping import unless_stopped
 from wingbeat_controlplane.services.admin.service import AdminServicer
 from wingbeat_controlplane.services.admin.version import VersionOptions
 from wingbeat_controlplane.services.auth_metadata import AuthMetadataOptions, AuthMetadataServicer
+from wingbeat_controlplane.services.blobs import BlobServicer
 from wingbeat_controlplane.services.dataproxy import DataProxyOptions, DataProxyServicer
 from wingbeat_controlplane.services.identity import IdentityServicer
 from wingbeat_controlplane.services.local_calls import LocalCalls
@@ -54,6 +55,7 @@ from wingbeat_propeller.blobs.store import Store, open_store
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
+from wingbeatidl.blobs.v1 import blobs_pb2
 from wingbeatidl.operations.v1 import operations_pb2
 from wingbeatidl.query.v1 import query_pb2
 from wingbeatidl.recovery.v1 import recovery_pb2
@@ -179,6 +181,7 @@ def _servicers(
             RecoveryServicer(executions.recoverer, anonymous_principal),
         ),
         (tenants_pb2.DESCRIPTOR.services_by_name["TenantService"], TenantServicer(registry.tenant_shares)),
+        (blobs_pb2.DESCRIPTOR.services_by_name["BlobService"], BlobServicer(store.blobs)),
     ]
 
 

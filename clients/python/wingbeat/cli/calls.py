@@ -4,8 +4,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from wingbeat.cli.endpoint import EndpointError, find_endpoint
 from wingbeat.cli.output import fail
+from wingbeat.endpoint import EndpointError, find_endpoint
 from wingbeatidl.query.v1 import query_pb2, why_pb2
 
 if TYPE_CHECKING:

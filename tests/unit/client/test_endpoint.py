@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wingbeat.cli.endpoint import DEFAULT, Endpoint, EndpointError, find_endpoint, parse_admin
+from wingbeat.endpoint import DEFAULT, Endpoint, EndpointError, find_endpoint, parse_admin
 
 CONFIG = """# written by hand
 admin:
