@@ -94,10 +94,10 @@ def _default(column: str) -> tuple[str, object]:
 
 @cache
 def commit_writes(text: str) -> Sequence[Write]:
-    """The writes of the journal's commit statement, without its fence, and without the slots that it frees."""
+    """The writes of the journal's commit statement, without its fence, the slots that it frees, and lineage."""
     writes: list[Write] = []
     for name, body in _ctes(_without_comments(text)):
-        if name not in ("fence", "slots_freed"):
+        if name not in ("fence", "slots_freed", "values_known", "taken_over", "artifacts_made"):
             writes.append(_update(body) if body.startswith("UPDATE") else _insert(body))
     return writes
 

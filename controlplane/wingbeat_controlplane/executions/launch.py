@@ -15,6 +15,7 @@ import asyncpg
 from flyteidl.admin import execution_pb2, matchable_resource_pb2
 from flyteidl.core import identifier_pb2, literals_pb2
 
+from wingbeat_catalog.lineage.store import record_inputs
 from wingbeat_controlplane.errors import ApiError, already_exists, invalid_argument, not_found
 from wingbeat_controlplane.executions.effective_settings import resolve_notifications, resolve_settings
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
@@ -33,6 +34,7 @@ from wingbeat_controlplane.registry.deadlines import Deadlines, stated_deadlines
 from wingbeat_controlplane.registry.overlap import Overlap
 from wingbeat_controlplane.registry.projects import ProjectStore
 from wingbeat_propeller.compiler.inputs import InvalidInputError, missing_inputs
+from wingbeat_propeller.core.references import may_refer, message_tokens
 from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeatidl.recovery.v1 import recovery_pb2
@@ -150,13 +152,15 @@ class Launcher:
             recovery=recovery,
             parent=parent,
             deadlines=_deadlines(request.spec, target, (*attributes, self._options.defaults)),
+            # What a node gives its child, the plan of the parent tells.
+            known_inputs=() if parent is not None else _known_inputs(target, given),
         )
 
     async def _insert(self, new: NewExecution) -> identifier_pb2.WorkflowExecutionIdentifier:
         blobs = new.blobs(self._blobs.base)
         plan = new.target.identifier
         overlap = new.target.overlap
-        if not blobs and overlap is None:
+        if not blobs and overlap is None and not new.known_inputs:
             if await self._pool.fetchrow(_SQL["insert_execution"], *new.row(self._blobs.base, waits=False)) is None:
                 raise _taken(new.identifier)
             return new.identifier
@@ -168,6 +172,7 @@ class Launcher:
             created = await connection.fetchrow(_SQL["insert_execution"], *row)
             if created is None:
                 raise _taken(new.identifier)
+            await record_inputs(connection, created["id"], new.known_inputs, ())
             for uri, data in blobs.items():
                 await self._blobs.put(uri, data)
             if waits and overlap is not None and overlap.behavior is Overlap.REPLACE:
@@ -220,6 +225,18 @@ def _completion(target: LaunchTarget, given: literals_pb2.LiteralMap) -> bytes:
         return missing_inputs(target.expected, target.spec.fixed_inputs, given).SerializeToString()
     except InvalidInputError as error:
         raise invalid_argument(str(error)) from error
+
+
+def _known_inputs(target: LaunchTarget, given: literals_pb2.LiteralMap) -> Sequence[tuple[str, str]]:
+    """What values the caller gave are known by elsewhere, as (variable, token); values that refer to nothing are not
+    looked into."""
+    parameters = target.expected.parameters
+    return [
+        (name, token)
+        for name, literal in given.literals.items()
+        if literal.hash or may_refer(parameters[name].var.type)
+        for token in message_tokens(literal)
+    ]
 
 
 def _deadlines(

@@ -41,6 +41,8 @@ class NewExecution:
     recovery: recovery_pb2.Recovery | None
     parent: Parent | None
     deadlines: Deadlines
+    known_inputs: Sequence[tuple[str, str]] = ()
+    """What values among the inputs are known by in other executions, as (variable, token)."""
 
     def blobs(self, base: str) -> Mapping[str, bytes]:
         """Values too large for a row, by URI in the store with URI prefix `base`."""

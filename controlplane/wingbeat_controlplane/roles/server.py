@@ -11,6 +11,8 @@ from flyteidl.service import admin_pb2, auth_pb2, dataproxy_pb2, identity_pb2, s
 from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import REGISTRY
 
+from wingbeat_catalog.lineage.store import LineageStore
+from wingbeat_catalog.lineage.tracer import Tracer
 from wingbeat_controlplane.executions.history import History
 from wingbeat_controlplane.executions.parts import Executions, build_executions
 from wingbeat_controlplane.executions.signals import SignalStore
@@ -37,6 +39,7 @@ from wingbeat_controlplane.services.auth_metadata import AuthMetadataOptions, Au
 from wingbeat_controlplane.services.blobs import BlobServicer
 from wingbeat_controlplane.services.dataproxy import DataProxyOptions, DataProxyServicer
 from wingbeat_controlplane.services.identity import IdentityServicer
+from wingbeat_controlplane.services.lineage import LineageServicer
 from wingbeat_controlplane.services.local_calls import LocalCalls
 from wingbeat_controlplane.services.operations import OperationsServicer
 from wingbeat_controlplane.services.query import QueryServicer
@@ -56,6 +59,7 @@ from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.blobs.v1 import blobs_pb2
+from wingbeatidl.lineage.v1 import lineage_pb2
 from wingbeatidl.operations.v1 import operations_pb2
 from wingbeatidl.query.v1 import query_pb2
 from wingbeatidl.recovery.v1 import recovery_pb2
@@ -182,6 +186,10 @@ def _servicers(
         ),
         (tenants_pb2.DESCRIPTOR.services_by_name["TenantService"], TenantServicer(registry.tenant_shares)),
         (blobs_pb2.DESCRIPTOR.services_by_name["BlobService"], BlobServicer(store.blobs)),
+        (
+            lineage_pb2.DESCRIPTOR.services_by_name["LineageService"],
+            LineageServicer(Tracer(LineageStore(pool, store.blobs))),
+        ),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from flyteidl.core import compiler_pb2, identifier_pb2, literals_pb2, types_pb2, workflow_pb2
+from flyteidl.core import compiler_pb2, identifier_pb2, interface_pb2, literals_pb2, types_pb2, workflow_pb2
 
 from wingbeat_propeller.compiler.overrides import overridden
 from wingbeat_propeller.compiler.plan_arrays import LEGACY_TASK_TYPE, array_spec, element_plan, legacy_array_spec
@@ -21,6 +21,7 @@ from wingbeat_propeller.core.plan import (
     Target,
     TaskSpec,
 )
+from wingbeat_propeller.core.references import may_refer
 
 _START_ID = "start-node"
 _END_ID = "end-node"
@@ -100,6 +101,7 @@ class _Builder:
             interruptible_default=template.metadata_defaults.interruptible,
             input_names=tuple(sorted(template.interface.inputs.variables)),
             output_names=tuple(sorted(template.interface.outputs.variables)),
+            makes_artifacts=_makes_artifacts(template.interface.outputs),
         )
 
     def _targets(
@@ -182,6 +184,10 @@ class _Builder:
             template=overridden(template, node.task_node.overrides),
             output_names=tuple(sorted(template.interface.outputs.variables)),
             wants_deck=template.metadata.generates_deck.value if template.metadata.HasField("generates_deck") else None,
+            referring_outputs=frozenset(
+                name for name, variable in template.interface.outputs.variables.items() if may_refer(variable.type)
+            ),
+            makes_artifacts=_makes_artifacts(template.interface.outputs),
         )
 
     def _sub_plan(self, node: workflow_pb2.Node) -> Plan:
@@ -296,6 +302,10 @@ def _promise(
         position, _, var = var.partition("].")
         path = (int(position[1:]), *path)
     return Promise(index[node_id], aliases.get(node_id, {}).get(var, var), path)
+
+
+def _makes_artifacts(outputs: interface_pb2.VariableMap) -> bool:
+    return any(variable.HasField("artifact_partial_id") for variable in outputs.variables.values())
 
 
 def _attempts_max(node: workflow_pb2.Node, target: Target | None) -> int:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 from wingbeat_propeller.core.bindings import BindingProgram
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.plan import ArraySpec, LaunchPlanSpec, TaskSpec
-from wingbeat_propeller.core.rows import ElementRow, ExecutionRow, NodeRow, TaskRow, Transition
+from wingbeat_propeller.core.rows import ElementRow, ExecutionRow, LineageRow, NodeRow, TaskRow, Transition
 from wingbeat_propeller.core.values import Value
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
@@ -185,6 +185,7 @@ class Effects:
         "execution",
         "execution_row",
         "freed",
+        "lineage",
         "nodes",
         "reads",
         "tasks",
@@ -200,6 +201,7 @@ class Effects:
         self.tasks: list[TaskRow] = []
         self.elements: list[ElementRow] = []
         self.transitions: list[Transition] = []
+        self.lineage: list[LineageRow] = []
         self.commands: list[Command] = []
         self.adopt: list[Launch] = []
         """Attempts that were under way before a restart: launch them unless the runtime knows them. Already durable."""

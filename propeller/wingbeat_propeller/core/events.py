@@ -116,6 +116,8 @@ class TaskSucceeded(NamedTuple):
     deck_uri: str | None = None
     """Of the page that the task wrote; empty: none although it was announced; None: nothing to say."""
     details: bytes | None = None
+    references: tuple[str, ...] = ()
+    """Of outputs that are not at hand: variable, token (core.references), variable, token ..."""
 
 
 class TaskFailed(NamedTuple):

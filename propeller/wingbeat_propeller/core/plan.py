@@ -55,6 +55,10 @@ class TaskSpec:
     output_names: tuple[str, ...]
     wants_deck: bool | None
     """None: a deck exists only if the task wrote one."""
+    referring_outputs: frozenset[str] = frozenset()
+    """Outputs whose type may refer to blobs."""
+    makes_artifacts: bool = False
+    """Whether an output is declared to be an artifact."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,6 +213,8 @@ class Plan:
     """Workflow inputs and outputs."""
     is_counted: bool = True
     """Whether nodes take slots of max_parallelism; launch plans that an array maps over do not, the array has one."""
+    makes_artifacts: bool = False
+    """Whether an output of the workflow is declared to be an artifact."""
 
     @property
     def size(self) -> int:

@@ -1,10 +1,20 @@
 """Rows of what a step changed, taken from the state as it stands at that moment."""
 
 from wingbeat_propeller.core.effects import Effects
+from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.phases import TaskPhase
 from wingbeat_propeller.core.plan import NodeKind, Plan
-from wingbeat_propeller.core.rows import FLAG_ARRAY, FLAG_PARENT, ExecutionRow, NodeRow, TaskRow, Transition
+from wingbeat_propeller.core.rows import (
+    FLAG_ARRAY,
+    FLAG_PARENT,
+    ExecutionRow,
+    LineageKind,
+    LineageRow,
+    NodeRow,
+    TaskRow,
+    Transition,
+)
 from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun
 
 _FLAGS = {NodeKind.WORKFLOW: FLAG_PARENT, NodeKind.BRANCH: FLAG_PARENT, NodeKind.ARRAY: FLAG_ARRAY}
@@ -72,6 +82,18 @@ class Recording:
         self.effects.nodes.append(row)
         self.effects.transitions.append(Transition(self.state.key, run.node_id, run.attempt, run.phase, self.now))
         return row
+
+    def recovered_from(self, node_id: str, source: ExecutionKey, source_node_id: str) -> None:
+        """A node, or elements of an array, took over what `source_node_id` had come to."""
+        row = LineageRow(
+            LineageKind.RECOVERED,
+            self.state.key,
+            node_id,
+            source_execution=source,
+            source_node_id=source_node_id,
+        )
+        if row not in self.effects.lineage[-1:]:  # elements of one array come in a row
+            self.effects.lineage.append(row)
 
     def task_over(
         self,

@@ -6,6 +6,7 @@ written. Two kinds of fields are exceptions, to spare bytes: where a row says No
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import NamedTuple
 
 from wingbeat_propeller.core.ids import ExecutionKey
@@ -131,6 +132,32 @@ class ElementRow(NamedTuple):
     def is_dynamic(self) -> bool:
         """Whether a workflow that the attempt has made runs."""
         return self.phase == TaskPhase.RUNNING and self.output_uri is not None
+
+
+class LineageKind(IntEnum):
+    """What a LineageRow says; the numbers are stored."""
+
+    MADE = 1
+    """The node made, as output `var`, a value that is known by `token` outside of its execution."""
+    CACHED = 2
+    """The node's outputs are those of a node of the execution that `token` names, as project:domain:name."""
+    RECOVERED = 3
+    """The node's outputs are, in whole or in part, those of a node of `source_execution`."""
+    ARTIFACTS = 4
+    """Outputs of the node (of the execution, where `node_id` is empty) are to become artifacts."""
+
+
+class LineageRow(NamedTuple):
+    """What ties a node to other executions and cannot be told from its row and the plan; written once."""
+
+    kind: LineageKind
+    execution: ExecutionKey
+    node_id: str
+    attempt: int = 0
+    var: str | None = None
+    token: str | None = None
+    source_execution: ExecutionKey | None = None
+    source_node_id: str | None = None
 
 
 class Transition(NamedTuple):

@@ -19,10 +19,10 @@ from wingbeat_propeller.core.events import Recalled, TimerKind
 from wingbeat_propeller.core.failure_input import with_error_input
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
-from wingbeat_propeller.core.plan import END, START, FailurePolicy, Plan
+from wingbeat_propeller.core.plan import END, START, FailurePolicy, Plan, TaskSpec
 from wingbeat_propeller.core.recording import Recording
 from wingbeat_propeller.core.reuse import Reuse, fits, look_up, may_take_over, question
-from wingbeat_propeller.core.rows import ElementRow, NodeRow
+from wingbeat_propeller.core.rows import ElementRow, LineageKind, LineageRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Frame, NodeRun, Stage
 from wingbeat_propeller.core.values import (
     ELEMENT_INLINE_BYTES_MAX,
@@ -166,6 +166,7 @@ class Walk(Recording):
         row = self.node_row(frame, run, node, inputs=source.inputs, input_uri=source.input_uri, ended=True)
         row.flags, row.details, row.cache_status = source.flags, source.details, source.cache_status
         row.outputs, row.output_uri, row.deck_uri = source.outputs, source.output_uri, source.deck_uri
+        self.recovered_from(run.node_id, source.execution, source.node_id)
         values = stored_values(source.outputs, source.output_uri, plan.node_output_names(node))
         self._ended_well(frame, node, NodePhase.RECOVERED, values, source.outputs, source.output_uri)
 
@@ -195,6 +196,10 @@ class Walk(Recording):
         row.outputs = outputs
         row.output_uri = output_uri
         row.deck_uri = deck_uri
+        target = frame.plan.targets[node]
+        if type(target) is TaskSpec and target.makes_artifacts:
+            effects = self.effects
+            effects.lineage.append(LineageRow(LineageKind.ARTIFACTS, effects.execution, run.node_id, run.attempt))
         self._ended_well(frame, node, phase, values, outputs, output_uri)
 
     def _ended_well(
@@ -393,6 +398,8 @@ class Walk(Recording):
         state.phase = phase
         row = self.execution_row()
         row.ended_at = self.now
+        if state.plan.makes_artifacts and phase is ExecutionPhase.SUCCEEDED:
+            self.effects.lineage.append(LineageRow(LineageKind.ARTIFACTS, state.key, ""))
         row.outputs = outputs
         row.outputs_uri = outputs_uri
         row.failure = failure

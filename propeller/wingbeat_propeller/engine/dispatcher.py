@@ -590,6 +590,7 @@ class Dispatcher:
                 serialized=outcome.serialized,
                 deck_uri=deck_uri,
                 details=details,
+                references=outcome.references,
             )
             self._finish(attempt, result)
 

@@ -3,6 +3,7 @@
 Rules of Flyte v1 for task containers: the program's own failure wins; then futures.pb, error.pb, outputs.pb.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -13,6 +14,7 @@ from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.kinds.task import DECK_FILE
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.plan import TaskSpec
+from wingbeat_propeller.core.references import tokens_of
 from wingbeat_propeller.core.values import (
     ELEMENT_INLINE_BYTES_MAX,
     INLINE_BYTES_MAX,
@@ -28,6 +30,8 @@ ERROR_BYTES_MAX = 256 << 20
 """Largest error.pb that is read."""
 OUTPUTS_BYTES_MAX = 2 << 30
 """Largest outputs.pb: protobuf readers end there."""
+REFERENCES_BYTES_MAX = 4 << 20
+"""Largest outputs.pb that is read for nothing but the blobs that it refers to."""
 
 
 RESULT_FILES = ("error.pb", "futures.pb", "outputs.pb", DECK_FILE)
@@ -41,6 +45,8 @@ class Produced:
     outputs: dict[str, Value]
     serialized: bytes | None
     deck_uri: str | None
+    references: tuple[str, ...] = ()
+    """What outputs that stay in the store are known by, as TaskSucceeded has it."""
 
 
 class IsDynamic:
@@ -136,9 +142,28 @@ async def _outputs(blobs: Blobs, task: TaskSpec, uri: str, bytes_max: int) -> Pr
     if size > OUTPUTS_BYTES_MAX:
         return Failure(ErrorKind.USER, "OutputSizeExceeded", f"outputs have {size} bytes, at most {OUTPUTS_BYTES_MAX}")
     if size > bytes_max:
-        return Produced({name: Ref(uri, name) for name in task.output_names}, None, None)
+        references = await _references(blobs, task, uri, size)
+        return Produced({name: Ref(uri, name) for name in task.output_names}, None, None, references)
     try:
         data = await riding_out(lambda: blobs.get(uri), f"reading {uri}")
         return Produced(dict(split_literal_map(data)), data, None)
     except (BlobNotFoundError, BlobTooLargeError, MalformedLiteralMapError) as error:
         return Failure(ErrorKind.SYSTEM, "OutputsNotReadable", f"{uri} cannot be read: {error}", retryable=True)
+
+
+async def _references(blobs: Blobs, task: TaskSpec, uri: str, size: int) -> tuple[str, ...]:
+    """What is known of large outputs elsewhere; only where they may refer to blobs, and not for the largest."""
+    if not task.referring_outputs or size > REFERENCES_BYTES_MAX:
+        return ()
+    try:
+        data = await riding_out(lambda: blobs.get(uri), f"reading {uri}")
+        return await asyncio.to_thread(_found, data, task.referring_outputs)
+    except (BlobNotFoundError, BlobTooLargeError, MalformedLiteralMapError):
+        return ()  # whoever needs the values will say what is wrong with them
+
+
+def _found(data: bytes, names: frozenset[str]) -> tuple[str, ...]:
+    values = split_literal_map(data)
+    return tuple(
+        part for name in sorted(names & values.keys()) for token in tokens_of(values[name]) for part in (name, token)
+    )

@@ -118,6 +118,33 @@ WITH fence AS (
     ) AS u
     WHERE s.execution_id = u.execution_id AND (u.name IS NULL OR u.name = s.name) AND EXISTS (SELECT FROM fence)
     RETURNING 1
+), values_known AS (
+    INSERT INTO lineage_values (execution_id, node_id, var, token)
+    SELECT u.execution_id, u.node_id, u.var, u.token
+    FROM unnest($10::journal_lineage[]) AS u
+    WHERE u.kind = 1 AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id) AND EXISTS (SELECT FROM fence)
+), taken_over AS (
+    INSERT INTO lineage_edges (execution_id, node_id, kind, source_execution_id, source_node_id)
+    SELECT execution_id, node_id, kind, source, source_node_id FROM (
+        SELECT u.*, coalesce(u.source_execution_id, (
+            -- One look into an index for each, whatever the planner would rather do.
+            SELECT e.id FROM executions AS e
+            WHERE u.kind = 2 AND e.project = split_part(u.token, ':', 1) AND e.domain = split_part(u.token, ':', 2)
+                AND e.name = split_part(u.token, ':', 3)
+            LIMIT 1
+        )) AS source
+        FROM unnest($10::journal_lineage[]) AS u
+        WHERE u.kind IN (2, 3)
+    ) AS u
+    WHERE u.source IS NOT NULL AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id)
+        AND EXISTS (SELECT FROM fence)
+    ON CONFLICT DO NOTHING
+), artifacts_made AS (
+    INSERT INTO artifact_outbox (execution_id, node_id, attempt)
+    SELECT u.execution_id, u.node_id, u.attempt
+    FROM unnest($10::journal_lineage[]) AS u
+    WHERE u.kind = 4 AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id) AND EXISTS (SELECT FROM fence)
+    RETURNING 1
 )
 SELECT
     EXISTS (SELECT FROM fence),
@@ -126,4 +153,5 @@ SELECT
         SELECT count(pg_notify('wingbeat_child', id::text))
         FROM executions_written WHERE ended_at IS NOT NULL AND parent_execution_id IS NOT NULL
     ),
-    (SELECT pg_notify('wingbeat_slots', '') FROM slots_freed LIMIT 1);
+    (SELECT pg_notify('wingbeat_slots', '') FROM slots_freed LIMIT 1),
+    (SELECT pg_notify('wingbeat_artifacts', '') FROM artifacts_made LIMIT 1);

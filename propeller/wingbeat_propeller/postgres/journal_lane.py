@@ -41,7 +41,7 @@ _RETRIES = Counter("wingbeat_journal_retries", "Tries of a commit that met an ou
 _REJECTED = Counter("wingbeat_journal_rejected", "Effects that the database refused for their own values")
 _ROWS_BY_TABLE = {
     name: _ROWS.labels(name)
-    for name in ("executions", "node_executions", "task_executions", "array_elements", "transitions")
+    for name in ("executions", "node_executions", "task_executions", "array_elements", "transitions", "lineage")
 }
 
 _CALLBACKS_AT_ONCE = 128
@@ -165,6 +165,7 @@ class JournalLane:
             batch.append(entry)
             effects = entry.effects
             rows += len(effects.nodes) + len(effects.tasks) + len(effects.elements) + len(effects.transitions)
+            rows += len(effects.lineage)
             size += _value_bytes(effects)
         return batch
 
@@ -234,6 +235,7 @@ class JournalLane:
             records.transitions,
             records.elements,
             records.slots,
+            records.lineage,
         )
         if not written and await session.connection.fetchval(_SQL["lane_batch"], self._term, self._lane) is None:
             raise LeaseLostError(f"term {self._term} has ended; {len(records.nodes)} node rows are not written")
@@ -287,6 +289,8 @@ def _count(records: BatchRecords) -> None:
     _ROWS_BY_TABLE["task_executions"].inc(len(records.tasks))
     _ROWS_BY_TABLE["array_elements"].inc(len(records.elements))
     _ROWS_BY_TABLE["transitions"].inc(len(records.transitions))
+    if records.lineage:
+        _ROWS_BY_TABLE["lineage"].inc(len(records.lineage))
 
 
 def _value_bytes(effects: Effects) -> int:

@@ -31,6 +31,7 @@ COMMANDS = {
     "history": Command("wingbeat.cli.history:history", "Show how an execution stood at an instant.", server=False),
     "why": Command("wingbeat.cli.why:why", "Say why an execution or a node is not running.", server=False),
     "recover": Command("wingbeat.cli.recover:recover", "Go on from what an execution has done.", server=False),
+    "lineage": Command("wingbeat.cli.lineage:lineage", "Show what a value was made from, or into.", server=False),
     "limits": Command("wingbeat.cli.limits:limits", "Weights and limits of projects and domains.", server=False),
     "sql": Command("wingbeat.cli.sql:sql", "Ask a read-only question in SQL.", server=False),
     "version": Command("wingbeat.cli.version:version", "Print the version.", server=False),

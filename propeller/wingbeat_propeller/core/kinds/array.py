@@ -33,7 +33,8 @@ from wingbeat_propeller.core.kinds.array_progress import ArrayProgress, inputs_u
 from wingbeat_propeller.core.kinds.base import Kind
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
-from wingbeat_propeller.core.plan import START, Plan
+from wingbeat_propeller.core.plan import START, Plan, TaskSpec
+from wingbeat_propeller.core.references import record_outputs
 from wingbeat_propeller.core.reuse import InheritedElements
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
@@ -148,6 +149,9 @@ class ArrayKind(Kind):
         elements = Elements(walk, frame, run, node)
         elements.forget(index)
         outputs = event.serialized
+        task = elements.spec.element
+        assert isinstance(task, TaskSpec), "attempts are of a task"
+        record_outputs(walk.effects, run.node_id, event.outputs, task.referring_outputs, event.references)
         elements.succeed(index, elements.outputs_uri(index) if outputs is None else outputs, event.at, event.details)
         ArrayProgress(walk, frame, run, node).advance(elements.array)
 

@@ -135,6 +135,7 @@ class Elements:
         index, now = source.element, self.walk.now
         self.array.under_way[index] = ElementRun(now, started_at=now)
         outputs = source.outputs if source.outputs is not None else source.output_uri
+        self.walk.recovered_from(self.run.node_id, source.execution, source.node_id)
         self.succeed(index, outputs, now, source.details)
 
     def fail(self, index: int, failure: Failure, at: float, details: bytes | None = None) -> None:

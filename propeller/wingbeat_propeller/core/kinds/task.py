@@ -21,6 +21,7 @@ from wingbeat_propeller.core.kinds.base import Kind
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import Plan
+from wingbeat_propeller.core.references import record_outputs
 from wingbeat_propeller.core.retry import GiveUp, decide_retry, stays_interruptible
 from wingbeat_propeller.core.reuse import Reuse, workflow_of
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT, NodeRow
@@ -136,6 +137,8 @@ class TaskKind(Kind):
         """The node has succeeded with the attempt's outputs."""
         node = event.ref.node
         walk.task_over(frame, run, node, TaskPhase.SUCCEEDED, event.at, details=event.details)
+        referring = frame.plan.task(node).referring_outputs
+        record_outputs(walk.effects, run.node_id, event.outputs, referring, event.references)
         walk.succeed(
             frame,
             run,

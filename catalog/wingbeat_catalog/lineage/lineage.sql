@@ -1,0 +1,129 @@
+-- name: execution_id
+SELECT id FROM executions WHERE project = $1 AND domain = $2 AND name = $3;
+
+-- name: executions
+SELECT e.id, e.project, e.domain, e.name, e.workflow_id, e.phase, e.created_at, e.started_at, e.ended_at,
+    e.parent_execution_id, e.parent_node_id, e.launch_entity,
+    coalesce(l.project, t.project) AS entity_project, coalesce(l.domain, t.domain) AS entity_domain,
+    coalesce(l.name, t.name) AS entity_name, coalesce(l.version, t.version) AS entity_version
+FROM executions AS e
+LEFT JOIN launch_plans AS l ON l.id = e.launch_plan_id
+LEFT JOIN tasks AS t ON t.id = e.task_id
+WHERE e.id = ANY($1::bigint[]);
+
+-- name: nodes
+SELECT execution_id, node_id, spec_node_id, parent_id, parent_attempt, node_name, kind, flags, phase, attempt,
+    CASE WHEN kind = 7 THEN memo END AS memo, CASE WHEN flags & 2 <> 0 THEN details END AS details
+FROM node_executions
+WHERE execution_id = ANY($1::bigint[])
+ORDER BY execution_id, seq;
+
+-- name: children
+SELECT parent_execution_id AS execution_id, parent_node_id AS node_id, c.id
+FROM executions AS c
+JOIN unnest($1::bigint[], $2::text[]) AS u (execution_id, node_id)
+    ON c.parent_execution_id = u.execution_id AND c.parent_node_id = u.node_id
+ORDER BY c.id;
+
+-- name: sources
+-- Where nodes took their outputs from.
+SELECT e.execution_id, e.node_id, e.kind, e.source_execution_id, e.source_node_id
+FROM lineage_edges AS e
+JOIN unnest($1::bigint[], $2::text[]) AS u (execution_id, node_id)
+    ON e.execution_id = u.execution_id AND e.node_id = u.node_id
+ORDER BY e.execution_id, e.node_id, e.source_execution_id, e.source_node_id;
+
+-- name: takers
+-- Nodes that took over the outputs of nodes.
+SELECT e.source_execution_id, e.source_node_id, e.kind, e.execution_id, e.node_id
+FROM lineage_edges AS e
+JOIN unnest($1::bigint[], $2::text[]) AS u (execution_id, node_id)
+    ON e.source_execution_id = u.execution_id AND e.source_node_id = u.node_id
+ORDER BY e.execution_id, e.node_id
+LIMIT $3;
+
+-- name: makers_of_inputs
+-- Nodes of other executions that made what inputs of executions are known by.
+SELECT g.execution_id, g.var, g.token, m.execution_id AS maker_execution_id, m.node_id AS maker_node_id,
+    m.var AS maker_var
+FROM unnest($1::bigint[]) AS u (execution_id)
+JOIN lineage_values AS g ON g.execution_id = u.execution_id AND g.node_id = ''
+JOIN lineage_values AS m ON m.token = g.token AND m.node_id <> '' AND m.execution_id <> g.execution_id
+ORDER BY g.execution_id, g.var, g.token, m.execution_id, m.node_id
+LIMIT $2;
+
+-- name: users_of_outputs
+-- Executions that were given what a node made.
+SELECT m.execution_id, m.node_id, m.var, m.token, g.execution_id AS user_execution_id, g.var AS user_var
+FROM unnest($1::bigint[], $2::text[]) AS u (execution_id, node_id)
+JOIN lineage_values AS m ON m.execution_id = u.execution_id AND m.node_id = u.node_id AND m.node_id <> ''
+JOIN lineage_values AS g ON g.token = m.token AND g.node_id = '' AND g.execution_id <> m.execution_id
+ORDER BY m.execution_id, m.node_id, g.execution_id, g.var
+LIMIT $3;
+
+-- name: known_by
+-- Who made and who was given what a token names; the node is empty for those who were given it.
+SELECT token, execution_id, node_id, var
+FROM lineage_values
+WHERE token = ANY($1::text[])
+ORDER BY length(token) DESC, execution_id, node_id, var
+LIMIT $2;
+
+-- name: tokens
+SELECT v.execution_id, v.node_id, v.var, v.token
+FROM lineage_values AS v
+JOIN unnest($1::bigint[], $2::text[]) AS u (execution_id, node_id)
+    ON v.execution_id = u.execution_id AND v.node_id = u.node_id
+ORDER BY v.var, v.token
+LIMIT $3;
+
+-- name: artifacts_of_inputs
+SELECT u.execution_id, u.var, a.name, a.version, e.id AS maker_execution_id, a.node_id AS maker_node_id,
+    a.var AS maker_var
+FROM artifact_uses AS u
+JOIN artifacts AS a ON a.id = u.artifact_id
+JOIN executions AS e
+    ON e.project = a.execution_project AND e.domain = a.execution_domain AND e.name = a.execution_name
+WHERE u.execution_id = ANY($1::bigint[])
+ORDER BY u.execution_id, u.var, a.id;
+
+-- name: users_of_artifacts
+-- Executions that have what a node (or an execution: node empty) made as an artifact among their inputs.
+SELECT m.id AS execution_id, a.node_id, a.var, a.name, a.version, u.execution_id AS user_execution_id,
+    u.var AS user_var
+FROM unnest($1::bigint[], $2::text[]) AS v (execution_id, node_id)
+JOIN executions AS m ON m.id = v.execution_id
+JOIN artifacts AS a
+    ON a.execution_project = m.project AND a.execution_domain = m.domain AND a.execution_name = m.name
+    AND a.execution_name <> '' AND a.node_id = v.node_id
+JOIN artifact_uses AS u ON u.artifact_id = a.id
+ORDER BY m.id, a.node_id, u.execution_id, u.var
+LIMIT $3;
+
+-- name: artifact
+SELECT a.id, a.name, a.version, e.id AS maker_execution_id, a.node_id, a.var
+FROM artifacts AS a
+LEFT JOIN executions AS e
+    ON e.project = a.execution_project AND e.domain = a.execution_domain AND e.name = a.execution_name
+WHERE a.project = $1 AND a.domain = $2 AND a.name = $3 AND a.version = $4;
+
+-- name: artifact_uses
+SELECT execution_id, var FROM artifact_uses WHERE artifact_id = $1 ORDER BY execution_id, var LIMIT $2;
+
+-- name: details
+SELECT n.execution_id, n.node_id, n.node_name, n.phase, n.attempt, n.started_at, n.ended_at, n.inputs, n.outputs
+FROM node_executions AS n
+JOIN unnest($1::bigint[], $2::text[]) AS u (execution_id, node_id)
+    ON n.execution_id = u.execution_id AND n.node_id = u.node_id;
+
+-- name: execution_inputs
+SELECT id, inputs FROM executions WHERE id = ANY($1::bigint[]);
+
+-- name: record_given
+INSERT INTO lineage_values (execution_id, node_id, var, token)
+SELECT $1, '', u.var, u.token FROM unnest($2::text[], $3::text[]) AS u (var, token);
+
+-- name: record_uses
+INSERT INTO artifact_uses (artifact_id, execution_id, var)
+SELECT u.artifact_id, $1, u.var FROM unnest($2::bigint[], $3::text[]) AS u (artifact_id, var)
+ON CONFLICT DO NOTHING;

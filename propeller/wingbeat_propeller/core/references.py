@@ -1,0 +1,106 @@
+"""What a value is known by outside of the execution that made it: blobs that it refers to, the hash that it carries.
+
+Asked for every output of every task, so the answer for most values, that there is nothing, must cost next to nothing:
+types say where a blob may stand, and a hash announces itself by a byte. Tokens are texts, `uri:s3://b/k` or `hash:abc`.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from flyteidl.core import literals_pb2, types_pb2
+from google.protobuf.message import DecodeError
+
+from wingbeat_propeller.core.effects import Effects
+from wingbeat_propeller.core.rows import LineageKind, LineageRow
+from wingbeat_propeller.core.values import Value
+
+TOKENS_MAX = 1_000
+"""Tokens kept of one output; a list of more files is known by the first ones."""
+TOKEN_LENGTH_MAX = 4_096
+"""Longer ones are not kept."""
+_HASH_TAG = b"\x22"
+"""How the field `hash` of a serialized Literal begins."""
+
+
+def may_refer(literal_type: types_pb2.LiteralType) -> bool:
+    """Whether values of this type may refer to blobs."""
+    match literal_type.WhichOneof("type"):
+        case "blob" | "schema" | "structured_dataset_type":
+            return True
+        case "collection_type":
+            return may_refer(literal_type.collection_type)
+        case "map_value_type":
+            return may_refer(literal_type.map_value_type)
+        case "union_type":
+            return any(may_refer(variant) for variant in literal_type.union_type.variants)
+        case _:
+            return False
+
+
+def record_outputs(
+    effects: Effects, node_id: str, outputs: Mapping[str, Value], referring: frozenset[str], stored: tuple[str, ...]
+) -> None:
+    """Note what the outputs of a task are known by. `referring` are those whose type may refer to blobs; `stored` has
+    `var`, token, `var`, token ... of those that are not at hand."""
+    for var, literal in outputs.items():
+        if type(literal) is bytes and (var in referring or _HASH_TAG in literal):
+            for token in tokens_of(literal):
+                effects.lineage.append(LineageRow(LineageKind.MADE, effects.execution, node_id, 0, var, token))
+    for var, token in zip(stored[::2], stored[1::2], strict=True):
+        effects.lineage.append(LineageRow(LineageKind.MADE, effects.execution, node_id, 0, var, token))
+
+
+def tokens_of(literal: bytes) -> list[str]:
+    """Tokens of a serialized Literal, each once; none for bytes that are no Literal."""
+    try:
+        return message_tokens(literals_pb2.Literal.FromString(literal))
+    except DecodeError:
+        return []
+
+
+def message_tokens(literal: literals_pb2.Literal) -> list[str]:
+    """Tokens of a Literal, each once and no more than TOKENS_MAX, in its order."""
+    found: dict[str, None] = {}
+    for token in _walk(literal):
+        if len(token) <= TOKEN_LENGTH_MAX and "\0" not in token:
+            found[token] = None
+            if len(found) == TOKENS_MAX:
+                break
+    return list(found)
+
+
+def uri_token(uri: str) -> str:
+    """The token of a blob. A folder is the same with and without a slash at its end."""
+    return f"uri:{uri.rstrip('/')}"
+
+
+def _walk(literal: literals_pb2.Literal) -> Iterator[str]:
+    stack = [literal]
+    while stack:
+        one = stack.pop()
+        if one.hash:
+            yield f"hash:{one.hash}"
+        match one.WhichOneof("value"):
+            case "scalar":
+                uri = _uri(one.scalar)
+                if uri:
+                    yield uri_token(uri)
+                elif one.scalar.WhichOneof("value") == "union":
+                    stack.append(one.scalar.union.value)
+            case "collection":
+                stack.extend(reversed(one.collection.literals))
+            case "map":
+                stack.extend(one.map.literals[key] for key in sorted(one.map.literals, reverse=True))
+            case _:
+                pass
+
+
+def _uri(scalar: literals_pb2.Scalar) -> str:
+    match scalar.WhichOneof("value"):
+        case "blob":
+            return scalar.blob.uri
+        case "schema":
+            return scalar.schema.uri
+        case "structured_dataset":
+            return scalar.structured_dataset.uri
+        case _:
+            return ""
