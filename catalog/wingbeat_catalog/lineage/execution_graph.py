@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from wingbeat_propeller.core.bindings import Binding, Constant, Entries, Items, Promise
 from wingbeat_propeller.core.ids import unique_node_id
@@ -18,8 +18,6 @@ from wingbeat_propeller.core.phases import NODE_SUCCESS, NodePhase
 from wingbeat_propeller.core.plan import END, START, GateKind, GateSpec, NodeKind, Plan, Target, TaskSpec
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC
 
-_ANY = ""
-"""Stands for all variables of a node."""
 _EDGES_OF_FRAMES = (NodeKind.START, NodeKind.END)
 _Seen = set[object]
 """What a walk has passed through."""
@@ -47,11 +45,21 @@ class Value(NamedTuple):
     var: str
 
 
+class DynamicTask(NamedTuple):
+    """A dynamic task fixed the value when it made its workflow."""
+
+    node_id: str
+
+
 class ToChild(NamedTuple):
     """The value goes into, or comes out of, the child of a launch plan node, as its input or output `var`."""
 
     node_id: str
     var: str
+
+
+Made: TypeAlias = Value | DynamicTask | ToChild
+"""Where a value comes from."""
 
 
 class Outcome(NamedTuple):
@@ -127,11 +135,11 @@ class ExecutionGraph:
 
     # ---- up ----
 
-    def makers(self, value: Value) -> Iterator[Value | ToChild]:
+    def makers(self, value: Value) -> Iterator[Made]:
         """What made a value: passes through until something made it, or it came out of a child."""
         return self._makers(value, set())
 
-    def _makers(self, value: Value, seen: _Seen) -> Iterator[Value | ToChild]:
+    def _makers(self, value: Value, seen: _Seen) -> Iterator[Made]:
         row = self.rows.get(value.node_id)
         if row is None or value in seen:
             return
@@ -166,15 +174,15 @@ class ExecutionGraph:
             case _:
                 yield value
 
-    def outcome_makers(self, var: str) -> Iterator[Value | ToChild]:
+    def outcome_makers(self, var: str) -> Iterator[Made]:
         """What made the outputs of the execution; an empty `var`: all of them."""
         end = self._row(_Frame(self.plan, (None, 0), None), END)
         if end is not None:
             yield from self.makers(Value(end.node_id, var))
 
-    def inputs(self, node_id: str) -> Iterator[tuple[str, Value | ToChild, bool]]:
-        """Inputs of a node that makes something: variable, what made its value, and whether that is a dynamic task
-        which fixed the value when it made the workflow. Constants of other workflows are nobody's."""
+    def inputs(self, node_id: str) -> Iterator[tuple[str, Made]]:
+        """Inputs of a node that makes something: variable, and what made its value. Constants are nobody's, but for
+        those of workflows that a dynamic task has made."""
         row = self.rows.get(node_id)
         frame = None if row is None else self._frame(row)
         index = None if row is None or frame is None else _positions(frame.plan).get(row.spec_node_id)
@@ -187,17 +195,23 @@ class ExecutionGraph:
             for promise in promises(binding):
                 found = True
                 for value in self._made_by(frame, promise, seen):
-                    yield var, value, False
+                    yield var, value
             if not found and maker is not None:
-                yield var, Value(maker.node_id, _ANY), True
+                yield var, DynamicTask(maker.node_id)
 
-    def _bound(self, frame: _Frame, index: int, var: str, seen: _Seen) -> Iterator[Value | ToChild]:
+    def _bound(self, frame: _Frame, index: int, var: str, seen: _Seen) -> Iterator[Made]:
         for name, binding in frame.plan.bindings[index].bindings:
-            if name == var or not var:
-                for promise in promises(binding):
-                    yield from self._made_by(frame, promise, seen)
+            if name != var and var:
+                continue
+            found = False
+            for promise in promises(binding):
+                found = True
+                yield from self._made_by(frame, promise, seen)
+            maker = None if found else self._dynamic_maker(frame)
+            if maker is not None:
+                yield DynamicTask(maker.node_id)
 
-    def _made_by(self, frame: _Frame, promise: Promise, seen: _Seen) -> Iterator[Value | ToChild]:
+    def _made_by(self, frame: _Frame, promise: Promise, seen: _Seen) -> Iterator[Made]:
         if promise.node == START:
             yield from self._into_frame(frame, promise.var, seen)
             return
@@ -205,7 +219,7 @@ class ExecutionGraph:
         if row is not None:
             yield from self._makers(Value(row.node_id, promise.var), seen)
 
-    def _into_frame(self, frame: _Frame, var: str, seen: _Seen) -> Iterator[Value | ToChild]:
+    def _into_frame(self, frame: _Frame, var: str, seen: _Seen) -> Iterator[Made]:
         """What the start node of a frame got from outside."""
         parent = frame.parent
         if parent is None:
@@ -219,15 +233,15 @@ class ExecutionGraph:
         if around is None or index is None:
             return
         if around.plan.kinds[index] is NodeKind.TASK:
-            yield Value(parent.node_id, _ANY)
+            yield DynamicTask(parent.node_id)
         else:
             yield from self._bound(around, index, var, seen)
 
-    def _out_of(self, plan: Plan, row: GraphRow, var: str, seen: _Seen) -> Iterator[Value | ToChild]:
+    def _out_of(self, plan: Plan, row: GraphRow, var: str, seen: _Seen) -> Iterator[Made]:
         """What the end node of the frame inside `row` hands out."""
         yield from self._bound(_Frame(plan, (row.node_id, row.attempt), row), END, var, seen)
 
-    def _out_of_elements(self, array: GraphRow, var: str, seen: _Seen) -> Iterator[Value | ToChild]:
+    def _out_of_elements(self, array: GraphRow, var: str, seen: _Seen) -> Iterator[Made]:
         found = False
         for frame in self._element_frames(array):
             found = True
@@ -262,6 +276,13 @@ class ExecutionGraph:
             return self.plan.input_names
         found = self._place(node_id)
         return () if found is None else found[0].plan.node_output_names(found[1])
+
+    def made_outputs(self, node_id: str) -> Sequence[str]:
+        """Outputs that a node made itself: all but those that a dynamic task took from its workflow."""
+        plan = self.dynamic_plans.get(node_id)
+        if plan is None:
+            return self.output_names(node_id)
+        return [var for var, binding in plan.bindings[END].bindings if not any(promises(binding))]
 
     def target(self, node_id: str) -> Target | None:
         """What a node does."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
-from wingbeat_catalog.lineage.execution_graph import ExecutionGraph, Outcome, Reading, ToChild, Value
+from wingbeat_catalog.lineage.execution_graph import DynamicTask, ExecutionGraph, Made, Outcome, Reading, ToChild, Value
 from wingbeat_catalog.lineage.store import LineageStore, LoadedExecution, NodeKey
 from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.rows import LineageKind
@@ -92,7 +92,7 @@ class _WayUp(NamedTuple):
     variable: str
     by: str
     execution: int
-    found: Value | ToChild | Outcome
+    found: Made | Outcome
 
 
 class _WayDown(NamedTuple):
@@ -166,9 +166,10 @@ class Walk:
             graph = self.graph(step.execution)
             if graph is None or key in taken:
                 continue
-            for var, found, is_dynamic in graph.inputs(step.node_id):
-                kind = LinkKind.DYNAMIC if is_dynamic else LinkKind.BINDING
-                ways.append(_WayUp(step, kind, var, "", step.execution, found))
+            ways += [
+                _WayUp(step, LinkKind.BINDING, var, "", step.execution, found)
+                for var, found in graph.inputs(step.node_id)
+            ]
         ways += await self._ways_into_executions([(step, value.var) for step, value in level if not step.node_id])
         return ways
 
@@ -185,7 +186,7 @@ class Walk:
                 continue
             ways += [
                 _WayUp(step, LinkKind.CHILD, name, "", row["parent_execution_id"], found)
-                for name, found, _ in around.inputs(row["parent_node_id"])
+                for name, found in around.inputs(row["parent_node_id"])
                 if name == var or not var
             ]
         executions = {execution for execution, _ in rest}
@@ -218,6 +219,9 @@ class Walk:
                 for found in self._made(way):
                     if isinstance(found, ToChild):
                         crossings.append((way, found))
+                    elif isinstance(found, DynamicTask):
+                        fixed = way._replace(kind=LinkKind.DYNAMIC)
+                        self._meet_up(fixed, Value(found.node_id, ""), depth, met)
                     else:
                         self._meet_up(way, found, depth, met)
             if not crossings:
@@ -233,10 +237,10 @@ class Walk:
                     self._meet_up(way, Value(found.node_id, found.var), depth, met)
         return met
 
-    def _made(self, way: _WayUp) -> Iterator[Value | ToChild]:
+    def _made(self, way: _WayUp) -> Iterator[Made]:
         graph = self.graph(way.execution)
         match way.found:
-            case Value(node_id="") | ToChild():
+            case Value(node_id="") | ToChild() | DynamicTask():
                 yield way.found
             case Value() if graph is not None:
                 yield from graph.makers(way.found)
@@ -413,7 +417,7 @@ class Walk:
             return
         kind = LinkKind.DYNAMIC if met.is_dynamic else link.kind
         step.links[link._replace(kind=kind, variable=met.var)] = None
-        names = graph.output_names(met.node_id) if met.node_id else [met.var] if met.var else graph.output_names("")
+        names = [met.var] if met.var and not met.node_id else graph.made_outputs(met.node_id)
         for name in names or [""]:
             value = (execution, Value(met.node_id, name))
             if value not in self._seen:

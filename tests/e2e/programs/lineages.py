@@ -1,0 +1,71 @@
+"""Values that pass through everything there is on their way: sub-workflows, branches, maps, children, files."""
+
+from pathlib import Path
+
+from flytekit import LaunchPlan, conditional, current_context, dynamic, map_task, task, workflow
+from flytekit.types.file import FlyteFile
+
+
+@task
+def write(text: str) -> FlyteFile:
+    """A file with that text."""
+    path = Path(current_context().working_directory, "text")
+    path.write_text(text)
+    return FlyteFile(str(path))
+
+
+@task
+def measure(file: FlyteFile) -> int:
+    """Its length."""
+    return len(Path(file.download()).read_text())
+
+
+@task
+def double(number: int) -> int:
+    """Twice as much."""
+    return 2 * number
+
+
+@task
+def total(numbers: list[int]) -> int:
+    """Their sum."""
+    return sum(numbers)
+
+
+@workflow
+def doubling_wf(number: int) -> int:
+    """What other workflows use."""
+    return double(number=number)
+
+
+doubling_lp = LaunchPlan.get_or_create(doubling_wf, name="lineages.doubling_lp")
+
+
+@workflow
+def writing_wf(text: str) -> FlyteFile:
+    """Makes a file."""
+    return write(text=text)
+
+
+@workflow
+def measuring_wf(file: FlyteFile) -> int:
+    """Is given a file that another execution has made."""
+    return measure(file=file)
+
+
+@dynamic
+def doubled_parts(number: int) -> int:
+    """Makes its workflow while it runs."""
+    return double(number=number + 1)
+
+
+@workflow
+def long_way_wf(text: str) -> int:
+    """A file, its length, a sub-workflow, a child, a branch, a dynamic task and a map."""
+    length = measure(file=write(text=text)).with_overrides(node_name="measured")
+    inside = doubling_wf(number=length)
+    child = doubling_lp(number=inside)
+    chosen = conditional("size").if_(child > 4).then(double(number=child)).else_().then(double(number=length))
+    made = doubled_parts(number=chosen)
+    parts = map_task(double)(number=[made, length])
+    return total(numbers=parts)

@@ -1,0 +1,118 @@
+"""Lineage of real programs: up and down, through all kinds of nodes and across executions."""
+
+import json
+
+import grpc
+import pytest
+from tests.e2e.client import DOMAIN, PROJECT, Client, create_request, succeeded
+from tests.e2e.installation import Installation
+
+from wingbeatidl.lineage.v1 import lineage_pb2, lineage_pb2_grpc
+
+UP, DOWN = lineage_pb2.DIRECTION_UP, lineage_pb2.DIRECTION_DOWN
+LONG_WAY = {"write", "measure", "double", "doubled_parts", "total"}
+
+
+def _value(name: str, node: str = "", variable: str = "") -> lineage_pb2.ValueIdentifier:
+    value = lineage_pb2.ValueIdentifier(node_id=node, variable=variable)
+    value.execution.project, value.execution.domain, value.execution.name = PROJECT, DOMAIN, name
+    return value
+
+
+def _trace(client: Client, direction: lineage_pb2.Direction, **request: object) -> list[lineage_pb2.Step]:
+    stub = lineage_pb2_grpc.LineageServiceStub(client.channel)
+    asked = lineage_pb2.TraceRequest(direction=direction, page_size=4, **request)
+    steps: list[lineage_pb2.Step] = []
+    while True:
+        page = stub.Trace(asked)
+        steps += page.steps
+        assert not page.is_cut
+        if not page.next_page_token:
+            return steps
+        asked.page_token = page.next_page_token
+
+
+def _names(steps: list[lineage_pb2.Step]) -> set[str]:
+    names = {step.entity.name.removeprefix("lineages.") for step in steps}
+    return {"map" if name.startswith("map_") else name for name in names}
+
+
+def test_through_all_kinds_of_nodes(client: Client) -> None:
+    """An output leads up to the inputs of its execution through every kind of node, and these lead down to it; of each
+    step the version of task and code are told, and the values."""
+    name = succeeded(client.run("lineages", "long_way_wf", {"text": "four"})).id.name
+    up = _trace(client, UP, value=_value(name))
+    assert _names(up) == LONG_WAY | {"map", "doubling_lp", "long_way_wf"}
+    first = up[0]
+    assert (first.entity.name, first.node_phase, first.depth) == ("lineages.total", 3, 1)
+    assert first.entity.version
+    assert first.code_versions
+    assert [variable.text for variable in first.outputs] == ["140"]
+    written = next(step for step in up if step.entity.name == "lineages.write")
+    assert written.outputs[0].uris
+    down = _trace(client, DOWN, value=_value(name, variable="text"))
+    assert _names(down) == LONG_WAY | {"map", "doubling_lp"}
+    assert {step.execution.name for step in down} == {step.execution.name for step in up}
+    assert _names(_trace(client, DOWN, value=_value(name, "total"))) == set()
+
+
+def test_across_executions_by_a_blob(client: Client, installation: Installation) -> None:
+    """A file that one execution made and another was given ties the two, in both directions, by value and by URI."""
+    made = succeeded(client.run("lineages", "writing_wf", {"text": "across"}))
+    literal = client.remote.client.get_execution_data(made.id).full_outputs.to_flyte_idl().literals["o0"]
+    uri = literal.scalar.blob.uri
+    request = create_request(client.register("lineages", "measuring_wf"))
+    request.inputs.literals["file"].CopyFrom(literal)
+    taken = client.remote.fetch_execution(name=client.admin.CreateExecution(request).id.name)
+    succeeded(client.wait(taken))
+    up = _trace(client, UP, value=_value(taken.id.name))
+    assert [(step.execution.name, step.node_id) for step in up] == [
+        (taken.id.name, "n0"),
+        (taken.id.name, ""),
+        (made.id.name, "n0"),
+        (made.id.name, ""),
+    ]
+    assert [(link.kind, link.by) for link in up[1].links] == [(lineage_pb2.LINK_KIND_BLOB, uri)]
+    for start in ({"value": _value(made.id.name, "n0")}, {"uri": uri}):
+        down = _trace(client, DOWN, **start)
+        assert [(step.execution.name, step.node_id) for step in down] == [(taken.id.name, ""), (taken.id.name, "n0")]
+    done = installation.wingbeat("lineage", taken.id.name, "n0.o0", "--data-dir", str(installation.data_dir))
+    assert f"the blob made by {made.id.name} n0.o0" in done.stdout
+    shown = installation.wingbeat(
+        *("lineage", uri, "--down", "--depth", "1", "-o", "json", "--data-dir", str(installation.data_dir))
+    )
+    answer = json.loads(shown.stdout)
+    assert [step["execution"]["name"] for step in answer["steps"]] == [taken.id.name]
+    assert answer["isCut"] is True
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "code", "words"),
+    [
+        ({}, grpc.StatusCode.INVALID_ARGUMENT, "say where to begin"),
+        ({"uri": "s3://nobody/knows"}, grpc.StatusCode.NOT_FOUND, "no execution is known that has made"),
+        ({"value": _value("nothing")}, grpc.StatusCode.NOT_FOUND, "does not exist"),
+        ({"uri": "x", "depth": 1_001}, grpc.StatusCode.INVALID_ARGUMENT, "depth is 1001"),
+        ({"uri": "x", "page_token": "?"}, grpc.StatusCode.INVALID_ARGUMENT, "invalid page token"),
+        (
+            {"artifact": {"project": "p", "domain": "d", "name": "n", "version": "v"}},
+            grpc.StatusCode.NOT_FOUND,
+            "p:d:n@v",
+        ),
+    ],
+)
+def test_bad_questions(client: Client, request_fields: dict[str, object], code: grpc.StatusCode, words: str) -> None:
+    """A question that cannot be answered gets a sentence that says why."""
+    stub = lineage_pb2_grpc.LineageServiceStub(client.channel)
+    with pytest.raises(grpc.RpcError, match=words) as error:
+        stub.Trace(lineage_pb2.TraceRequest(direction=UP, **request_fields))
+    assert error.value.code() is code
+
+
+def test_unknown_names(client: Client) -> None:
+    """Nodes and variables that an execution does not have are named, with those that it has."""
+    name = succeeded(client.run("lineages", "writing_wf", {"text": "names"})).id.name
+    stub = lineage_pb2_grpc.LineageServiceStub(client.channel)
+    for value, words in ((_value(name, "n7"), "no node 'n7'"), (_value(name, "n0", "o7"), "no output 'o7': it has o0")):
+        with pytest.raises(grpc.RpcError, match=words):
+            stub.Trace(lineage_pb2.TraceRequest(direction=UP, value=value))
