@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     ROOT,
     ROOT / "clients/python/wingbeat",
+    ROOT / "catalog/wingbeat_catalog",
     ROOT / "controlplane/wingbeat_controlplane",
     ROOT / "controlplane/wingbeat_controlplane/executions",
     ROOT / "propeller/wingbeat_propeller",
