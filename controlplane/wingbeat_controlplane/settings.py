@@ -79,6 +79,8 @@ class ServerSettings(Section):
     """How long calls under way may go on once the server is asked to stop."""
     engine_timeout_s: float = Field(default=2.0, gt=0)
     """How long an engine may take to say why an execution does not go on, before the rows are read instead."""
+    watchers_max: int = Field(default=5_000, ge=0)
+    """Watch streams and waits at once, by gRPC and HTTP; more are refused. 0: none."""
 
 
 class DatabaseSettings(Section):

@@ -1,4 +1,4 @@
-"""The HTTP side of the server as one ASGI application: REST, probes, signed blobs, task logs."""
+"""The HTTP side of the server as one ASGI application: REST, probes, signed blobs, task logs, event streams."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from wingbeat_controlplane.gateway.blob_bodies import blob_routes
 from wingbeat_controlplane.gateway.console_links import console_routes
+from wingbeat_controlplane.gateway.event_stream import Watch, event_routes
 from wingbeat_controlplane.gateway.header_limit import HeaderLimit
 from wingbeat_controlplane.gateway.openapi import describe
 from wingbeat_controlplane.gateway.probes import Check, probe_routes
@@ -26,7 +27,14 @@ from wingbeat_propeller.blobs.signing import ServedUrlSigner
 from wingbeat_propeller.ports.blobs import Blobs
 
 _METHODS = ["GET", "POST", "DELETE", "HEAD", "PUT", "PATCH"]
-_ALLOWED_HEADERS = ["Content-Type", "Content-MD5", "Authorization", "flyte-authorization", "X-Request-Id"]
+_ALLOWED_HEADERS = [
+    "Content-Type",
+    "Last-Event-ID",
+    "Content-MD5",
+    "Authorization",
+    "flyte-authorization",
+    "X-Request-Id",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,8 @@ class GatewayOptions:
 
 @dataclass(frozen=True, slots=True)
 class GatewayParts:
-    """What the gateway stands on. `signer` is None when no URLs are served for blobs, `log_file` for no local tasks.
+    """What the gateway stands on. `signer` is None when no URLs are served for blobs, `log_file` for no local tasks,
+    `watch` for no event streams.
 
     `services` are those whose routes are offered; `checks` say by name whether a part can work.
     """
@@ -57,6 +66,7 @@ class GatewayParts:
     log_file: LogFile | None = None
     checks: Mapping[str, Check] = field(default_factory=dict[str, Check])
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    watch: Watch | None = None
 
 
 def create_gateway(options: GatewayOptions, parts: GatewayParts) -> Starlette:
@@ -73,6 +83,8 @@ def create_gateway(options: GatewayOptions, parts: GatewayParts) -> Starlette:
         routes.extend(blob_routes(parts.blobs, parts.signer))
     if parts.log_file is not None:
         routes.extend(log_routes(parts.log_file))
+    if parts.watch is not None:
+        routes.extend(event_routes(parts.watch))
     transcoder = Transcoder(table, parts.rpc, Traffic(parts.registry), body_bytes_max=options.body_bytes_max)
     routes.append(Mount("/", app=transcoder))
     return Starlette(routes=routes, middleware=[_cors(options.cors_origins), _limits(options)])

@@ -16,6 +16,9 @@ from wingbeat_catalog.lineage.tracer import Tracer
 from wingbeat_controlplane.executions.history import History
 from wingbeat_controlplane.executions.parts import Executions, build_executions
 from wingbeat_controlplane.executions.signals import SignalStore
+from wingbeat_controlplane.executions.watch.log import LOG_SETTINGS
+from wingbeat_controlplane.executions.watch.waiting import Waits
+from wingbeat_controlplane.executions.watch.watching import Watching, WatchOptions
 from wingbeat_controlplane.executions.why.explanations import Explanations
 from wingbeat_controlplane.executions.why.from_rows import FromRows
 from wingbeat_controlplane.executions.why.owners import Owners
@@ -49,6 +52,7 @@ from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
 from wingbeat_controlplane.services.signal import SignalServicer
 from wingbeat_controlplane.services.sql import SqlServicer
 from wingbeat_controlplane.services.tenants import TenantServicer
+from wingbeat_controlplane.services.watch import WatchServicer
 from wingbeat_controlplane.settings import Settings
 from wingbeat_controlplane.sql.reader import SqlOptions, SqlReader
 from wingbeat_controlplane.supervisor.ports import bracketed
@@ -65,6 +69,7 @@ from wingbeatidl.query.v1 import query_pb2
 from wingbeatidl.recovery.v1 import recovery_pb2
 from wingbeatidl.sql.v1 import sql_pb2
 from wingbeatidl.tenants.v1 import tenants_pb2
+from wingbeatidl.watch.v1 import watch_pb2
 
 _log = structlog.get_logger(__name__)
 
@@ -88,8 +93,12 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(owners.close)
         reader = SqlReader(dsn, pool, _sql_options(settings))
         stack.push_async_callback(reader.close)
+        watching = await _watching(settings, dsn, stack)
         servicers = _servicers(settings, pool, store, registry, executions, owners)
         servicers.append((sql_pb2.DESCRIPTOR.services_by_name["SqlService"], SqlServicer(reader)))
+        servicers.append(
+            (watch_pb2.DESCRIPTOR.services_by_name["WatchService"], WatchServicer(watching, Waits(pool, watching)))
+        )
         rpcs = {name: rpc for service, servicer in servicers for name, rpc in rpcs_of(service, servicer).items()}
         application = create_gateway(
             GatewayOptions(version=_version(), body_bytes_max=settings.server.message_bytes_max),
@@ -101,6 +110,7 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
                 log_file=partial(log_file, local_state(settings)),
                 checks={"database": partial(_check_database, pool)},
                 registry=REGISTRY,
+                watch=watching.watch,
             ),
         )
         grpc_server = GrpcServer(
@@ -115,13 +125,26 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             raise ConfigurationError(f"cannot listen: {error}") from error
         async with asyncio.TaskGroup() as group:
             group.create_task(http_server.run(settings.server.grace_s), name="http")
+            following = group.create_task(watching.run(), name="watching")
             await grpc_server.start()
             _log.info("serving", grpc_port=grpc_port, http_port=http_server.port, blobs=store.blobs.base)
             notify_ready()
             await stop.wait()
             _log.info("stopping")
+            watching.stop()
             http_server.stop()
             await grpc_server.stop(settings.server.grace_s)
+            following.cancel()
+
+
+async def _watching(settings: Settings, dsn: str, stack: AsyncExitStack) -> Watching:
+    """Streams and waits, with connections of their own: what they read is never in the way of others."""
+    options = WatchOptions(watchers_max=settings.server.watchers_max)
+    pool = await create_pool(
+        dsn, size_max=options.readers_max + 2, application_name="wingbeat watch", server_settings=LOG_SETTINGS
+    )
+    stack.push_async_callback(pool.close)
+    return Watching(pool, options)
 
 
 def _executions(settings: Settings, pool: asyncpg.Pool, store: Store, registry: Registry) -> Executions:

@@ -47,7 +47,7 @@ class Encoded:
 
 Handler: TypeAlias = Callable[[Message, CallContext], Awaitable[Message | Encoded]]
 StreamHandler: TypeAlias = Callable[
-    [Message | AsyncIterator[Message], CallContext], Awaitable[Message] | AsyncGenerator[Message, None]
+    [Message | AsyncIterator[Message], CallContext], Awaitable[Message] | AsyncGenerator[Message | Encoded, None]
 ]
 
 
@@ -126,7 +126,7 @@ class StreamRpc:
     async def _serve_stream(
         self, requests: bytes | AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
     ) -> AsyncIterator[bytes]:
-        async def start() -> AsyncGenerator[Message, None]:
+        async def start() -> AsyncGenerator[Message | Encoded, None]:
             answers = self._start(requests, context)
             assert not isinstance(answers, Awaitable), "an rpc that answers with a stream is a generator"
             return answers
@@ -134,13 +134,13 @@ class StreamRpc:
         try:
             async with aclosing(await guard(self.name, start)) as answers:
                 while (answer := await guard(self.name, lambda: anext(answers, None))) is not None:
-                    yield answer.SerializeToString()
+                    yield answer.data if isinstance(answer, Encoded) else answer.SerializeToString()
         except ApiError as error:
             await _abort(context, error)
 
     def _start(
         self, requests: bytes | AsyncIterator[bytes], context: CallContext
-    ) -> Awaitable[Message] | AsyncGenerator[Message, None]:
+    ) -> Awaitable[Message] | AsyncGenerator[Message | Encoded, None]:
         if self._handler is None:
             raise unimplemented(self.name)
         if isinstance(requests, bytes):

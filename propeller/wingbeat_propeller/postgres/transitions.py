@@ -76,6 +76,7 @@ class TransitionPartitions:
 
     async def _drop_before(self, oldest: date) -> None:
         since = _midnight(oldest)
+        dropped: list[int | None] = []
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(_SQL["lock"])
             for row in await connection.fetch(_SQL["partitions"]):
@@ -83,9 +84,12 @@ class TransitionPartitions:
                 if match and datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC).date() < oldest:
                     await connection.execute(_SQL["detach"].format(name=row["name"]))
                     await connection.execute(_SQL["carry"].format(name=row["name"]), since)
+                    dropped.append(await connection.fetchval(_SQL["last_txid"].format(name=row["name"])))
                     await connection.execute(_SQL["drop"].format(name=row["name"]))
                     _log.info("partition of transitions dropped", name=row["name"])
-            await connection.execute(_SQL["prune_default"], since)
+            dropped.append(await connection.fetchval(_SQL["prune_default"], since))
+            if known := [txid for txid in dropped if txid is not None]:
+                await connection.execute(_SQL["keep_dropped"], max(known))
             await connection.execute(_SQL["keep_since"], since)
 
 

@@ -33,17 +33,29 @@ FROM executions AS e JOIN {name} AS t ON t.execution_id = e.id
 WHERE e.ended_at IS NULL OR e.ended_at >= $1
 ORDER BY t.execution_id, t.node_id, t.seq DESC;
 
+-- name: last_txid
+-- What a cursor must have seen to miss nothing when the partition is dropped.
+SELECT max(txid) FROM {name};
+
 -- name: drop
 DROP TABLE {name};
 
 -- name: prune_default
-DELETE FROM transitions_default
-WHERE at < $1 AND seq NOT IN (
-    SELECT DISTINCT ON (t.execution_id, t.node_id) t.seq
-    FROM executions AS e JOIN transitions_default AS t ON t.execution_id = e.id
-    WHERE t.at < $1 AND (e.ended_at IS NULL OR e.ended_at >= $1)
-    ORDER BY t.execution_id, t.node_id, t.seq DESC
-);
+WITH pruned AS (
+    DELETE FROM transitions_default
+    WHERE at < $1 AND seq NOT IN (
+        SELECT DISTINCT ON (t.execution_id, t.node_id) t.seq
+        FROM executions AS e JOIN transitions_default AS t ON t.execution_id = e.id
+        WHERE t.at < $1 AND (e.ended_at IS NULL OR e.ended_at >= $1)
+        ORDER BY t.execution_id, t.node_id, t.seq DESC
+    )
+    RETURNING txid
+)
+SELECT max(txid) FROM pruned;
 
 -- name: keep_since
 UPDATE transitions_retention SET kept_since = $1 WHERE kept_since < $1 OR kept_since IS NULL;
+
+-- name: keep_dropped
+-- In the transaction that drops: whoever sees the log without them sees this.
+UPDATE transitions_retention SET dropped_txid = $1::xid8 WHERE dropped_txid < $1::xid8 OR dropped_txid IS NULL;

@@ -1,0 +1,151 @@
+"""WaitExecutions: the ends of named executions, each as soon as it is durable.
+
+A wait takes a seat at the shared tail for the ends of its executions, and then looks at their rows once: what had ended
+is in the rows, what ends later comes to the seat, and what does both is told once. A wait whose queue was full looks
+again in the same way, so it holds nothing up and misses nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+
+import asyncpg
+import grpc
+from google.rpc import error_details_pb2
+
+from wingbeat_controlplane.errors import ApiError, invalid_argument
+from wingbeat_controlplane.executions.identifiers import check_text
+from wingbeat_controlplane.executions.rows import Row
+from wingbeat_controlplane.executions.watch.matching import ends_of
+from wingbeat_controlplane.executions.watch.portions import PORTION_BYTES_MAX, PORTION_TRANSITIONS_MAX
+from wingbeat_controlplane.executions.watch.tail import Seat
+from wingbeat_controlplane.executions.watch.telling import error_message, outputs_of
+from wingbeat_controlplane.executions.watch.watching import Watching, duration_s
+from wingbeat_controlplane.registry.times import timestamp
+from wingbeat_propeller.postgres.queries import load_queries
+from wingbeatidl.query.v1 import identity_pb2
+from wingbeatidl.watch.v1 import watch_pb2
+
+EXECUTIONS_MAX = 10_000
+TIMEOUT_S_MAX = 30 * 86_400.0
+NAMED_MAX = 100
+"""Executions that do not exist and are named in the error."""
+
+_SQL = load_queries(__package__ or "", "watch.sql")
+_ENDS_AT_ONCE = 200
+
+
+class Waits:
+    """Serves waits beside the streams of `watching`."""
+
+    def __init__(self, pool: asyncpg.Pool, watching: Watching) -> None:
+        self._pool = pool
+        self._watching = watching
+
+    async def wait(
+        self, request: watch_pb2.WaitExecutionsRequest
+    ) -> AsyncGenerator[watch_pb2.WaitExecutionsResponse, None]:
+        """Ends as they come, the first message at once; it ends with the last of them, or the request's timeout.
+
+        Raises ApiError INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE.
+        """
+        names = _checked(request)
+        loop = asyncio.get_running_loop()
+        over_at = None
+        if request.HasField("timeout"):
+            over_at = loop.time() + duration_s("timeout", request.timeout, 0.0, TIMEOUT_S_MAX)
+        self._watching.enter()
+        seat: Seat | None = None
+        try:
+            pending = await self._ids(names)
+            is_first = True
+            while pending:
+                seat = Seat(ends_of(pending))
+                await self._watching.tail.attach(seat)
+                async for response in self._ended(pending, pending, with_outputs=request.with_outputs):
+                    is_first = False
+                    yield response
+                if is_first:
+                    is_first = False
+                    yield watch_pb2.WaitExecutionsResponse(pending=len(pending))
+                while pending:
+                    left_s = None if over_at is None else max(0.0, over_at - loop.time())
+                    if not await seat.ready(left_s):
+                        yield watch_pb2.WaitExecutionsResponse(pending=len(pending))
+                        return
+                    if seat.is_full:
+                        break
+                    told = {one.entry.execution_id for one in seat.take().told}
+                    async for response in self._ended(told & pending, pending, with_outputs=request.with_outputs):
+                        yield response
+                self._watching.tail.detach(seat)
+        finally:
+            self._watching.leave()
+            if seat is not None:
+                self._watching.tail.detach(seat)
+
+    async def _ids(self, names: Sequence[identity_pb2.ExecutionIdentifier]) -> set[int]:
+        rows = await self._pool.fetch(
+            _SQL["ids_by_name"],
+            [name.project for name in names],
+            [name.domain for name in names],
+            [name.name for name in names],
+        )
+        unknown = [name for name, row in zip(names, rows, strict=True) if row["id"] is None]
+        if unknown:
+            raise _not_found(unknown)
+        return {row["id"] for row in rows}
+
+    async def _ended(
+        self, some: Iterable[int], pending: set[int], *, with_outputs: bool
+    ) -> AsyncGenerator[watch_pb2.WaitExecutionsResponse, None]:
+        """Those of `some` that have ended, taken out of `pending`."""
+        ids = list(some)
+        for begin in range(0, len(ids), _ENDS_AT_ONCE if with_outputs else PORTION_TRANSITIONS_MAX):
+            step = _ENDS_AT_ONCE if with_outputs else PORTION_TRANSITIONS_MAX
+            response = watch_pb2.WaitExecutionsResponse()
+            size = 0
+            for row in await self._pool.fetch(_SQL["wanted_ends"], ids[begin : begin + step], with_outputs):
+                end = _end(row)
+                pending.discard(row["id"])
+                response.ends.append(end)
+                size += end.ByteSize()
+                if size >= PORTION_BYTES_MAX:
+                    response.pending = len(pending)
+                    yield response
+                    response, size = watch_pb2.WaitExecutionsResponse(), 0
+            if response.ends:
+                response.pending = len(pending)
+                yield response
+
+
+def _end(row: Row) -> watch_pb2.ExecutionEnd:
+    return watch_pb2.ExecutionEnd(
+        execution=identity_pb2.ExecutionIdentifier(project=row["project"], domain=row["domain"], name=row["name"]),
+        phase=identity_pb2.ExecutionPhase.Name(row["phase"]),
+        ended_at=timestamp(row["ended_at"]),
+        error=None if row["error"] is None else error_message(row["error"]),
+        outputs=outputs_of(row["outputs"], row["outputs_uri"]),
+    )
+
+
+def _checked(request: watch_pb2.WaitExecutionsRequest) -> Sequence[identity_pb2.ExecutionIdentifier]:
+    if not request.executions:
+        raise invalid_argument("nothing to wait for: name executions")
+    if len(request.executions) > EXECUTIONS_MAX:
+        raise invalid_argument(
+            f"{len(request.executions)} executions; at most {EXECUTIONS_MAX} are waited for in a call"
+        )
+    for number, execution in enumerate(request.executions):
+        for field in ("project", "domain", "name"):
+            check_text(f"executions[{number}].{field}", getattr(execution, field))
+    return request.executions
+
+
+def _not_found(unknown: Sequence[identity_pb2.ExecutionIdentifier]) -> ApiError:
+    labels = [f"{one.project}:{one.domain}:{one.name}" for one in unknown[:NAMED_MAX]]
+    shown = ", ".join(labels[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+    return ApiError(
+        grpc.StatusCode.NOT_FOUND,
+        f"there {'are no executions' if len(unknown) > 1 else 'is no execution'} {shown}",
+        [error_details_pb2.ResourceInfo(resource_type="execution", resource_name=label) for label in labels],
+    )
