@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from flyteidl.core import catalog_pb2, identifier_pb2, interface_pb2, literals_pb2, types_pb2
 
-from wingbeat_catalog.interfaces import signature, strip_interface
-from wingbeat_catalog.literal_hash import canonical_hash, exact_hash, has_order
-from wingbeat_catalog.object_hash import text_of
+from wingbeat_catalog.hashing.interfaces import signature, strip_interface
+from wingbeat_catalog.hashing.literal_hash import canonical_hash, exact_hash, has_order
+from wingbeat_catalog.hashing.object_hash import text_of
 from wingbeat_propeller.core.cached_task import CachedTask
 
 DATASET_PREFIX = "flyte_task-"

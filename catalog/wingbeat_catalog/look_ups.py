@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import asyncpg
-import structlog
 from flyteidl.core import literals_pb2
 from google.protobuf.message import DecodeError
 from prometheus_client import Counter
@@ -19,10 +18,10 @@ from prometheus_client import Counter
 from wingbeat_catalog.bounds import bounded
 from wingbeat_catalog.catalog_metadata import Source, with_source
 from wingbeat_catalog.keys import DATASET_PREFIX
-from wingbeat_catalog.large_outputs import remove_objects
 from wingbeat_catalog.options import CatalogOptions
 from wingbeat_catalog.outputs import content_digest, entry_digest, mismatch, references
 from wingbeat_catalog.references import ReferenceChecker
+from wingbeat_catalog.removals import BadEntry, Removals
 from wingbeat_catalog.task_keys import Call, TaskKeys, miss
 from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs
 from wingbeat_propeller.ports.cache import CacheAnswer, CacheAsk, CacheFailure, CacheHit, CacheMiss
@@ -30,8 +29,6 @@ from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries(__package__ or "", "look_ups.sql")
 _LOOKUPS = Counter("wingbeat_cache_lookups", "Look-ups by what came of them", ["outcome"])
-_REMOVED = Counter("wingbeat_cache_removed", "Entries removed because they could not be used", ["reason"])
-_log = structlog.get_logger(__name__)
 
 
 class _Found(NamedTuple):
@@ -40,14 +37,6 @@ class _Found(NamedTuple):
     place: int
     call: Call
     row: asyncpg.Record
-
-
-class _Bad(NamedTuple):
-    """An entry that may not be used."""
-
-    row: asyncpg.Record
-    reason: str
-    text: str
 
 
 class LookUps:
@@ -59,6 +48,7 @@ class LookUps:
         self._options = options
         self._keys = keys
         self._checker = ReferenceChecker(blobs)
+        self._removals = Removals(pool, blobs)
 
     async def look_up(self, asks: Sequence[CacheAsk]) -> list[CacheAnswer]:
         """See `ports.Cache.look_up`."""
@@ -81,7 +71,7 @@ class LookUps:
         rows = await self._pool.fetch(
             _SQL["look_up"], [call.exact for _, call in known], [call.canonical for _, call in known]
         )
-        bad: list[_Bad] = []
+        bad: list[BadEntry] = []
         slow: list[_Found] = []
         for row in rows:
             position: int = row["place"] - 1
@@ -96,65 +86,47 @@ class LookUps:
             for found, task in zip(slow, tasks, strict=True):
                 _settle(found, task.result(), answers, bad)
         if bad:
-            await self._remove(bad)
+            await self._removals.remove(bad)
         for answer in answers:
             _LOOKUP_COUNTS[type(answer)].inc()
         return answers
 
-    def _judge(self, call: Call, row: asyncpg.Record, data: bytes) -> CacheHit | _Bad:
+    def _judge(self, call: Call, row: asyncpg.Record, data: bytes) -> CacheHit | BadEntry:
         """Whether an entry may be used, as far as it can be told without looking at files."""
         if entry_digest(content_digest(call.task.digest, data), row["artifact_id"]) != row["data_digest"]:
-            return _Bad(row, "poisoned", "its outputs are not those that were put")
+            return BadEntry(row, "poisoned", "its outputs are not those that were put")
         if self._options.age_max_s is not None and row["age_s"] > self._options.age_max_s:
-            return _Bad(row, "old", f"it is older than {self._options.age_max_s:g} s")
+            return BadEntry(row, "old", f"it is older than {self._options.age_max_s:g} s")
         if row["interface_digest"] != call.task.interface_digest:
             try:
                 differs = mismatch(literals_pb2.LiteralMap.FromString(data), call.task.outputs)
             except DecodeError:
                 differs = "its outputs cannot be read"
             if differs is not None:
-                return _Bad(row, "mismatch", differs)
+                return BadEntry(row, "mismatch", differs)
         return CacheHit(_hit_catalog(call, row), data)
 
-    async def _examine(self, call: Call, row: asyncpg.Record) -> CacheHit | CacheFailure | _Bad:
+    async def _examine(self, call: Call, row: asyncpg.Record) -> CacheHit | CacheFailure | BadEntry:
         """As `_judge`, for entries that lie outside of the row or refer to files."""
         try:
             data = row["data"]
             if data is None:
                 data = await self._blobs.get(row["data_uri"])
             judged = self._judge(call, row, data)
-            if isinstance(judged, _Bad) or not row["has_references"]:
+            if isinstance(judged, BadEntry) or not row["has_references"]:
                 return judged
             gone = await self._checker.first_gone(references(literals_pb2.LiteralMap.FromString(data)))
         except BlobNotFoundError:
-            return _Bad(row, "gone", f"its outputs at {row['data_uri']} are gone")
+            return BadEntry(row, "gone", f"its outputs at {row['data_uri']} are gone")
         except OSError as error:
             return CacheFailure(_hit_catalog(call, row), f"the blob store does not answer: {error}")
-        return judged if gone is None else _Bad(row, "gone", f"{gone}, which it refers to, is gone")
-
-    async def _remove(self, bad: Sequence[_Bad]) -> None:
-        for row, reason, text in bad:
-            _REMOVED.labels(reason).inc()
-            _log.warning(
-                "cache entry removed",
-                reason=reason,
-                artifact=row["artifact_id"],
-                execution=row["source_execution"],
-                node=row["source_node"],
-                text=text,
-            )
-        try:
-            gone = await self._pool.fetch(
-                _SQL["remove"], [one.row["id"] for one in bad], [one.row["data_digest"] for one in bad]
-            )
-        except asyncpg.PostgresError as error:  # the next one who finds them tries again
-            _log.warning("cache entries that may not be used stay", entries=len(bad), error=repr(error))
-            return
-        await remove_objects(self._blobs, [row["data_uri"] for row in gone if row["data_uri"] is not None])
+        return judged if gone is None else BadEntry(row, "gone", f"{gone}, which it refers to, is gone")
 
 
-def _settle(found: _Found, judged: CacheHit | CacheFailure | _Bad, answers: list[CacheAnswer], bad: list[_Bad]) -> None:
-    if isinstance(judged, _Bad):
+def _settle(
+    found: _Found, judged: CacheHit | CacheFailure | BadEntry, answers: list[CacheAnswer], bad: list[BadEntry]
+) -> None:
+    if isinstance(judged, BadEntry):
         bad.append(judged)
     else:
         answers[found.place] = judged

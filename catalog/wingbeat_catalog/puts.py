@@ -18,7 +18,7 @@ from prometheus_client import Counter
 
 from wingbeat_catalog.bounds import bounded
 from wingbeat_catalog.catalog_metadata import TASK_VERSION, with_tag
-from wingbeat_catalog.key_parts import key_parts
+from wingbeat_catalog.hashing.key_parts import key_parts
 from wingbeat_catalog.large_outputs import outputs_uri, remove_objects
 from wingbeat_catalog.options import CatalogOptions
 from wingbeat_catalog.outputs import content_digest, mismatch, references

@@ -5,9 +5,9 @@ from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wingbeat_catalog.key_parts import key_parts
-from wingbeat_catalog.literal_hash import canonical_hash, exact_hash, has_order
-from wingbeat_catalog.object_hash import object_hash
+from wingbeat_catalog.hashing.key_parts import key_parts
+from wingbeat_catalog.hashing.literal_hash import canonical_hash, exact_hash, has_order
+from wingbeat_catalog.hashing.object_hash import object_hash
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 _NAMES = st.sampled_from(["a", "b", "hash", "é", ""])

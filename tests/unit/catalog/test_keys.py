@@ -7,8 +7,8 @@ import pytest
 from flyteidl.core import interface_pb2, literals_pb2, types_pb2
 from google.protobuf import json_format, struct_pb2
 
+from wingbeat_catalog.hashing.object_hash import message_hash, object_hash, text_of
 from wingbeat_catalog.keys import CallKey, DatasetName, TaskKey, call_key, tag_key, task_key
-from wingbeat_catalog.object_hash import message_hash, object_hash, text_of
 from wingbeat_propeller.core.cached_task import CachedTask
 
 

@@ -43,7 +43,7 @@ CREATE TABLE cache_artifacts (
     created_at       timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
     CHECK ((data IS NULL) <> (data_uri IS NULL)),
-    UNIQUE (dataset_id, artifact_id)
+    UNIQUE (artifact_id, dataset_id)
 );
 CREATE INDEX cache_artifacts_created_at ON cache_artifacts (dataset_id, created_at, id);
 CREATE INDEX cache_artifacts_source ON cache_artifacts (source_execution, source_project, source_domain);

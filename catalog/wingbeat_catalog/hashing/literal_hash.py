@@ -17,9 +17,9 @@ from functools import lru_cache
 
 from flyteidl.core import literals_pb2, types_pb2
 
-from wingbeat_catalog.field_order import in_order
-from wingbeat_catalog.interfaces import strip_type
-from wingbeat_catalog.object_hash import (
+from wingbeat_catalog.hashing.field_order import in_order
+from wingbeat_catalog.hashing.interfaces import strip_type
+from wingbeat_catalog.hashing.object_hash import (
     EMPTY_OBJECT,
     FALSE,
     TRUE,

@@ -8,8 +8,8 @@ from collections.abc import Collection
 
 from flyteidl.core import literals_pb2
 
-from wingbeat_catalog.literal_hash import exact_hash
-from wingbeat_catalog.object_hash import text_of
+from wingbeat_catalog.hashing.literal_hash import exact_hash
+from wingbeat_catalog.hashing.object_hash import text_of
 
 DIGEST_PREFIX = "wingbeat-sha256:"
 """Of hashes that stand for large values; hashes that users give are their own."""

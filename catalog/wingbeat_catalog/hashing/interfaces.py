@@ -7,7 +7,7 @@ Flyte v1 strips the same when it compiles a workflow (contract DP §11).
 
 from flyteidl.core import interface_pb2, types_pb2
 
-from wingbeat_catalog.object_hash import message_hash, text_of
+from wingbeat_catalog.hashing.object_hash import message_hash, text_of
 
 COUNTED_ANNOTATION = "cache-key-metadata"
 _SIGNATURE_CHARACTERS = 8
