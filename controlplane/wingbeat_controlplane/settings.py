@@ -233,6 +233,18 @@ class SqlSettings(Section):
     """Of the roles wingbeat_reader and wingbeat_project_reader, where the database wants one."""
 
 
+class CacheSettings(Section):
+    """What is kept of the outputs of tasks, and used again."""
+
+    connections_max: int = Field(default=4, ge=1)
+    """Connections of each process for look-ups and puts, beside its other ones."""
+    age_max_s: float | None = Field(default=None, gt=0)
+    """Older entries are not used; unset: however old."""
+    heartbeat_s: float = Field(default=10.0, gt=0, le=10)
+    """How often reservations (`cache_serialize`) are extended; those of a holder that is gone lapse after three times
+    this."""
+
+
 class LoggingSettings(Section):
     """Log lines on the standard output."""
 
@@ -261,6 +273,7 @@ class Settings(BaseSettings):
     registry: RegistrySettings = RegistrySettings()
     task_resources: TaskResourceSettings = TaskResourceSettings()
     launch: LaunchSettings = LaunchSettings()
+    cache: CacheSettings = CacheSettings()
     sql: SqlSettings = SqlSettings()
     logging: LoggingSettings = LoggingSettings()
 

@@ -11,7 +11,9 @@ RETURNING key;
 WITH old AS (
     SELECT key, output_uri FROM cache_outputs WHERE key = $1 FOR UPDATE
 ), new AS (
-    INSERT INTO cache_outputs AS o (key, output, output_uri, output_digest) VALUES ($1, $2, $3, $4)
+    -- After `old` has been read.
+    INSERT INTO cache_outputs AS o (key, output, output_uri, output_digest)
+    SELECT $1, $2, $3, $4 FROM (SELECT count(*) FROM old) AS before
     ON CONFLICT (key) DO UPDATE SET
         output = excluded.output,
         output_uri = excluded.output_uri,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flyteidl.admin import matchable_resource_pb2
 
+from wingbeat_catalog.options import CatalogOptions
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.registry.labels import check_labels
@@ -79,6 +80,11 @@ def execution_defaults(settings: Settings) -> matchable_resource_pb2.WorkflowExe
         config.security_context.run_as.k8s_service_account = launch.service_account
         config.security_context.run_as.iam_role = launch.iam_role
     return config
+
+
+def catalog_options(settings: Settings) -> CatalogOptions:
+    """What the cache of tasks may take."""
+    return CatalogOptions(heartbeat_s_max=settings.cache.heartbeat_s, age_max_s=settings.cache.age_max_s)
 
 
 def task_resources(settings: Settings) -> matchable_resource_pb2.TaskResourceAttributes:

@@ -26,8 +26,10 @@ from wingbeat_controlplane.gateway.application import GatewayOptions, GatewayPar
 from wingbeat_controlplane.gateway.http_server import HttpServer
 from wingbeat_controlplane.identity.anonymous import anonymous_principal
 from wingbeat_controlplane.registry.registry import Registry, open_registry
+from wingbeat_controlplane.roles.catalog import catalog_services, open_catalog_pool
 from wingbeat_controlplane.roles.options import (
     ConfigurationError,
+    catalog_options,
     database_url,
     execution_options,
     local_state,
@@ -95,6 +97,9 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(reader.close)
         watching = await _watching(settings, dsn, stack)
         servicers = _servicers(settings, pool, store, registry, executions, owners)
+        catalog = await open_catalog_pool(settings, "server")
+        stack.push_async_callback(catalog.close)
+        servicers += catalog_services(catalog, store.blobs, catalog_options(settings))
         servicers.append((sql_pb2.DESCRIPTOR.services_by_name["SqlService"], SqlServicer(reader)))
         servicers.append(
             (watch_pb2.DESCRIPTOR.services_by_name["WatchService"], WatchServicer(watching, Waits(pool, watching)))
