@@ -1,0 +1,90 @@
+"""Many executions that have ended, written by SQL as launches and engines would have left them."""
+
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+
+PROJECTS = tuple(f"project-{number}" for number in range(10))
+DOMAIN = "development"
+TEAMS = 20
+USERS = 500
+_BATCH = 50_000
+
+_FILL = """
+WITH numbers AS (
+    SELECT n, 'project-' || n % 10 AS project,
+        $5::timestamptz + ($6::timestamptz - $5) * ((n - $7::bigint)::float8 / $8::bigint) AS at,
+        n % 1000 < $4::integer AS failed
+    FROM generate_series($1::bigint, $2::bigint) AS n
+), made AS (
+    INSERT INTO executions (project, domain, name, shard, launch_entity, workflow_id, spec, config, inputs, user_inputs,
+        principal, phase, created_at, started_at, ended_at, updated_at, error, error_kind, error_code)
+    SELECT project, 'development', 'e' || n, n % 256, 'launch_plan', $3,
+        decode(repeat('0a', 400), 'hex'), decode(repeat('0a', 100), 'hex'), decode(repeat('0a', 60), 'hex'),
+        decode(repeat('0a', 40), 'hex'), 'user-' || n % 500, CASE WHEN failed THEN 6 ELSE 4 END,
+        at, at + interval '1 second', at + interval '10 seconds', at + interval '10 seconds',
+        CASE WHEN failed THEN
+            -- An ExecutionError with this message; its length takes two bytes.
+            '\\x12'::bytea
+                || set_byte(set_byte('\\x0000'::bytea, 0, length(message) & 127 | 128), 1, length(message) >> 7)
+                || convert_to(message, 'UTF8')
+        END,
+        CASE WHEN failed THEN 1 END, CASE WHEN failed THEN 'USER:RuntimeError' END
+    FROM numbers CROSS JOIN LATERAL (
+        SELECT 'Traceback (most recent call last): File "/root/train.py", line ' || n % 997 || ', in train_step: '
+            || repeat('the loss of step ' || n % 31 || ' is not finite; ', 5) || 'lost shard ' || n
+            || ': RuntimeError: CUDA error ' || md5(n::text) AS message
+    ) AS text
+    RETURNING id, name
+), searched AS (
+    INSERT INTO execution_search (execution_id, labels, inputs)
+    SELECT id, jsonb_build_object('team', 'team-' || n % 20, 'run', 'run-' || n / 10),
+        jsonb_build_object('seed', n, 'model', 'model-' || n % 100, 'rate', n % 7)
+    FROM (SELECT id, substring(name FROM 2)::bigint AS n FROM made) AS numbered
+), tagged AS (
+    INSERT INTO execution_tags (execution_id, key, value)
+    SELECT id, 'team', 'team-' || substring(name FROM 2)::bigint % 20 FROM made
+), nodes AS (
+    INSERT INTO node_executions (execution_id, node_id, seq, spec_node_id, kind, phase, created_at, started_at,
+        ended_at, updated_at, inputs, outputs)
+    SELECT m.id, 'n' || k, k, 'n' || k, 2, 3, now(), now(), now(), now(), decode(repeat('0a', 60), 'hex'),
+        decode(repeat('0a', 60), 'hex')
+    FROM made AS m CROSS JOIN generate_series(1, $9::integer) AS k
+), attempts AS (
+    INSERT INTO task_executions (execution_id, node_id, attempt, task_project, task_domain, task_name, task_version,
+        task_type, name, phase, created_at, started_at, ended_at, updated_at)
+    SELECT m.id, 'n' || k, 0, 'p', 'd', 'task', 'v1', 'python-task', m.name || '-n' || k || '-0', 3, now(), now(),
+        now(), now()
+    FROM made AS m CROSS JOIN generate_series(1, $9::integer) AS k
+)
+SELECT count(*) FROM made
+"""
+
+
+async def fill_executions(
+    pool: asyncpg.Pool,
+    count: int,
+    *,
+    failed: float = 0.02,
+    first: int = 0,
+    nodes: int = 0,
+    begin: datetime | None = None,
+    end: datetime | None = None,
+) -> None:
+    """Add `count` executions numbered from `first`, launched evenly between `begin` and `end` (the last 30 days unless
+    said), a share `failed` of them with an error, each with `nodes` nodes and attempts; then look at statistics."""
+    end = end or datetime.now(UTC)
+    begin = begin or end - timedelta(days=30)
+    workflow = await pool.fetchval("SELECT id FROM workflows LIMIT 1") or await pool.fetchval(
+        "INSERT INTO workflows (project, domain, name, version, digest, typed_interface, closure)"
+        " VALUES ('project-0', 'development', 'w', 'v1', '', '', '') RETURNING id"
+    )
+    for low in range(first, first + count, _BATCH):
+        high = min(low + _BATCH, first + count) - 1
+        await pool.execute(
+            _FILL,
+            *(low, high, workflow, round(failed * 1000), begin, end, first, count, nodes),
+            timeout=None,
+        )
+    for table in ("executions", "execution_search", "execution_tags", "node_executions", "task_executions"):
+        await pool.execute(f"VACUUM (ANALYZE) {table}", timeout=None)
