@@ -3,12 +3,15 @@
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+from flyteidl.admin import execution_pb2, matchable_resource_pb2
+from flyteidl.core import literals_pb2
 
 PROJECTS = tuple(f"project-{number}" for number in range(10))
 DOMAIN = "development"
 TEAMS = 20
 USERS = 500
 _BATCH = 50_000
+_TABLES = ("executions", "execution_search", "execution_tags", "node_executions", "task_executions")
 
 _FILL = """
 WITH numbers AS (
@@ -20,8 +23,7 @@ WITH numbers AS (
     INSERT INTO executions (project, domain, name, shard, launch_entity, workflow_id, spec, config, inputs, user_inputs,
         principal, phase, created_at, started_at, ended_at, updated_at, error, error_kind, error_code)
     SELECT project, 'development', 'e' || n, n % 256, 'launch_plan', $3,
-        decode(repeat('0a', 400), 'hex'), decode(repeat('0a', 100), 'hex'), decode(repeat('0a', 60), 'hex'),
-        decode(repeat('0a', 40), 'hex'), 'user-' || n % 500, CASE WHEN failed THEN 6 ELSE 4 END,
+        $10::bytea, $11::bytea, $12::bytea, $12::bytea, 'user-' || n % 500, CASE WHEN failed THEN 6 ELSE 4 END,
         at, at + interval '1 second', at + interval '10 seconds', at + interval '10 seconds',
         CASE WHEN failed THEN
             -- An ExecutionError with this message; its length takes two bytes.
@@ -47,8 +49,7 @@ WITH numbers AS (
 ), nodes AS (
     INSERT INTO node_executions (execution_id, node_id, seq, spec_node_id, kind, phase, created_at, started_at,
         ended_at, updated_at, inputs, outputs)
-    SELECT m.id, 'n' || k, k, 'n' || k, 2, 3, now(), now(), now(), now(), decode(repeat('0a', 60), 'hex'),
-        decode(repeat('0a', 60), 'hex')
+    SELECT m.id, 'n' || k, k, 'n' || k, 2, 3, now(), now(), now(), now(), $12, $12
     FROM made AS m CROSS JOIN generate_series(1, $9::integer) AS k
 ), attempts AS (
     INSERT INTO task_executions (execution_id, node_id, attempt, task_project, task_domain, task_name, task_version,
@@ -61,6 +62,20 @@ SELECT count(*) FROM made
 """
 
 
+def _messages() -> tuple[bytes, bytes, bytes]:
+    """Spec, settings and inputs as large as those of a launch by flytekit."""
+    spec = execution_pb2.ExecutionSpec()
+    spec.launch_plan.project, spec.launch_plan.domain, spec.launch_plan.name = "project-0", DOMAIN, "module.workflow"
+    for number in range(5):
+        spec.annotations.values[f"example.org/annotation-{number}"] = "x" * 40
+    config = matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=25)
+    config.labels.values["team"] = "team-1"
+    inputs = literals_pb2.LiteralMap()
+    for name in ("seed", "model", "rate"):
+        inputs.literals[name].scalar.primitive.integer = 7
+    return spec.SerializeToString(), config.SerializeToString(), inputs.SerializeToString()
+
+
 async def fill_executions(
     pool: asyncpg.Pool,
     count: int,
@@ -70,9 +85,11 @@ async def fill_executions(
     nodes: int = 0,
     begin: datetime | None = None,
     end: datetime | None = None,
+    settle: bool = True,
 ) -> None:
     """Add `count` executions numbered from `first`, launched evenly between `begin` and `end` (the last 30 days unless
-    said), a share `failed` of them with an error, each with `nodes` nodes and attempts; then look at statistics."""
+    said), a share `failed` of them with an error, each with `nodes` nodes and attempts; then vacuum, unless that is
+    left to whoever does so in life."""
     end = end or datetime.now(UTC)
     begin = begin or end - timedelta(days=30)
     workflow = await pool.fetchval("SELECT id FROM workflows LIMIT 1") or await pool.fetchval(
@@ -83,8 +100,10 @@ async def fill_executions(
         high = min(low + _BATCH, first + count) - 1
         await pool.execute(
             _FILL,
-            *(low, high, workflow, round(failed * 1000), begin, end, first, count, nodes),
+            *(low, high, workflow, round(failed * 1000), begin, end, first, count, nodes, *_messages()),
             timeout=None,
         )
-    for table in ("executions", "execution_search", "execution_tags", "node_executions", "task_executions"):
+    for table in (
+        () if not settle else ("executions", "execution_search", "execution_tags", "node_executions", "task_executions")
+    ):
         await pool.execute(f"VACUUM (ANALYZE) {table}", timeout=None)

@@ -220,6 +220,21 @@ class LaunchSettings(Section):
     """Cloud role that executions run as."""
 
 
+class RetentionSettings(Section):
+    """How long things are kept. Projects and domains may have policies of their own (`wingbeat retention`)."""
+
+    executions_days: int = Field(default=0, ge=0)
+    """Days that executions are kept after their end; 0: for ever."""
+    cache_days: int = Field(default=0, ge=0)
+    """Days that entries of the cache are kept after they were made or renewed; 0: for ever."""
+    interval_s: float = Field(default=60.0, gt=0)
+    """Between rounds of pruning."""
+    batch: int = Field(default=200, gt=0, le=10_000)
+    """Executions pruned at once."""
+    rest: float = Field(default=1.0, ge=0)
+    """Rest after each batch, as a multiple of the time it took."""
+
+
 class SqlSettings(Section):
     """Read-only SQL over the views (`wingbeat sql`)."""
 
@@ -274,6 +289,7 @@ class Settings(BaseSettings):
     task_resources: TaskResourceSettings = TaskResourceSettings()
     launch: LaunchSettings = LaunchSettings()
     cache: CacheSettings = CacheSettings()
+    retention: RetentionSettings = RetentionSettings()
     sql: SqlSettings = SqlSettings()
     logging: LoggingSettings = LoggingSettings()
 

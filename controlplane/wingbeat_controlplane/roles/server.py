@@ -26,6 +26,9 @@ from wingbeat_controlplane.gateway.application import GatewayOptions, GatewayPar
 from wingbeat_controlplane.gateway.http_server import HttpServer
 from wingbeat_controlplane.identity.anonymous import anonymous_principal
 from wingbeat_controlplane.registry.registry import Registry, open_registry
+from wingbeat_controlplane.retention.policies import PolicyStore
+from wingbeat_controlplane.retention.policy import Policy
+from wingbeat_controlplane.retention.pruner import Pruner, PrunerOptions
 from wingbeat_controlplane.roles.catalog import catalog_services, open_catalog_pool
 from wingbeat_controlplane.roles.options import (
     ConfigurationError,
@@ -49,6 +52,7 @@ from wingbeat_controlplane.services.local_calls import LocalCalls
 from wingbeat_controlplane.services.operations import OperationsServicer
 from wingbeat_controlplane.services.query import QueryServicer
 from wingbeat_controlplane.services.recovery import RecoveryServicer
+from wingbeat_controlplane.services.retention import RetentionServicer
 from wingbeat_controlplane.services.rpcs import rpcs_of
 from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
 from wingbeat_controlplane.services.signal import SignalServicer
@@ -69,6 +73,7 @@ from wingbeatidl.lineage.v1 import lineage_pb2
 from wingbeatidl.operations.v1 import operations_pb2
 from wingbeatidl.query.v1 import query_pb2
 from wingbeatidl.recovery.v1 import recovery_pb2
+from wingbeatidl.retention.v1 import retention_pb2
 from wingbeatidl.sql.v1 import sql_pb2
 from wingbeatidl.tenants.v1 import tenants_pb2
 from wingbeatidl.watch.v1 import watch_pb2
@@ -104,6 +109,9 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         servicers.append(
             (watch_pb2.DESCRIPTOR.services_by_name["WatchService"], WatchServicer(watching, Waits(pool, watching)))
         )
+        policies = PolicyStore(pool, registry.projects, _retention_default(settings))
+        servicers.append((retention_pb2.DESCRIPTOR.services_by_name["RetentionService"], RetentionServicer(policies)))
+        pruner = Pruner(dsn, policies, _pruner_options(settings))
         rpcs = {name: rpc for service, servicer in servicers for name, rpc in rpcs_of(service, servicer).items()}
         application = create_gateway(
             GatewayOptions(version=_version(), body_bytes_max=settings.server.message_bytes_max),
@@ -131,12 +139,14 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(http_server.run(settings.server.grace_s), name="http")
             following = group.create_task(watching.run(), name="watching")
+            pruning = group.create_task(pruner.run(), name="pruner")
             await grpc_server.start()
             _log.info("serving", grpc_port=grpc_port, http_port=http_server.port, blobs=store.blobs.base)
             notify_ready()
             await stop.wait()
             _log.info("stopping")
             watching.stop()
+            pruning.cancel()
             http_server.stop()
             await grpc_server.stop(settings.server.grace_s)
             following.cancel()
@@ -219,6 +229,15 @@ def _servicers(
             LineageServicer(Tracer(LineageStore(pool, store.blobs))),
         ),
     ]
+
+
+def _retention_default(settings: Settings) -> Policy:
+    return Policy(settings.retention.executions_days, settings.retention.cache_days)
+
+
+def _pruner_options(settings: Settings) -> PrunerOptions:
+    retention = settings.retention
+    return PrunerOptions(interval_s=retention.interval_s, batch=retention.batch, rest=retention.rest)
 
 
 def _sql_options(settings: Settings) -> SqlOptions:

@@ -34,6 +34,7 @@ COMMANDS = {
     "lineage": Command("wingbeat.cli.lineage:lineage", "Show what a value was made from, or into.", server=False),
     "limits": Command("wingbeat.cli.limits:limits", "Weights and limits of projects and domains.", server=False),
     "sql": Command("wingbeat.cli.sql:sql", "Ask a read-only question in SQL.", server=False),
+    "retention": Command("wingbeat.cli.retention:retention", "How long things are kept.", server=False),
     "version": Command("wingbeat.cli.version:version", "Print the version.", server=False),
 }
 

@@ -1,0 +1,1 @@
+"""What goes: executions after their time, what is to be erased, blobs that nothing refers to."""

@@ -1,0 +1,165 @@
+"""Prunes executions after their time, in the background of the server.
+
+Each server process runs one; a lock of a session of its own lets one of them work, and falls with its connection
+however that ends. A round looks at each project and domain that has something to go, oldest first, a small batch at a
+time (see rows.py), and rests between batches as long as they took, so that the database serves others meanwhile. What
+an earlier process left half done is finished first. Locked tables, a full disk or no database only delay: the round is
+given up and the next one goes on. Tables with many dead rows are vacuumed after a round, which makes their space
+usable again without growing them.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import asyncpg
+import structlog
+from prometheus_client import Counter, Gauge
+
+from wingbeat_controlplane.retention.policies import PolicyStore
+from wingbeat_controlplane.retention.policy import Due, due
+from wingbeat_controlplane.retention.rows import SQL, Retired, finish, remove_rows, retire_aged, retired_of
+from wingbeat_propeller.postgres.outages import outages_as_oserror
+
+_log = structlog.get_logger(__name__)
+
+_PRUNED = Counter("wingbeat_retention_pruned_executions", "Executions pruned after their time")
+_ROWS = Counter("wingbeat_retention_deleted_rows", "Rows deleted with executions that were pruned")
+_FAILED = Counter("wingbeat_retention_rounds_given_up", "Rounds of pruning that an outage ended")
+_ACTIVE = Gauge("wingbeat_retention_active", "Whether this process is the one that prunes")
+
+LOCK: Final = 0x77696E70
+"""Advisory lock of the one that prunes."""
+_TABLES = (
+    "executions",
+    "execution_tags",
+    "execution_search",
+    "node_executions",
+    "task_executions",
+    "array_elements",
+    "retired_executions",
+)
+_EPOCH = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class PrunerOptions:
+    """How pruning goes about it."""
+
+    interval_s: float = 60.0
+    """Between rounds."""
+    batch: int = 200
+    """Executions at once."""
+    rest: float = 1.0
+    """Rest after a batch, as a multiple of the time it took."""
+    lock_timeout_s: float = 2.0
+    """How long a statement waits for a lock."""
+    statement_timeout_s: float = 60.0
+    vacuum_rows_min: int = 20_000
+    """Dead rows for which a table is vacuumed, if they are a twentieth of it as well."""
+
+
+class Pruner:
+    """Prunes; see the module."""
+
+    def __init__(self, dsn: str, policies: PolicyStore, options: PrunerOptions | None = None) -> None:
+        self._dsn = dsn
+        self._policies = policies
+        self._options = options or PrunerOptions()
+
+    async def run(self) -> None:
+        """Prune at once and then every `interval_s`, until cancelled."""
+        while True:
+            try:
+                await self.prune(datetime.now(UTC))
+            except OSError as error:
+                _FAILED.inc()
+                _log.warning("pruning given up for now", error=str(error))
+            await asyncio.sleep(self._options.interval_s)
+
+    async def prune(self, now: datetime) -> int | None:
+        """One round; returns how many executions went, None when another process is at it. Raises OSError."""
+        with outages_as_oserror():
+            async with self._session() as connection:
+                if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                    return None
+                with _ACTIVE.track_inprogress():
+                    count = await self._finish_earlier(connection)
+                    for scope in await self._due(connection, now):
+                        count += await self._prune(connection, scope)
+                    if count:
+                        _log.info("executions pruned", count=count)
+                        await self._vacuum(connection)
+                    return count
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncGenerator[asyncpg.Connection]:
+        options = self._options
+        connection = await asyncpg.connect(
+            self._dsn,
+            timeout=10,
+            server_settings={
+                "application_name": "wingbeat retention",
+                "timezone": "UTC",
+                "jit": "off",
+                "lock_timeout": f"{int(options.lock_timeout_s * 1000)}",
+                "statement_timeout": f"{int(options.statement_timeout_s * 1000)}",
+                "vacuum_cost_delay": "1",
+            },
+        )
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    async def _due(self, connection: asyncpg.Connection, now: datetime) -> Sequence[Due]:
+        overrides = await self._policies.all()
+        default = self._policies.default
+        if not overrides and not default.executions_days and not default.cache_days:
+            return ()
+        scopes = [(row["project"], row["domain"]) for row in await connection.fetch(SQL["scopes"])]
+        return due(scopes, overrides, default, now)
+
+    async def _finish_earlier(self, connection: asyncpg.Connection) -> int:
+        """Go on with what was left half done."""
+        count = 0
+        while rows := await connection.fetch(SQL["retired"], False, self._options.batch):
+            await self._remove(connection, [retired_of(row) for row in rows])
+            count += len(rows)
+        return count
+
+    async def _prune(self, connection: asyncpg.Connection, scope: Due) -> int:
+        before = scope.executions_before
+        since, count = _EPOCH, 0
+        while before is not None:
+            began = asyncio.get_running_loop().time()
+            retired = await retire_aged(
+                connection, scope.project, scope.domain, before, since=since, limit=self._options.batch
+            )
+            if not retired:
+                break
+            await self._remove(connection, retired)
+            # What is older has gone or is kept, and its place in the index need not be looked through again.
+            since = max(execution.created_at for execution in retired)
+            count += len(retired)
+            await self._rest(began)
+        return count
+
+    async def _remove(self, connection: asyncpg.Connection, retired: Sequence[Retired]) -> None:
+        _ROWS.inc(await remove_rows(connection, retired))
+        await finish(connection, retired)
+        _PRUNED.inc(len(retired))
+
+    async def _vacuum(self, connection: asyncpg.Connection) -> None:
+        found = await connection.fetch(SQL["vacuum_worth"], list(_TABLES), self._options.vacuum_rows_min)
+        await connection.execute("SET statement_timeout = 0")
+        for row in found:
+            # TRUNCATE would lock readers out.
+            await connection.execute(f'VACUUM (SKIP_LOCKED, TRUNCATE false, PARALLEL 0) "{row["name"]}"')
+
+    async def _rest(self, began: float) -> None:
+        """Leave the database to others for a while."""
+        await asyncio.sleep((asyncio.get_running_loop().time() - began) * self._options.rest)

@@ -1,0 +1,69 @@
+"""RetentionService: how long things are kept, and what goes before."""
+
+from google.protobuf import field_mask_pb2
+
+from wingbeat_controlplane.errors import invalid_argument, missing
+from wingbeat_controlplane.retention.policies import PolicyStore
+from wingbeat_controlplane.retention.policy import Policy
+from wingbeat_controlplane.services.rpcs import CallContext
+from wingbeatidl.retention.v1 import retention_pb2
+
+_FIELDS = ("executions_days", "cache_days")
+
+
+class RetentionServicer:
+    """SetPolicy, ListPolicies, DeletePolicy."""
+
+    def __init__(self, policies: PolicyStore) -> None:
+        self._policies = policies
+
+    async def SetPolicy(
+        self, request: retention_pb2.SetPolicyRequest, context: CallContext
+    ) -> retention_pb2.SetPolicyResponse:
+        """Create or change a policy."""
+        said = request.policy
+        if not said.project:
+            raise missing("policy.project")
+        changed = _changed(request.update_mask)
+        stored = await self._policies.set(
+            said.project,
+            said.domain,
+            Policy(
+                said.executions_days if said.HasField("executions_days") else None,
+                said.cache_days if said.HasField("cache_days") else None,
+            ),
+            change_executions="executions_days" in changed,
+            change_cache="cache_days" in changed,
+        )
+        return retention_pb2.SetPolicyResponse(policy=_message(said.project, said.domain, stored))
+
+    async def ListPolicies(
+        self, request: retention_pb2.ListPoliciesRequest, context: CallContext
+    ) -> retention_pb2.ListPoliciesResponse:
+        """All of them."""
+        return retention_pb2.ListPoliciesResponse(
+            installation=_message("", "", self._policies.default),
+            policies=[_message(*place, policy) for place, policy in (await self._policies.all()).items()],
+        )
+
+    async def DeletePolicy(
+        self, request: retention_pb2.DeletePolicyRequest, context: CallContext
+    ) -> retention_pb2.DeletePolicyResponse:
+        """Take a policy away."""
+        if not request.project:
+            raise missing("project")
+        await self._policies.delete(request.project, request.domain)
+        return retention_pb2.DeletePolicyResponse()
+
+
+def _changed(mask: field_mask_pb2.FieldMask) -> frozenset[str]:
+    unknown = [path for path in mask.paths if path not in _FIELDS]
+    if unknown:
+        raise invalid_argument(f"update_mask names {unknown[0]}: it may name {' and '.join(_FIELDS)}")
+    return frozenset(mask.paths or _FIELDS)
+
+
+def _message(project: str, domain: str, policy: Policy) -> retention_pb2.Policy:
+    return retention_pb2.Policy(
+        project=project, domain=domain, executions_days=policy.executions_days, cache_days=policy.cache_days
+    )
