@@ -12,7 +12,8 @@ from typing import TypeAlias
 from flyteidl.admin import common_pb2, execution_pb2, launch_plan_pb2, matchable_resource_pb2
 from flyteidl.core import security_pb2
 
-from wingbeat_controlplane.registry.own_annotations import without_own
+from wingbeat_controlplane.registry.own_annotations import CACHE, stated_cache, without_own
+from wingbeat_propeller.core.cache_switch import CACHE_OFF
 
 Config: TypeAlias = matchable_resource_pb2.WorkflowExecutionConfig
 
@@ -31,7 +32,8 @@ def resolve_settings(
 ) -> Config:
     """Effective settings; `attributes` are those that match, the most specific first. `caller` becomes the execution
     identity where none is named; labels of the project fill keys that the winning labels leave free. Annotations of
-    our own are read by the launch, each by itself, and go no further: neither to tasks nor to children."""
+    our own are read by the launch, each by itself, and go no further, neither to tasks nor to children, but for the one
+    that switches the cache off. Raises ApiError INVALID_ARGUMENT for one that cannot be read."""
     said = (request, launch_plan, *attributes)
     config = _resolve(said, application)
     config.security_context.CopyFrom(_security(said, _from_deprecated(request, launch_plan), application, caller))
@@ -40,6 +42,9 @@ def resolve_settings(
         if annotations := without_own(layer.annotations.values):
             config.annotations.values.update(annotations)
             break
+    caches = (stated_cache(layer.annotations.values) for layer in (*said, application))
+    if next((said_so for said_so in caches if said_so is not None), None) == CACHE_OFF:
+        config.annotations.values[CACHE] = CACHE_OFF
     for key, value in project_labels.items():
         if key not in config.labels.values:
             config.labels.values[key] = value

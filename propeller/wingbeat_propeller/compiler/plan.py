@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from flyteidl.core import compiler_pb2, identifier_pb2, interface_pb2, literals_pb2, types_pb2, workflow_pb2
 
+from wingbeat_propeller.compiler.cached_tasks import cached_task
 from wingbeat_propeller.compiler.overrides import overridden
-from wingbeat_propeller.compiler.plan_arrays import LEGACY_TASK_TYPE, array_spec, element_plan, legacy_array_spec
+from wingbeat_propeller.compiler.plan_arrays import LEGACY_TASK_TYPE, array_spec, element_plan, legacy_array_spec, wraps
 from wingbeat_propeller.compiler.plan_branches import arms_of, branch_spec
 from wingbeat_propeller.compiler.plan_gates import gate_spec
 from wingbeat_propeller.core.attributes import PathStep
@@ -145,7 +146,7 @@ class _Builder:
         if node.WhichOneof("target") == "array_node":
             return self._array_over(node, tuple(sorted(binding.var for binding in node.inputs)), read)
         try:
-            return legacy_array_spec(node, self._task(node))
+            return legacy_array_spec(node, self._task(node, maps=True))
         except ValueError as error:
             raise MalformedClosureError(str(error)) from error
 
@@ -154,7 +155,8 @@ class _Builder:
         inner = array.node
         match inner.WhichOneof("target"):
             case "task_node":
-                return array_spec(array, inner.task_node.reference_id, self._task(inner), inputs)
+                task = self._task(inner, maps=not wraps(array))
+                return array_spec(array, inner.task_node.reference_id, task, inputs)
             case "workflow_node" if inner.workflow_node.WhichOneof("reference") == "launchplan_ref":
                 identifier = inner.workflow_node.launchplan_ref
                 plan = element_plan(inner, NodeKind.LAUNCH_PLAN, _launch_plan(identifier, tuple(read)), inputs)
@@ -170,7 +172,8 @@ class _Builder:
             case target:
                 raise MalformedClosureError(f"node '{node.id}' is an array over '{target}', which cannot be run")
 
-    def _task(self, node: workflow_pb2.Node) -> TaskSpec:
+    def _task(self, node: workflow_pb2.Node, *, maps: bool = False) -> TaskSpec:
+        """`maps`: the task is run for each item of the lists that its interface speaks of."""
         identifier = node.task_node.reference_id
         template = self._tasks.get(_key(identifier))
         if template is None:
@@ -188,6 +191,7 @@ class _Builder:
                 name for name, variable in template.interface.outputs.variables.items() if may_refer(variable.type)
             ),
             makes_artifacts=_makes_artifacts(template.interface.outputs),
+            cached=cached_task(template, node.metadata, maps=maps),
         )
 
     def _sub_plan(self, node: workflow_pb2.Node) -> Plan:

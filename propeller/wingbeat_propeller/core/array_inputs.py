@@ -22,7 +22,7 @@ class ArrayInputs(NamedTuple):
     size: int | Failure
     """Number of elements, or why there is none to speak of."""
     items: Mapping[str, Items]
-    """Lists that are mapped over, where the spec picks from them."""
+    """Lists that are mapped over, where the spec picks from them or elements are looked up in the cache."""
     whole: Mapping[str, Value]
     """Inputs that every element gets as they are."""
 
@@ -61,15 +61,15 @@ def take_apart(spec: ArraySpec, values: Mapping[str, Value]) -> ArrayInputs:
             whole[var] = value
             continue
         sizes[var] = size
-        if spec.picks:
+        if spec.picks or spec.cached is not None:
             assert isinstance(value, bytes), "content is at hand"
             items[var] = Items(value)
     return ArrayInputs(_common_size(spec, values, sizes), items, whole)
 
 
 def needs_content(spec: ArraySpec) -> bool:
-    """Whether each element has a file of its own with all that it is given."""
-    return spec.picks and spec.runs_attempts
+    """Whether each element has a file of its own with all that it is given, or is known in the cache by all of it."""
+    return (spec.picks and spec.runs_attempts) or spec.cached is not None
 
 
 def element_inputs(inputs: ArrayInputs, element: int) -> dict[str, Value]:

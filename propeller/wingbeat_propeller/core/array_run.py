@@ -8,6 +8,8 @@ from array import array
 from dataclasses import dataclass
 
 from wingbeat_propeller.core.array_inputs import ArrayInputs
+from wingbeat_propeller.core.caching import CacheMode, Caching
+from wingbeat_propeller.core.events import LookedUp
 from wingbeat_propeller.core.failure_summary import FailureSummary
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.phases import TASK_FINAL, TaskPhase
@@ -30,6 +32,20 @@ class ElementRun:
     """Number of its frame, where elements are frames or an attempt has made a workflow."""
     futures_uri: str | None = None
     """Where that workflow stands."""
+    may_have_begun: bool = False
+    """Before a restart, although no row says so."""
+    cache: Caching | None = None
+    """Set where outputs may come from the cache, or go there."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is over, and being put into the cache."""
+        return self.cache is not None and self.cache.result is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not begun for want of a reservation."""
+        return self.cache is not None and self.cache.waits
 
     def deadline(self, timeout_s: float) -> float:
         """When its attempt, or all of its attempts together, will have taken too long."""
@@ -49,16 +65,21 @@ class ArrayRun:
 
     __slots__ = (
         "attempts",
+        "cache",
         "failed",
         "failures",
         "gathering",
         "inputs",
         "is_open",
+        "looked_up",
+        "looking",
+        "misses",
         "needed",
         "next",
         "outputs",
         "phases",
         "recalling",
+        "repeats",
         "size",
         "spec",
         "succeeded",
@@ -67,9 +88,18 @@ class ArrayRun:
         "wake_at",
     )
 
-    def __init__(self, spec: ArraySpec, size: int) -> None:
+    def __init__(self, spec: ArraySpec, size: int, cache: CacheMode = CacheMode.OFF) -> None:
         self.spec = spec
         self.size = size
+        self.cache = cache if spec.cached is not None else CacheMode.OFF
+        self.looked_up = 0 if self.cache is CacheMode.USE else size
+        """Every element below is known to be in the cache or not to be."""
+        self.looking = False
+        """The next ones are being looked up."""
+        self.misses: dict[int, LookedUp] = {}
+        """Of elements that are not there and whose turn has not come."""
+        self.repeats = 0
+        """After a restart: so many of the next elements may have begun before, although no row says so."""
         self.needed = spec.successes_needed(size)
         """How many elements must succeed."""
         self.phases = bytearray(size)
@@ -119,6 +149,8 @@ class ArrayRun:
         element = self.under_way.get(index)
         if element is None or self.attempts[index] != attempt or element.retry_at is not None:
             return None
+        if element.waits or element.is_done:
+            return None
         return element if element.futures_uri is None else None  # what it made is under way, the attempt is over
 
     def succeed(self, index: int, outputs: bytes | str | None) -> None:
@@ -141,7 +173,8 @@ class ArrayRun:
         index = row.element
         self.attempts[index] = row.attempt
         self.system_failures[index] = row.system_failures
-        self.under_way[index] = ElementRun(row.queued_at, row.started_at)
+        cache = None if self.cache is CacheMode.OFF else Caching(None, row.cache_status)
+        self.under_way[index] = ElementRun(row.queued_at, row.started_at, cache=cache)
         if row.phase == TaskPhase.SUCCEEDED:
             self.succeed(index, row.outputs if row.outputs is not None else row.output_uri)
         elif row.phase in TASK_FINAL:
@@ -155,6 +188,7 @@ class ArrayRun:
 
     def retry(self, index: int, at: float | None) -> None:
         """The attempt is over, the next one begins, `at` a time or (None) at once."""
-        self.under_way[index] = ElementRun(self.under_way[index].queued_at, retry_at=at)
+        element = self.under_way[index]
+        self.under_way[index] = ElementRun(element.queued_at, retry_at=at, cache=element.cache)
         self.attempts[index] += 1
         self.phases[index] = TaskPhase.QUEUED

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
 from wingbeat_propeller.core.bindings import BindingProgram
+from wingbeat_propeller.core.cached_task import CachedTask
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.plan import ArraySpec, LaunchPlanSpec, TaskSpec
 from wingbeat_propeller.core.rows import ElementRow, ExecutionRow, LineageRow, NodeRow, TaskRow, Transition
@@ -88,6 +89,37 @@ class RecallElements(NamedTuple):
     """Those with higher indexes are wanted, the lowest of them first."""
 
 
+class LookUp(NamedTuple):
+    """Ask the cache whether a call of a task was made before; answered by LookedUp."""
+
+    ref: NodeRef
+    task: CachedTask
+    inputs: bytes | None
+    """Serialized LiteralMap; None: it stands at `inputs_uri`."""
+    inputs_uri: str
+    outputs_uri: str
+    """Where outputs are to be stored that are too large for a row."""
+
+
+class LookUpElements(NamedTuple):
+    """The same for some elements of an array at once; answered by ElementsLookedUp."""
+
+    ref: NodeRef
+    calls: Sequence[LookUp]
+
+
+class Keep(NamedTuple):
+    """Put what a call came to into the cache; answered by Kept."""
+
+    call: LookUp
+    outputs: bytes | None
+    """Serialized LiteralMap; None: it stands at `outputs_uri`."""
+    outputs_uri: str
+    node_id: str
+    """Unique id of the node; of the array, for an element."""
+    overwrite: bool
+
+
 class Launch(NamedTuple):
     """Start one attempt of a task, or of an element of an array."""
 
@@ -162,6 +194,26 @@ class AwaitSignal(NamedTuple):
     """Serialized flyteidl.core.LiteralType."""
 
 
+class Reserve(NamedTuple):
+    """Get the reservation of a call, so that it is made once, and keep it alive until Unreserve; answered by Reserved,
+    or by LookedUp when somebody else has made the call meanwhile, and by ReservationHeld in between."""
+
+    call: LookUp
+    catalog: bytes
+    """Serialized CatalogMetadata of the miss; empty: it must be looked up first."""
+    owner: str
+    runs: bool = False
+    """The call is being made already, since before a restart: nothing is answered."""
+
+
+class Unreserve(NamedTuple):
+    """Let a reservation go, or the wait for it."""
+
+    ref: NodeRef
+    catalog: bytes
+    owner: str
+
+
 class SetTimer(NamedTuple):
     """Send TimerFired(ref, kind) at `at` (seconds since the epoch) unless the attempt has ended by then."""
 
@@ -170,7 +222,8 @@ class SetTimer(NamedTuple):
     kind: int
 
 
-Command: TypeAlias = Launch | Abort | LaunchChild | AbortChild | AwaitSignal
+Command: TypeAlias = Launch | Abort | LaunchChild | AbortChild | AwaitSignal | Reserve | Unreserve
+CacheRead: TypeAlias = LookUp | LookUpElements | Keep
 Read: TypeAlias = Prepare | OpenArray | Gather
 
 
@@ -205,7 +258,7 @@ class Effects:
         self.commands: list[Command] = []
         self.adopt: list[Launch] = []
         """Attempts that were under way before a restart: launch them unless the runtime knows them. Already durable."""
-        self.reads: list[Read | Recall | RecallElements] = []
+        self.reads: list[Read | Recall | RecallElements | CacheRead] = []
         self.timers: list[SetTimer] = []
         self.ended: list[str] = []
         """Names of attempts whose end these rows record; the runtime may forget them after the commit."""

@@ -1,7 +1,8 @@
 """What can happen to an execution. Times (`now`, `at`) are seconds since the epoch; the core has no clock."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from wingbeat_propeller.core.array_inputs import ArrayInputs
@@ -93,6 +94,57 @@ class ElementsRecalled(NamedTuple):
     rows: Sequence[ElementRow]
     is_last: bool
     """Whether there are no others."""
+
+
+class LookedUp(NamedTuple):
+    """Answer to LookUp: a CacheStatus, and with a hit the outputs. Those of an element are `serialized`, or where the
+    question said."""
+
+    now: float
+    ref: NodeRef
+    status: int
+    catalog: bytes
+    """Serialized flyteidl.core.CatalogMetadata, empty where nothing is known."""
+    values: Mapping[str, Value] = MappingProxyType({})
+    serialized: bytes | None = None
+    """The whole LiteralMap when it is small enough for a row."""
+
+
+class ElementsLookedUp(NamedTuple):
+    """Answer to LookUpElements, in its order."""
+
+    now: float
+    ref: NodeRef
+    answers: Sequence[LookedUp]
+
+
+class Kept(NamedTuple):
+    """Answer to Keep."""
+
+    now: float
+    ref: NodeRef
+    status: int
+    catalog: bytes
+    """As of LookedUp."""
+
+
+class Reserved(NamedTuple):
+    """Answer to Reserve: the call may be made, with the reservation or (FAILURE) without."""
+
+    now: float
+    ref: NodeRef
+    status: int
+    """ReservationStatus."""
+
+
+class ReservationHeld(NamedTuple):
+    """Somebody else makes the call."""
+
+    now: float
+    ref: NodeRef
+    owner: str
+    until: float
+    """When that is over unless the owner goes on."""
 
 
 class TaskStarted(NamedTuple):
@@ -205,6 +257,7 @@ class Quarantine(NamedTuple):
     failure: Failure
 
 
+CacheEvent: TypeAlias = LookedUp | ElementsLookedUp | Kept | Reserved | ReservationHeld
 Event: TypeAlias = (
     Begin
     | Prepared
@@ -213,6 +266,11 @@ Event: TypeAlias = (
     | Gathered
     | Recalled
     | ElementsRecalled
+    | LookedUp
+    | ElementsLookedUp
+    | Kept
+    | Reserved
+    | ReservationHeld
     | TaskStarted
     | TaskSucceeded
     | TaskFailed

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from flyteidl.core import tasks_pb2
 
 from wingbeat_propeller.core.bindings import BindingProgram
+from wingbeat_propeller.core.cached_task import CachedTask
 from wingbeat_propeller.core.conditions import Condition
 
 START = 0
@@ -59,6 +60,9 @@ class TaskSpec:
     """Outputs whose type may refer to blobs."""
     makes_artifacts: bool = False
     """Whether an output is declared to be an artifact."""
+    cached: CachedTask | None = None
+    """What the cache knows it by, if its outputs may be kept; as an element of an array, what its elements are known
+    by."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,6 +161,12 @@ class ArraySpec:
     def runs_attempts(self) -> bool:
         """Whether an element is a task, run as attempts; else it is a frame."""
         return isinstance(self.element, TaskSpec)
+
+    @property
+    def cached(self) -> CachedTask | None:
+        """What the cache knows an element by, if its outputs may be kept; elements that are frames see to it
+        themselves."""
+        return self.element.cached if isinstance(self.element, TaskSpec) else None
 
     @property
     def shares_inputs(self) -> bool:

@@ -74,8 +74,10 @@ class Recording:
             self.now if ended else None,
             inputs,
             input_uri,
+            details=None if run.cache is None else run.cache.details(),
             memo=run.memo,
             retry_at=run.retry_at,
+            cache_status=0 if run.cache is None else run.cache.status,
             inherited=run.inherited,
             failure=failure,
         )

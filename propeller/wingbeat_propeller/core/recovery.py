@@ -3,9 +3,10 @@
 (What an execution takes over from another one that it recovers is another matter: `core.reuse`.)
 
 Every step is written in one transaction, so the rows are those between two steps: a node that is ready but has no row
-was held back or had its inputs prepared, and is simply reached again; a frame that was failing fails again, as far as
-it had not. Attempts that were under way come back as Launch commands; launching is idempotent by name, and the shell
-first asks the runtime what it knows of them.
+was held back, had its inputs prepared or was looked up in the cache, and is simply reached again; a frame that was
+failing fails again, as far as it had not; one that has succeeded inside a node that goes on was being put into the
+cache. Attempts that were under way come back as Launch commands; launching is idempotent by name, and the shell first
+asks the runtime what it knows of them.
 """
 
 from collections import defaultdict
@@ -57,6 +58,7 @@ def rebuild(
     places: dict[tuple[str | None, int], Frame] = {(None, 0): frame}
     indexes: dict[int, dict[str, int]] = {}
     unstored: dict[int, dict[int, bytes]] = {}
+    done: dict[int, NodeRow] = {}
     failed_at: dict[int, float] = {}
     for row in rows:
         state.next_seq = max(state.next_seq, row.seq + 1)
@@ -68,6 +70,8 @@ def rebuild(
             raise MalformedRowsError(f"node '{row.spec_node_id}' is not in workflow '{found.plan.name}'")
         if row.phase in NODE_FINAL:
             _restore_final(found, node, row, failed_at)
+            if node == END and row.phase in NODE_SUCCESS:
+                done[found.number] = row
         else:
             inner = _restore_active(walk, found, node, row)
             if isinstance(inner, Frame):
@@ -85,6 +89,9 @@ def rebuild(
     for each in restored:
         if state.frames.get(each.number) is each:
             _resume(walk, each, unstored.get(each.number, {}))
+            if (end := done.get(each.number)) is not None:  # what it came to was being put into the cache
+                values = stored_values(end.outputs, end.output_uri, each.plan.output_names)
+                walk.frame_succeeded(each, values, end.outputs, end.output_uri)
     walk.deadline()
     walk.drain()
     _withdraw_aborted(walk.effects)

@@ -121,6 +121,8 @@ class ElementRow(NamedTuple):
     """With RUNNING: futures.pb of an attempt that has turned out to be dynamic, and whose workflow runs now."""
     details: bytes | None = None
     """Serialized flyteidl.admin.TaskExecutionClosure with logs and reasons; None leaves what is stored."""
+    cache_status: int = 0
+    """flyteidl.core.CatalogCacheStatus."""
     failure: Failure | None = None
 
     @property

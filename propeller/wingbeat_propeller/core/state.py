@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from wingbeat_propeller.core.array_run import ArrayRun
+from wingbeat_propeller.core.caching import CacheMode, Caching
 from wingbeat_propeller.core.ids import ExecutionKey, unique_node_id
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.phases import ExecutionPhase
@@ -30,6 +31,7 @@ class Settings:
     """Task nodes queued or running at once; 0 is no limit."""
     interruptible: bool | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    cache: CacheMode = CacheMode.USE
     deadline_s: float | None = None
     """How long the execution may run, from its begin."""
     elements_max: int = ELEMENTS_MAX
@@ -47,6 +49,8 @@ class Stage(IntEnum):
     """Queued or running; the row says which."""
     ASKING = 2
     """It is looked up in the execution that is recovered; nothing is durable yet."""
+    LOOKING = 3
+    """It is looked up in the cache; nothing is durable yet."""
 
 
 class NodeRun:
@@ -56,6 +60,7 @@ class NodeRun:
         "array",
         "attempt",
         "attempt_started_at",
+        "cache",
         "child",
         "counted",
         "created_at",
@@ -104,6 +109,8 @@ class NodeRun:
         self.attempt_started_at: float | None = None
         self.values: dict[str, Value] | None = None
         """Inputs that the node hands on as its outputs later."""
+        self.cache: Caching | None = None
+        """Set while its outputs may come from the cache, or go there."""
         self.child: int | None = None
         """Number of the frame that runs inside this node."""
         self.flags = 0

@@ -15,16 +15,22 @@ from wingbeat_propeller.core.events import (
     AbortRequested,
     ArrayOpened,
     Begin,
+    CacheEvent,
     ChildEnded,
     ChildStarted,
     Continue,
+    ElementsLookedUp,
     ElementsRecalled,
     Event,
     Gathered,
+    Kept,
+    LookedUp,
     Prepared,
     PrepareFailed,
     Quarantine,
     Recalled,
+    ReservationHeld,
+    Reserved,
     SignalReceived,
     TaskBecameDynamic,
     TaskFailed,
@@ -94,12 +100,21 @@ def _recalled(walk: Walk, event: Recalled) -> None:
         walk.recalled(*found, event.ref.node, event)
 
 
+def _of_cache(walk: Walk, event: CacheEvent) -> None:
+    """What the cache answers about a node, or an element of one."""
+    found = walk.find(event.ref, any_attempt=event.ref.element >= 0)
+    if found is not None:
+        walk.kinds[found[0].plan.kinds[event.ref.node]].cache_answered(walk, *found, event)
+
+
 def _of_attempt(walk: Walk, event: TaskStarted | TaskSucceeded | TaskBecameDynamic | TaskFailed) -> None:
     """News of an attempt under way; what is over hears nothing."""
     found = walk.find(event.ref, any_attempt=event.ref.element >= 0)  # the attempt is that of the element
     if found is None or found[1].stage is not Stage.ACTIVE:
         return
     frame, run = found
+    if run.cache is not None and run.cache.result is not None:
+        return  # it is over, and being put into the cache
     kind = walk.kinds[frame.plan.kinds[event.ref.node]]
     if isinstance(event, TaskSucceeded):
         kind.task_succeeded(walk, frame, run, event)
@@ -141,6 +156,8 @@ def _timer_fired(walk: Walk, event: TimerFired) -> None:
     if found is None or found[1].stage is not Stage.ACTIVE:
         return
     frame, run = found
+    if run.cache is not None and run.cache.result is not None:
+        return  # it was in time
     node = event.ref.node
     kind = walk.kinds[frame.plan.kinds[node]]
     if event.kind is TimerKind.WAKE:
@@ -180,6 +197,11 @@ _HANDLERS: dict[type[Event], Callable[[Walk, Event], None]] = cast(
         Gathered: _answered,
         Recalled: _recalled,
         ElementsRecalled: _answered,
+        LookedUp: _of_cache,
+        ElementsLookedUp: _of_cache,
+        Kept: _of_cache,
+        Reserved: _of_cache,
+        ReservationHeld: _of_cache,
         TaskStarted: _of_attempt,
         TaskSucceeded: _of_attempt,
         TaskBecameDynamic: _of_attempt,

@@ -300,7 +300,8 @@ class View:
                 frame = self.state.frames.get(number)
                 if frame is not None and (not frame.failing or node == frame.plan.failure_node):
                     self._held[entry] = len(self._held)
-                    self._resting.setdefault(number, {})[node] = None
+                    if node not in frame.runs:  # else it has begun, and waits for a slot again
+                        self._resting.setdefault(number, {})[node] = None
             for frame, node in self.state.ready:
                 self._resting.setdefault(frame.number, {})[node] = None
         return self._held
@@ -358,7 +359,7 @@ class View:
             answer.reasons.add(ruled_out=ruled_out)
         elif (ahead := self.held().get(place)) is not None:
             answer.standing = why_pb2.STANDING_HELD
-            answer.reasons.add(parallelism=self._parallelism(ahead))
+            answer.reasons.add(parallelism=self.parallelism(ahead))
         else:
             answer.standing = why_pb2.STANDING_NOT_REACHED
             self._answer_not_reached(place, answer)
@@ -436,7 +437,8 @@ class View:
             return why_pb2.RuledOut(cause=why_pb2.RuledOut.CAUSE_UPSTREAM_FAILED, nodes=blamed[:NAMED_MAX])
         return None
 
-    def _parallelism(self, ahead: int) -> why_pb2.Parallelism:
+    def parallelism(self, ahead: int) -> why_pb2.Parallelism:
+        """That there is no slot of max_parallelism, and who has them."""
         holders = (
             self.holder(run, frame.plan.names[node])
             for frame in self.state.frames.values()

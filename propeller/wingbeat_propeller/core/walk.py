@@ -88,8 +88,8 @@ class Walk(Recording):
     # ---- a node's way ----
 
     def _may_reach(self, frame: Frame, node: int) -> bool:
-        if self.state.frames.get(frame.number) is not frame:
-            return False
+        if self.state.frames.get(frame.number) is not frame or frame.phases[node]:
+            return False  # a node that waited for a slot a second time may have ended meanwhile
         if not frame.failing:
             return True
         plan = frame.plan
@@ -98,6 +98,9 @@ class Walk(Recording):
         return node == plan.failure_node
 
     def _reach(self, frame: Frame, node: int) -> None:
+        if node in frame.runs:  # it had given its slot back
+            self.kinds[frame.plan.kinds[node]].called_in(self, frame, frame.runs[node], node)
+            return
         if node in frame.tainted:
             self._skip(frame, node)
             return
@@ -111,12 +114,8 @@ class Walk(Recording):
         state = self.state
         plan = frame.plan
         counts = self.kinds[plan.kinds[node]].counts and plan.is_counted
-        if counts:
-            limit = state.settings.max_parallelism
-            if limit and state.active >= limit:
-                state.held.append((frame.number, node))
-                return
-            state.active += 1
+        if counts and not self.take_slot(frame, node):
+            return
         run = frame.make_run(node, state.take_seq(), self.now)
         run.counted = counts
         run.inherited = frame.recalled.pop(node, None)
@@ -188,11 +187,14 @@ class Walk(Recording):
         output_uri: str | None = None,
         deck_uri: str | None = None,
         phase: NodePhase = NodePhase.SUCCEEDED,
+        inputs: bytes | None = None,
+        input_uri: str | None = None,
     ) -> None:
-        """End a node well. `outputs` is the same as `values`, serialized, when it fits a row; else `output_uri`."""
+        """End a node well. `outputs` is the same as `values`, serialized, when it fits a row; else `output_uri`. Inputs
+        are given for a node that has no row yet."""
         self.release(run)
         run.phase = phase
-        row = self.node_row(frame, run, node, ended=True)
+        row = self.node_row(frame, run, node, inputs=inputs, input_uri=input_uri, ended=True)
         row.outputs = outputs
         row.output_uri = output_uri
         row.deck_uri = deck_uri
@@ -217,7 +219,7 @@ class Walk(Recording):
             frame.outputs[node] = values
         plan = frame.plan
         if node == END:
-            self._frame_succeeded(frame, values, outputs, output_uri)
+            self.frame_succeeded(frame, values, outputs, output_uri)
         elif node == plan.failure_node:
             assert frame.failure is not None, "a failure node runs after a failure"
             self._frame_failed(frame, frame.failure)
@@ -279,7 +281,7 @@ class Walk(Recording):
         elif frame.failure is not None:
             self.frame_failing(frame)
         else:
-            self._frame_succeeded(frame, {}, None, None)
+            self.frame_succeeded(frame, {}, None, None)
 
     def abort(self, frame: Frame, run: NodeRun, node: int, reason: str) -> None:
         """End a node that is under way because something else has ended, with everything inside it."""
@@ -356,9 +358,10 @@ class Walk(Recording):
             if run is not None:
                 self.abort(frame, run, node, reason)
 
-    def _frame_succeeded(
+    def frame_succeeded(
         self, frame: Frame, values: dict[str, Value], outputs: bytes | None, output_uri: str | None
     ) -> None:
+        """The end node of a frame has ended well."""
         del self.state.frames[frame.number]
         parent = frame.parent
         if parent is None:
@@ -413,6 +416,16 @@ class Walk(Recording):
         if frame is None or run is None or (run.attempt != ref.attempt and not any_attempt):
             return None
         return frame, run
+
+    def take_slot(self, frame: Frame, node: int) -> bool:
+        """Take a slot of max_parallelism; without a free one the node waits in line, and is reached again."""
+        state = self.state
+        limit = state.settings.max_parallelism
+        if limit and state.active >= limit:
+            state.held.append((frame.number, node))
+            return False
+        state.active += 1
+        return True
 
     def release(self, run: NodeRun) -> None:
         """Give back the node's slot of max_parallelism, if it holds one."""

@@ -17,19 +17,25 @@ from typing import Any, get_args
 import structlog
 from prometheus_client import Counter, Gauge
 
+from wingbeat_propeller.core.caching import CacheMode
 from wingbeat_propeller.core.effects import (
     Abort,
     AbortChild,
     AwaitSignal,
     Effects,
     Gather,
+    Keep,
     Launch,
     LaunchChild,
+    LookUp,
+    LookUpElements,
     OpenArray,
     Read,
     Recall,
     RecallElements,
+    Reserve,
     SetTimer,
+    Unreserve,
 )
 from wingbeat_propeller.core.events import (
     AbortRequested,
@@ -56,6 +62,7 @@ from wingbeat_propeller.engine.alone import NoSources
 from wingbeat_propeller.engine.answering import answer_servers
 from wingbeat_propeller.engine.arrays import gather, open_array
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
+from wingbeat_propeller.engine.cache_keeper import CacheKeeper
 from wingbeat_propeller.engine.child_keeper import ChildKeeper
 from wingbeat_propeller.engine.dispatcher import Dispatcher
 from wingbeat_propeller.engine.dynamics import DynamicPlan, Dynamics
@@ -67,12 +74,14 @@ from wingbeat_propeller.engine.loop_metrics import LoopCounter, LoopHistogram
 from wingbeat_propeller.engine.origins import made_reuse
 from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.engine.preparation import PreparationFailedError, prepare
+from wingbeat_propeller.engine.reservation_keeper import HEARTBEAT_S, ReservationKeeper
 from wingbeat_propeller.engine.signal_keeper import SignalKeeper
 from wingbeat_propeller.engine.slot_keeper import SlotKeeper
 from wingbeat_propeller.engine.source_reader import SourceReader
 from wingbeat_propeller.engine.sweeper import Sweeper
 from wingbeat_propeller.engine.timer_wheel import TimerWheel
 from wingbeat_propeller.ports.blobs import Blobs
+from wingbeat_propeller.ports.cache import Cache
 from wingbeat_propeller.ports.children import Children
 from wingbeat_propeller.ports.executions import ExecutionStore
 from wingbeat_propeller.ports.journal import Journal, Leases
@@ -120,6 +129,9 @@ class EngineOptions:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     answer_host: str = ""
     """Where questions of the servers are answered, on a free port; empty: nowhere."""
+    cache_heartbeat_s: float = HEARTBEAT_S
+    """How often reservations in the cache are extended; those of an engine that is gone lapse after three times this,
+    unless whoever takes its executions up goes on with them."""
     sweep_s: float = 30.0
     """How often the runtime is searched for attempts that nobody waits for."""
 
@@ -144,6 +156,7 @@ class Engine:
         slots: Slots | None = None,
         places: Places | None = None,
         sources: Sources | None = None,
+        cache: Cache | None = None,
         clock: Callable[[], float] = time.time,
         on_durable: Callable[[float], None] | None = None,
     ) -> None:
@@ -164,8 +177,21 @@ class Engine:
             retry=options.retry,
             # Twice of what there is room for: the next are at hand, and others of the tenant are not far behind.
             element_attempts_max=min(max(ELEMENTS_MIN, 2 * runtime.capacity), ELEMENTS_MAX),
+            cache=CacheMode.OFF if cache is None else CacheMode.USE,
         )
         self.live = LiveExecutions()
+        self._cache_keeper: CacheKeeper | None = None
+        self._reservations: ReservationKeeper | None = None
+        if cache is not None:
+            self._cache_keeper = CacheKeeper(cache, blobs, apply=self.apply, is_live=self._drives, clock=clock)
+            self._reservations = ReservationKeeper(
+                cache,
+                blobs,
+                apply=self.apply,
+                is_live=self._drives,
+                clock=clock,
+                heartbeat_s=options.cache_heartbeat_s,
+            )
         self._dynamics = Dynamics(blobs, store)
         self._slot_keeper = SlotKeeper(slots, poll_s=options.poll_s)
         self._sources = sources or NoSources()
@@ -175,7 +201,7 @@ class Engine:
             self._dynamics,
             raw_output_prefix=f"{blobs.base}/{RAW_DATA_FOLDER}",
             apply=self.apply,
-            is_live=lambda live: self.live.get(live.state.key) is live,
+            is_live=self._drives,
             clock=clock,
         )
         self._dispatcher = Dispatcher(
@@ -270,6 +296,9 @@ class Engine:
                 tasks.create_task(self._signals.run(), name="signals")
                 tasks.create_task(self._children.run(), name="children")
                 tasks.create_task(self._source_reader.run(), name="source reader")
+                if self._cache_keeper is not None and self._reservations is not None:
+                    tasks.create_task(self._cache_keeper.run(), name="cache")
+                    tasks.create_task(self._reservations.run(), name="reservations")
                 if self._admission is not None:
                     tasks.create_task(self._admission.run(), name="admission")
                 if options.answer_host:
@@ -316,6 +345,9 @@ class Engine:
         for request in effects.reads:
             if isinstance(request, Recall | RecallElements):
                 self._source_reader.ask(live, request)
+            elif isinstance(request, LookUp | LookUpElements | Keep):
+                assert self._cache_keeper is not None, "without a cache nothing is asked of it"
+                self._cache_keeper.ask(live, request)
             else:
                 self._prepare(live, request)
         for timer in effects.timers:
@@ -338,6 +370,8 @@ class Engine:
         self._dispatcher.drop(live)
         self._signals.drop(live)
         self._children.drop(live)
+        if self._reservations is not None:
+            self._reservations.drop(live)
         for key in live.timers:
             self._timers.cancel(key)
         self.live.remove(live)
@@ -394,6 +428,8 @@ class Engine:
                     self._children.abort(live, command)
                 case AwaitSignal():
                     self._signals.wait(live, command)
+                case Reserve() | Unreserve():
+                    self._reserve(live, command)
         if repeats:
             expected = self._dispatcher.expect([(live, launch) for launch in repeats])
             self._begin(self._find(live, expected), "adopt")
@@ -404,6 +440,17 @@ class Engine:
             _ENDED.labels(ExecutionPhase(row.phase).name).inc()
             self.drop(live)
             self.ended(live.launch_plan_id)
+
+    def _reserve(self, live: LiveExecution, command: Reserve | Unreserve) -> None:
+        assert self._reservations is not None, "without a cache nothing is reserved"
+        if isinstance(command, Reserve):
+            self._reservations.reserve(live, command)
+        else:
+            self._reservations.let_go(live, command)
+
+    def _drives(self, live: LiveExecution) -> bool:
+        """Whether an execution is still driven here."""
+        return self.live.get(live.state.key) is live
 
     def ended(self, launch_plan_id: int | None) -> None:
         """An execution of this launch plan has ended, durably; others may wait for that."""

@@ -19,6 +19,8 @@ from google.protobuf.message import DecodeError
 
 from wingbeat_propeller.compiler.plan import MalformedClosureError
 from wingbeat_propeller.compiler.resources import InvalidResourcesError, PlatformResources
+from wingbeat_propeller.core.cache_switch import CACHE_ANNOTATION, CACHE_OFF
+from wingbeat_propeller.core.caching import CacheMode
 from wingbeat_propeller.core.effects import Effects, Launch
 from wingbeat_propeller.core.events import Begin, Event
 from wingbeat_propeller.core.ids import ExecutionKey
@@ -397,6 +399,7 @@ class Intake:
             max_parallelism=config.max_parallelism,
             interruptible=config.interruptible.value if config.HasField("interruptible") else None,
             deadline_s=record.deadline_s,
+            cache=_cache_mode(self._settings.cache, config),
         )
         plan, origin = program
         state = ExecutionState(record.execution, record.project, record.domain, record.name, plan, settings)
@@ -408,7 +411,7 @@ class Intake:
             (record.project, record.domain),
             envs={pair.key: pair.value for pair in config.envs.values},
             labels=dict(config.labels.values),
-            annotations=dict(config.annotations.values),
+            annotations={key: value for key, value in config.annotations.values.items() if key != CACHE_ANNOTATION},
             raw_output_prefix=config.raw_output_data_config.output_location_prefix.rstrip("/"),
             resources=resources,
             launch_plan_id=record.launch_plan_id,
@@ -442,6 +445,13 @@ class Intake:
             self._sink.ended(record.launch_plan_id)
 
         self._sink.journal.submit(_ended(record.execution, self._clock(), phase, failure), committed)
+
+
+def _cache_mode(own: CacheMode, config: matchable_resource_pb2.WorkflowExecutionConfig) -> CacheMode:
+    """`own` is OFF where the engine has no cache."""
+    if own is CacheMode.OFF or config.annotations.values.get(CACHE_ANNOTATION) == CACHE_OFF:
+        return CacheMode.OFF
+    return CacheMode.OVERWRITE if config.overwrite_cache else own
 
 
 @lru_cache(maxsize=RESOURCES_KEPT)

@@ -210,6 +210,15 @@ def _back_off(reason: why_pb2.BackOff, now: Timestamp, _here: _Execution) -> str
     return f"{text}; the one before ended with: {words.error(reason.last_error)}" if reason.last_error else text
 
 
+def _reservation(reason: why_pb2.Reservation, now: Timestamp, _here: _Execution) -> str:
+    text = "its task makes the same outputs once, and asks the cache whose turn it is"
+    if reason.owner:
+        text = f"another makes the same outputs, which it will share: {reason.owner}"
+    if reason.HasField("lapses"):
+        text += f"; should that one be gone, it runs itself at {words.clock(reason.lapses, now)}"
+    return text
+
+
 def _sleep(reason: why_pb2.Sleep, now: Timestamp, _here: _Execution) -> str:
     return f"it sleeps until {words.clock(reason.until, now)}, {words.span(now, reason.until)} more"
 
@@ -335,5 +344,6 @@ _REASONS: dict[str, Callable[[Any, Timestamp, _Execution], str]] = cast(
         "engine": _engine,
         "deadline": _deadline_reason,
         "aborting": _aborting,
+        "reservation": _reservation,
     },
 )

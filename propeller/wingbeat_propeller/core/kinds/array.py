@@ -16,17 +16,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from wingbeat_propeller.core.array_run import ArrayRun
+from wingbeat_propeller.core.caching import ReservationStatus, Result
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.events import (
     ArrayOpened,
+    CacheEvent,
+    ElementsLookedUp,
     ElementsRecalled,
     Gathered,
+    Kept,
+    LookedUp,
+    ReservationHeld,
     TaskBecameDynamic,
     TaskFailed,
     TaskStarted,
     TaskSucceeded,
 )
 from wingbeat_propeller.core.ids import generated_name
+from wingbeat_propeller.core.kinds.array_cache import hit, keep, kept, looked_up
 from wingbeat_propeller.core.kinds.array_elements import Elements
 from wingbeat_propeller.core.kinds.array_explanation import explain_array, inside_elements
 from wingbeat_propeller.core.kinds.array_progress import ArrayProgress, inputs_uri, outputs_uri
@@ -106,7 +113,7 @@ class ArrayKind(Kind):
         if row.memo is None:
             return ()
         run.task_created_at = run.task_started_at = row.started_at
-        array = run.array = ArrayRun(spec, int(row.memo))
+        array = run.array = ArrayRun(spec, int(row.memo), walk.state.settings.cache)
         for element in stored:
             array.restore(element)
         return _restore_frames(walk, frame, run, node, row)
@@ -125,6 +132,8 @@ class ArrayKind(Kind):
         elements = Elements(walk, frame, run, node)
         timeout_s = array.spec.timeout_s
         for index, element in list(array.under_way.items()):
+            if element.is_done:
+                continue
             if timeout_s and element.deadline(timeout_s) <= walk.now:
                 _command(walk, elements.expire(index, element))
             elif element.retry_at is not None and element.retry_at <= walk.now:
@@ -147,13 +156,51 @@ class ArrayKind(Kind):
         if run.array is None or run.array.element(index, event.ref.attempt) is None:
             return
         elements = Elements(walk, frame, run, node)
-        elements.forget(index)
-        outputs = event.serialized
-        task = elements.spec.element
-        assert isinstance(task, TaskSpec), "attempts are of a task"
-        record_outputs(walk.effects, run.node_id, event.outputs, task.referring_outputs, event.references)
-        elements.succeed(index, elements.outputs_uri(index) if outputs is None else outputs, event.at, event.details)
-        ArrayProgress(walk, frame, run, node).advance(elements.array)
+        uri = elements.outputs_uri(index)
+        result = Result(event.at, event.outputs, event.serialized, uri, details=event.details, references=event.references)
+        if elements.array.under_way[index].cache is not None:
+            keep(elements, index, result)
+        else:
+            self._end(elements, index, result)
+
+    def _end(self, elements: Elements, index: int, result: Result) -> None:
+        if not result.of_frame:
+            elements.forget(index)
+            task = elements.spec.element
+            assert isinstance(task, TaskSpec), "attempts are of a task"
+            record_outputs(
+                elements.walk.effects, elements.run.node_id, result.values, task.referring_outputs, result.references
+            )
+        outputs = result.output_uri if result.outputs is None else result.outputs
+        elements.succeed(index, outputs, result.at, result.details)
+        ArrayProgress(elements.walk, elements.frame, elements.run, elements.node).advance(elements.array)
+
+    def cache_answered(self, walk: Walk, frame: Frame, run: NodeRun, event: CacheEvent) -> None:
+        """Elements are there or not, one may be made, or what one came to was put."""
+        array, node, index = run.array, event.ref.node, event.ref.element
+        if array is None:
+            return
+        elements = Elements(walk, frame, run, node)
+        element = array.under_way.get(index)
+        if isinstance(event, ElementsLookedUp):
+            if array.looking:
+                looked_up(elements, event)
+                ArrayProgress(walk, frame, run, node).advance(array)
+        elif isinstance(event, Kept):
+            if (result := kept(elements, index, event)) is not None:
+                self._end(elements, index, result)
+        elif element is None or element.cache is None or not element.waits:
+            pass  # it has ended, or runs
+        elif isinstance(event, LookedUp):
+            hit(elements, index, event)
+            ArrayProgress(walk, frame, run, node).advance(array)
+        elif isinstance(event, ReservationHeld):
+            element.cache.reservation = ReservationStatus.EXISTS
+            element.cache.holder, element.cache.held_until = event.owner, event.until
+        else:
+            element.cache.waits = False
+            element.cache.reservation = event.status
+            walk.effects.commands.append(elements.launch(index, is_repeat=element.may_have_begun))
 
     def task_failed(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskFailed) -> None:
         """An attempt of an element has failed."""
@@ -187,10 +234,12 @@ class ArrayKind(Kind):
         output_uri: str | None,
     ) -> None:
         """The frame of an element is done."""
-        stored = output_uri if outputs is None else outputs
         elements = Elements(walk, frame, run, node)
-        elements.succeed(child.element, stored, walk.now)
-        ArrayProgress(walk, frame, run, node).advance(elements.array)
+        result = Result(walk.now, values, outputs, output_uri, of_frame=True)
+        if elements.array.under_way[child.element].cache is not None:
+            keep(elements, child.element, result)
+        else:
+            self._end(elements, child.element, result)
 
     def child_failed(self, walk: Walk, frame: Frame, run: NodeRun, node: int, child: Frame, failure: Failure) -> None:
         """The frame of an element has failed, and so has the element; a dynamic task alone is tried again, after a

@@ -7,9 +7,11 @@ and one when it ends, for each attempt.
 
 from wingbeat_propeller.core.array_inputs import element_inputs
 from wingbeat_propeller.core.array_run import ArrayRun, ElementRun
+from wingbeat_propeller.core.caching import Caching
 from wingbeat_propeller.core.effects import Abort, Launch, NodeRef, SetTimer
 from wingbeat_propeller.core.events import TimerKind
 from wingbeat_propeller.core.ids import attempt_name, element_name, unique_node_id
+from wingbeat_propeller.core.kinds.array_cache import begin_cached, let_go
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import TaskPhase
 from wingbeat_propeller.core.plan import Plan, TaskSpec
@@ -39,11 +41,13 @@ class Elements:
     def begin(self, index: int, *, is_repeat: bool = False) -> Launch | None:
         """The element's turn has come. Returns the launch of its first attempt, if it is made of attempts."""
         now = self.walk.now
-        element = self.array.under_way[index] = ElementRun(now)
+        element = self.array.under_way[index] = ElementRun(now, may_have_begun=is_repeat)
         plan = self.spec.element
         if isinstance(plan, TaskSpec):
             self.array.phases[index] = TaskPhase.QUEUED
             self.watch(element)
+            if begin_cached(self, index, element):
+                return None
             return self.launch(index, is_repeat=is_repeat)
         element.started_at = now
         self.array.phases[index] = TaskPhase.RUNNING
@@ -133,13 +137,15 @@ class Elements:
     def take_over(self, source: ElementRow) -> None:
         """The element ends as it did in the execution that is recovered: well, with the same outputs."""
         index, now = source.element, self.walk.now
-        self.array.under_way[index] = ElementRun(now, started_at=now)
+        cache = Caching(None, source.cache_status)
+        self.array.under_way[index] = ElementRun(now, started_at=now, cache=cache)
         outputs = source.outputs if source.outputs is not None else source.output_uri
         self.walk.recovered_from(self.run.node_id, source.execution, source.node_id)
         self.succeed(index, outputs, now, source.details)
 
     def fail(self, index: int, failure: Failure, at: float, details: bytes | None = None) -> None:
         """The element has failed for good."""
+        let_go(self, index)
         self._write(index, TaskPhase.FAILED, ended_at=at, details=details, failure=failure)
         self.array.fail(index, failure)
 
@@ -197,8 +203,10 @@ class Elements:
     def stop_all(self, reason: str) -> None:
         """Abort what is under way."""
         for index, element in self.array.under_way.items():
+            is_waiting = element.waits
+            let_go(self, index)
             self._stop(index, element, reason)
-            if element.retry_at is not None:
+            if element.retry_at is not None or is_waiting:
                 continue  # the attempt has not begun
             failure = Failure(ErrorKind.UNKNOWN, "Task Aborted", reason)
             self._write(index, TaskPhase.ABORTED, ended_at=self.walk.now, failure=failure)
@@ -217,12 +225,16 @@ class Elements:
         if due_at is not None:
             self.wake(due_at)
 
+    def abort(self, index: int) -> None:
+        """Stop the current attempt, if there is one."""
+        ref = NodeRef(self.frame.number, self.node, self.array.attempts[index], index)
+        self.walk.effects.commands.append(Abort(ref, self._name(index)))
+
     def _stop(self, index: int, element: ElementRun, reason: str) -> None:
         if element.child is not None:
             self.walk.stop_frame(element.child, reason)
         elif element.retry_at is None:
-            ref = NodeRef(self.frame.number, self.node, self.array.attempts[index], index)
-            self.walk.effects.commands.append(Abort(ref, self._name(index)))
+            self.abort(index)
 
     def _output_dir(self, index: int) -> str:
         base, attempt = self.run.output_dir, self.array.attempts[index]
@@ -264,6 +276,7 @@ class Elements:
                 outputs,
                 output_uri,
                 details,
+                0 if element.cache is None else element.cache.status,
                 failure,
             )
         )

@@ -12,6 +12,7 @@ from wingbeat_propeller.core.array_outputs import small_collections
 from wingbeat_propeller.core.array_run import ArrayRun
 from wingbeat_propeller.core.bindings import NeedsContentError
 from wingbeat_propeller.core.effects import Gather, Launch, OpenArray, RecallElements
+from wingbeat_propeller.core.kinds.array_cache import look_up_next, resume_cached
 from wingbeat_propeller.core.kinds.array_elements import Elements
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
@@ -66,7 +67,7 @@ class ArrayProgress:
         run.phase = NodePhase.RUNNING
         run.started_at = run.attempt_started_at = run.task_started_at = walk.now
         run.memo = b"%d" % size
-        run.array = ArrayRun(self.spec, size)
+        run.array = ArrayRun(self.spec, size, walk.state.settings.cache)
         run.array.open(inputs)
         walk.node_row(self.frame, run, self.node)
         walk.task_row(self.frame, run, self.node, TaskPhase.RUNNING, details=_details(run, run.array))
@@ -109,7 +110,8 @@ class ArrayProgress:
         else:
             self._recall(array, after=array.last_begun)
             # Programs that read whole lists need nothing more of them; other elements must be given theirs.
-            opened = _take_apart(self.spec, values) if self.spec.picks else ArrayInputs(array.size, {}, {})
+            reads = self.spec.picks or self.spec.cached is not None
+            opened = _take_apart(self.spec, values) if reads else ArrayInputs(array.size, {}, {})
             if opened is None:
                 self._ask(values, None)
             else:
@@ -150,30 +152,42 @@ class ArrayProgress:
             if element.retry_at is not None and element.retry_at <= self.walk.now:
                 element.retry_at = None
             elements.watch(element)
+            resume_cached(elements, index, element)
             if self.spec.runs_attempts and element.retry_at is None and element.child is None:
                 launch(elements.launch(index, is_repeat=True))
-        self._fill(array, launch, is_repeat=True)
+        array.repeats = max(0, self._concurrency() - len(array.under_way))
+        self._fill(array, launch, is_restart=True)
 
-    def _fill(self, array: ArrayRun, launch: Callable[[Launch], None], *, is_repeat: bool = False) -> None:
-        """Let elements begin while there is room. After a restart (`is_repeat`) as many as may have begun before."""
+    def _fill(self, array: ArrayRun, launch: Callable[[Launch], None], *, is_restart: bool = False) -> None:
+        """Let elements begin while there is room. The first ones after a restart may have begun before."""
         if not array.is_open or array.recalling:
             return
         walk, elements = self.walk, self.elements
-        settings = walk.state.settings
-        elements_max = settings.element_attempts_max if self.spec.runs_attempts else settings.elements_max
-        limit = min(elements_max, self.spec.parallelism or elements_max)
-        while array.next < array.size and len(array.under_way) < limit:
-            if walk.elements_begun >= min(BEGUN_MAX, elements_max) and not is_repeat:
+        limit = self._concurrency()
+        while array.next < array.looked_up and len(array.under_way) < limit:
+            if walk.elements_begun >= min(BEGUN_MAX, self._elements_max()) and not is_restart:
                 elements.wake(walk.now)
                 return
             index = array.next
             array.next += 1
             if array.phases[index]:
-                continue  # it had its turn before a restart
+                continue  # it had its turn before a restart, or needs none
             walk.elements_begun += 1
+            is_repeat = array.repeats > 0
+            array.repeats -= is_repeat
             attempt = elements.begin(index, is_repeat=is_repeat)
             if attempt is not None:
                 launch(attempt)
+        if array.next == array.looked_up:
+            look_up_next(elements)
+
+    def _concurrency(self) -> int:
+        """Elements that may be under way at once."""
+        return min(self._elements_max(), self.spec.parallelism or self._elements_max())
+
+    def _elements_max(self) -> int:
+        settings = self.walk.state.settings
+        return settings.element_attempts_max if self.spec.runs_attempts else settings.elements_max
 
     def _recall(self, array: ArrayRun, *, after: int) -> None:
         """Ask for the elements of the array in the execution that is recovered, unless they are known."""

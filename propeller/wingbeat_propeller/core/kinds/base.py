@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.events import (
     ArrayOpened,
+    CacheEvent,
     ChildEnded,
     ChildStarted,
     ElementsRecalled,
@@ -90,6 +91,12 @@ class Kind(ABC):
         self, walk: Walk, frame: Frame, run: NodeRun, event: ArrayOpened | Gathered | ElementsRecalled
     ) -> None:
         """What the node under way asked to be read or stored."""
+
+    def cache_answered(self, walk: Walk, frame: Frame, run: NodeRun, event: CacheEvent) -> None:
+        """What the cache knows of the node, or of elements of it, or has been told."""
+
+    def called_in(self, walk: Walk, frame: Frame, run: NodeRun, node: int) -> None:
+        """A node that had given its slot of max_parallelism back, and waits in line, may have one again."""
 
     def unanswered(self, walk: Walk, frame: Frame, run: NodeRun, node: int, failure: Failure) -> None:
         """That cannot be read or stored."""
