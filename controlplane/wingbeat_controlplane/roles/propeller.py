@@ -11,9 +11,12 @@ from pathlib import Path
 import structlog
 from prometheus_client import start_http_server
 
+from wingbeat_catalog.cache import PostgresCache
+from wingbeat_catalog.options import create_catalog_pool
 from wingbeat_controlplane.executions.children import open_children
 from wingbeat_controlplane.registry.registry import open_registry
 from wingbeat_controlplane.roles.options import (
+    catalog_options,
     database_url,
     execution_options,
     local_state,
@@ -67,6 +70,10 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             dsn, size_max=settings.database.propeller_connections_max, application_name="wingbeat propeller"
         )
         stack.push_async_callback(pool.close)
+        catalog_pool = await create_catalog_pool(
+            dsn, size_max=settings.cache.connections_max, application_name="wingbeat cache"
+        )
+        stack.push_async_callback(catalog_pool.close)
         runtime = LocalRuntime(_local_runtime_options(settings))
         engine = Engine(
             EngineOptions(
@@ -75,6 +82,7 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
                 poll_s=propeller.poll_s,
                 retry=_retry_policy(propeller),
                 answer_host=bracketed(propeller.host),
+                cache_heartbeat_s=settings.cache.heartbeat_s,
             ),
             leases=PostgresLeases(pool),
             journal=lambda term, rejected: PostgresJournal(dsn, term=term, blobs=store.blobs, rejected=rejected),
@@ -88,6 +96,7 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
                 pool, store.blobs, open_registry(pool, registry_options(settings)), execution_options(settings)
             ),
             sources=PostgresSources(pool),
+            cache=PostgresCache(catalog_pool, dsn, store.blobs, catalog_options(settings)),
             plugins=TaskPlugins.installed(echo_sleep_s=propeller.echo_sleep_s),
             lines=PostgresLines(pool),
         )

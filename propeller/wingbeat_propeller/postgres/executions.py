@@ -232,8 +232,8 @@ def node_row(row: asyncpg.Record) -> NodeRow:
 
 def _element(row: asyncpg.Record) -> ElementRow:
     # Likewise with the block `elements` and ElementRow, whose details nobody reads here.
-    *fields, error = row.values()
-    return ElementRow(*fields, failure=None if error is None else _failure(error))
+    *fields, cache_status, error = row.values()
+    return ElementRow(*fields, cache_status=cache_status, failure=None if error is None else _failure(error))
 
 
 def _failure(data: bytes) -> Failure:

@@ -87,13 +87,13 @@ WITH fence AS (
 ), elements_written AS (
     INSERT INTO array_elements AS a (
         execution_id, node_id, element, attempt, phase, system_failures, queued_at, started_at, ended_at, retry_at,
-        outputs, output_uri, details, error, error_uri
+        outputs, output_uri, details, cache_status, error, error_uri
     )
     SELECT
         execution_id, node_id, element, attempt, phase, system_failures, to_timestamp(queued_at),
-        to_timestamp(started_at), to_timestamp(ended_at), to_timestamp(retry_at), outputs, output_uri, details, error,
-        error_uri
-    FROM unnest($8::journal_element[]) WHERE EXISTS (SELECT FROM fence)
+        to_timestamp(started_at), to_timestamp(ended_at), to_timestamp(retry_at), outputs, output_uri, details,
+        cache_status, error, error_uri
+    FROM unnest($8::journal_element_2[]) WHERE EXISTS (SELECT FROM fence)
     ON CONFLICT (execution_id, node_id, element, attempt) DO UPDATE SET
         phase = excluded.phase,
         system_failures = excluded.system_failures,
@@ -103,6 +103,7 @@ WITH fence AS (
         outputs = excluded.outputs,
         output_uri = excluded.output_uri,
         details = coalesce(excluded.details, a.details),
+        cache_status = excluded.cache_status,
         error = excluded.error,
         error_uri = excluded.error_uri
 ), transitions_written AS (

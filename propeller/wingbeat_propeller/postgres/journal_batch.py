@@ -53,7 +53,7 @@ _get_task = cast(
 
 @dataclass(frozen=True, slots=True)
 class BatchRecords:
-    """Rows of one commit, as the types journal_execution, journal_node_3, journal_task, journal_element and
+    """Rows of one commit, as the types journal_execution, journal_node_3, journal_task, journal_element_2 and
     journal_transition have them, the slots that are freed (journal_slot), what ties nodes to other executions
     (journal_lineage), and the blobs, by URI, that must be stored before."""
 
