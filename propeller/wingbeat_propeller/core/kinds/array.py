@@ -157,7 +157,9 @@ class ArrayKind(Kind):
             return
         elements = Elements(walk, frame, run, node)
         uri = elements.outputs_uri(index)
-        result = Result(event.at, event.outputs, event.serialized, uri, details=event.details, references=event.references)
+        result = Result(
+            event.at, event.outputs, event.serialized, uri, details=event.details, references=event.references
+        )
         if elements.array.under_way[index].cache is not None:
             keep(elements, index, result)
         else:
