@@ -1,6 +1,7 @@
 """Standard output and error of local tasks, as plain text under `/logs/<attempt>/stdout.log` and `stderr.log`.
 
-A log is streamed up to the size it has when it is asked for, so one that is still being written ends too.
+A log is streamed up to the size it has when it is asked for, so one that is still being written ends too. Who follows
+one asks for the rest only (`Range: bytes=1000-`); there is none (416) until something is written.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ LogFile: TypeAlias = Callable[[str, LogStream], Path]
 """Path of a log, which need not exist, by name of the attempt. Raises ValueError for a text that is no such name."""
 
 _CHUNK_BYTES = 256 * 1024
+_RANGE = re.compile(r"bytes=(\d{1,18})-")
 _ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _STREAMS: Mapping[str, LogStream] = {"stdout.log": "stdout", "stderr.log": "stderr"}
 
@@ -33,8 +35,17 @@ def log_routes(log_file: LogFile) -> list[Route]:
         file = None if path is None else await asyncio.to_thread(_open, path)
         if file is None:
             return PlainTextResponse("there is no such log\n", 404)
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        return StreamingResponse(_chunks(file), headers=headers, media_type="text/plain; charset=utf-8")
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Accept-Ranges": "bytes"}
+        size, status, begin = os.fstat(file.fileno()).st_size, 200, 0
+        if asked := _RANGE.fullmatch(request.headers.get("range", "")):
+            status, begin = 206, int(asked[1])
+            if begin >= size:
+                file.close()
+                return PlainTextResponse("", 416, headers={**headers, "Content-Range": f"bytes */{size}"})
+            headers["Content-Range"] = f"bytes {begin}-{size - 1}/{size}"
+            file.seek(begin)
+        chunks = _chunks(file, size - begin)
+        return StreamingResponse(chunks, status, headers=headers, media_type="text/plain; charset=utf-8")
 
     return [Route("/logs/{name}/{file}", read)]
 
@@ -61,9 +72,9 @@ def _open(path: Path) -> BinaryIO | None:
     return open(descriptor, "rb", buffering=0)
 
 
-async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+async def _chunks(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
     with file:
-        rest = os.fstat(file.fileno()).st_size
+        rest = size
         while rest > 0:
             chunk = await asyncio.to_thread(file.read, min(rest, _CHUNK_BYTES))
             if not chunk:

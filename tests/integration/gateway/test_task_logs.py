@@ -20,6 +20,20 @@ async def test_logs(gateway: Gateway, http: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
 
 
+async def test_the_rest_of_a_log(gateway: Gateway, http: httpx.AsyncClient) -> None:
+    """Who has read so far gets what follows, and 416 as long as there is nothing more."""
+    folder = gateway.state / "tasks" / "f124-n0-0"
+    folder.mkdir(parents=True)
+    (folder / "stdout.log").write_bytes(b"0123456789")
+    answer = await http.get("/logs/f124-n0-0/stdout.log", headers={"Range": "bytes=4-"})
+    assert (answer.status_code, answer.content) == (206, b"456789")
+    assert answer.headers["content-range"] == "bytes 4-9/10"
+    answer = await http.get("/logs/f124-n0-0/stdout.log", headers={"Range": "bytes=10-"})
+    assert (answer.status_code, answer.content) == (416, b"")
+    answer = await http.get("/logs/f124-n0-0/stdout.log", headers={"Range": "lines=1-"})
+    assert (answer.status_code, answer.content) == (200, b"0123456789")
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -20,6 +20,8 @@ class Command:
     target: str
     summary: str
     server: bool = True
+    examples: str = ""
+    """`module:attribute` of lines for the end of its help."""
 
 
 COMMANDS = {
@@ -28,6 +30,35 @@ COMMANDS = {
     "status": Command("wingbeat_controlplane.cli.status:status", "Show what runs, and where."),
     "doctor": Command("wingbeat_controlplane.cli.doctor:doctor", "Check this machine and the installation."),
     "config": Command("wingbeat_controlplane.cli.config:config", "Show every setting and where it comes from."),
+    "launch": Command("wingbeat.cli.launch:launch", "Start an execution.", False, "wingbeat.cli.launch:EXAMPLES"),
+    "watch": Command(
+        "wingbeat.cli.waiting:watch",
+        "Watch an execution, or all that happens.",
+        False,
+        "wingbeat.cli.waiting:WATCH_EXAMPLES",
+    ),
+    "wait": Command(
+        "wingbeat.cli.waiting:wait", "Wait until executions have ended.", False, "wingbeat.cli.waiting:WAIT_EXAMPLES"
+    ),
+    "get": Command("wingbeat.cli.reading:get", "Show one thing.", False, "wingbeat.cli.reading:GET_EXAMPLES"),
+    "list": Command(
+        "wingbeat.cli.reading:list_things",
+        "List executions, nodes, tasks, workflows and all else.",
+        False,
+        "wingbeat.cli.reading:LIST_EXAMPLES",
+    ),
+    "describe": Command(
+        "wingbeat.cli.reading:describe", "Tell all about one thing.", False, "wingbeat.cli.reading:DESCRIBE_EXAMPLES"
+    ),
+    "logs": Command("wingbeat.cli.logs:logs", "Print what tasks print.", False, "wingbeat.cli.logs:EXAMPLES"),
+    "signal": Command(
+        "wingbeat.cli.changes:signal", "Give a gate its value.", False, "wingbeat.cli.changes:SIGNAL_EXAMPLES"
+    ),
+    "abort": Command("wingbeat.cli.changes:abort", "Abort executions.", False, "wingbeat.cli.changes:ABORT_EXAMPLES"),
+    "relaunch": Command(
+        "wingbeat.cli.changes:relaunch", "Run an execution once more.", False, "wingbeat.cli.changes:RELAUNCH_EXAMPLES"
+    ),
+    "batch": Command("wingbeat.cli.batch:batch", "Many rows, one execution each.", False),
     "history": Command("wingbeat.cli.history:history", "Show how an execution stood at an instant.", server=False),
     "why": Command("wingbeat.cli.why:why", "Say why an execution or a node is not running.", server=False),
     "recover": Command("wingbeat.cli.recover:recover", "Go on from what an execution has done.", server=False),
@@ -59,9 +90,8 @@ def _run(name: str, command: Command, arguments: Sequence[str]) -> None:
 
     import typer
 
-    module, _, attribute = command.target.partition(":")
     try:
-        target: object = getattr(importlib.import_module(module), attribute)
+        target = _load(command.target)
     except ModuleNotFoundError as error:
         if not command.server:
             raise
@@ -71,12 +101,26 @@ def _run(name: str, command: Command, arguments: Sequence[str]) -> None:
     else:
         assert callable(target), command.target
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command()(target)
+        app.command(epilog=_epilog(command))(target)
     app(args=list(arguments), prog_name=f"wingbeat {name}")
 
 
+def _load(target: str) -> object:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _epilog(command: Command) -> str | None:
+    """Examples, for the end of the help; Rich keeps lines apart that have an empty one between them."""
+    if not command.examples:
+        return None
+    lines = _load(command.examples)
+    assert isinstance(lines, tuple), command.examples
+    return "Examples:\n\n" + "\n\n".join(map(str, lines))  # pyright: ignore[reportUnknownArgumentType]
+
+
 def _print_help() -> None:
-    lines = [f"  {name:10}{command.summary}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:11}{command.summary}" for name, command in COMMANDS.items()]
     print(  # noqa: T201  (the answer)
         "Usage: wingbeat COMMAND [OPTIONS]\n\nTyped DAGs at high volume, for clients of Flyte.\n\nCommands:\n"
         + "\n".join(lines)

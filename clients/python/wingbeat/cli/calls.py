@@ -56,7 +56,7 @@ def calls_to(endpoint: str | None, data_dir: str | None) -> Generator["grpc.Chan
     try:
         found = find_endpoint(endpoint, data_dir)
     except EndpointError as error:
-        fail(str(error))
+        fail(str(error), status=3)
     with found.connect() as channel:
         try:
             yield channel
@@ -64,5 +64,5 @@ def calls_to(endpoint: str | None, data_dir: str | None) -> Generator["grpc.Chan
             code = error.code() if isinstance(error, grpc.Call) else None
             reason = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
             if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                reason = f"the server at {found.address} does not answer: {reason}"
+                fail(f"the server at {found.address} does not answer: {reason}", status=3)
             fail(reason)

@@ -1,6 +1,8 @@
 """How the client's commands speak: facts on the standard output, one sentence on the error output otherwise."""
 
 import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,6 +18,87 @@ class Format(Enum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class Output(Enum):
+    """What `-o` chooses where there are things with names."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One thing: its name, its cells of a table in Rich's markup, and all of it for programs."""
+
+    name: str
+    cells: Sequence[str]
+    document: object
+
+
+def show(output: Output, headings: Sequence[str], things: Iterable[Shown], *, none: str = "") -> None:
+    """Print a list of things in the chosen form; `none` is what a person reads when there are none."""
+    if output is Output.NAME:
+        for thing in things:
+            typer.echo(thing.name)
+    elif output is not Output.TABLE:
+        say_document(output, [thing.document for thing in things])
+    else:
+        rows = [thing.cells for thing in things]
+        if rows:
+            _say_table(headings, rows)
+        elif none:
+            fail_softly(none)
+
+
+def show_one(output: Output, headings: Sequence[str], thing: Shown) -> None:
+    """Print one thing in the chosen form."""
+    if output is Output.NAME:
+        typer.echo(thing.name)
+    elif output is Output.TABLE:
+        _say_table(headings, [thing.cells])
+    else:
+        say_document(output, thing.document)
+
+
+def say_document(output: Output, document: object) -> None:
+    """Print a value as YAML, or else as JSON."""
+    if output is Output.YAML:
+        from wingbeat.cli.yaml_text import to_yaml
+
+        typer.echo(to_yaml(document), nl=False)
+    else:
+        say_json(document)
+
+
+def _say_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    say_wide(table)
+
+
+def say_wide(what: "RenderableType") -> None:
+    """Print a table as wide as it needs to be: lines that are cut cannot be searched."""
+    import sys
+
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not sys.stdout.isatty():
+        console = Console(highlight=False, width=10_000)
+    console.print(what, soft_wrap=not sys.stdout.isatty(), crop=False, no_wrap=True, overflow="ignore")
+
+
+def fail_softly(sentence: str) -> None:
+    """Say on the error output what is no error."""
+    typer.echo(sentence, err=True)
 
 
 def say(what: "RenderableType") -> None:

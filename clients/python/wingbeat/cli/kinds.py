@@ -1,0 +1,309 @@
+"""What `get`, `list` and `describe` know: each kind of thing, how it is found, and the row that it is shown as."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from wingbeat.cli.enum_names import named
+from wingbeat.cli.output import Shown, as_json, escape
+from wingbeat.cli.phases import phase_cell, span_cell, text_cell, time_cell
+from wingbeat.errors import NotFoundError
+from wingbeat.identifiers import Kind
+
+if TYPE_CHECKING:
+    from flyteidl.admin import launch_plan_pb2, project_pb2, task_pb2, workflow_pb2
+    from flyteidl.core import identifier_pb2, interface_pb2, types_pb2
+
+    from wingbeat import Attempt, Batch, Client, Execution, Node, Signal
+
+EXECUTIONS = ("execution", "runs", "phase", "created", "took", "error")
+NODES = ("node", "name", "phase", "since", "took", "error")
+ATTEMPTS = ("node", "attempt", "task", "phase", "took", "error")
+TASKS = ("task", "version", "type", "takes", "gives", "created")
+WORKFLOWS = ("workflow", "version", "nodes", "takes", "gives", "created")
+LAUNCH_PLANS = ("launch plan", "version", "state", "takes", "gives", "created")
+PROJECTS = ("project", "name", "domains", "state")
+DOMAINS = ("domain", "name")
+SIGNALS = ("signal", "type", "value")
+BATCHES = ("batch", "state", "rows", "pending", "alive", "succeeded", "failed", "refused", "message")
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What was typed to narrow a list down. `limit` None: all."""
+
+    words: Sequence[str]
+    limit: int | None
+    filters: str = ""
+    phases: Sequence[str] = ()
+    launch_plan: str = ""
+    workflow: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One kind of thing. `words` names what must be typed to say which one (`get`), or of what (`list`)."""
+
+    headings: tuple[str, ...]
+    words: tuple[str, ...]
+    of: tuple[str, ...]
+    list: "Callable[[Client, Search], Iterator[Shown]]"
+    get: "Callable[[Client, Search], Shown]"
+
+
+def execution_shown(one: "Execution") -> Shown:
+    """A row."""
+    error = one.failure.message if one.failure else ""
+    runs = f"{one.launched.name}@{one.launched.version}" if one.launched else ""
+    cells = [escape(str(one.id)), text_cell(runs, 60), phase_cell(one.phase), time_cell(one.created_at)]
+    return Shown(str(one.id), [*cells, span_cell(one.duration), text_cell(error)], as_json(one.message))
+
+
+def node_shown(one: "Node", depth: int = 0) -> Shown:
+    """A row; nodes inside others are set in."""
+    error = one.failure.message if one.failure else ""
+    cells = [f"{'  ' * depth}{escape(one.id)}", text_cell(one.name), phase_cell(one.phase), time_cell(one.started_at)]
+    return Shown(one.id, [*cells, span_cell(one.duration), text_cell(error)], as_json(one.message))
+
+
+def attempt_shown(one: "Attempt") -> Shown:
+    """A row."""
+    error = one.failure.message if one.failure else ""
+    cells = [escape(one.node), str(one.number), escape(f"{one.task.name}@{one.task.version}"), phase_cell(one.phase)]
+    name = f"{one.node}/{one.number}"
+    return Shown(name, [*cells, span_cell(one.duration), text_cell(error)], as_json(one.message))
+
+
+def signal_shown(one: "Signal") -> Shown:
+    """A row."""
+    value = escape(repr(one.value)) if one.is_set else "[yellow]waited for[/]"
+    document = {"id": one.id, "isSet": one.is_set, "value": one.value, "type": as_json(one.type)}
+    return Shown(one.id, [escape(one.id), escape(type_text(one.type)), value], document)
+
+
+def batch_shown(one: "Batch") -> Shown:
+    """A row."""
+    counts = one.counts
+    numbers = [counts.total, counts.pending, counts.queued + counts.running, counts.succeeded]
+    failed = counts.failed + counts.timed_out + counts.aborted
+    cells = [escape(one.name), phase_cell(one.state), *map(str, numbers), str(failed), str(counts.refused)]
+    return Shown(f"{one.project}/{one.domain}/{one.name}", [*cells, text_cell(one.reason)], as_json(one.message))
+
+
+def _task_shown(one: "task_pb2.Task") -> Shown:
+    template = one.closure.compiled_task.template
+    interface = template.interface
+    cells = [escape(one.id.name), escape(one.id.version), escape(template.type), *_interface(interface)]
+    return Shown(_path(one.id), [*cells, _created(one)], as_json(one))
+
+
+def _workflow_shown(one: "workflow_pb2.Workflow") -> Shown:
+    template = one.closure.compiled_workflow.primary.template
+    nodes = str(len(template.nodes)) if template.nodes else "[dim]-[/]"
+    cells = [escape(one.id.name), escape(one.id.version), nodes, *_interface(template.interface)]
+    return Shown(_path(one.id), [*cells, _created(one)], as_json(one))
+
+
+def _plan_shown(one: "launch_plan_pb2.LaunchPlan") -> Shown:
+    active = one.closure.state == 1
+    inputs = ", ".join(
+        f"{name}: {type_text(item.var.type)}{'' if item.required else '?'}"
+        for name, item in sorted(one.closure.expected_inputs.parameters.items())
+    )
+    cells = [escape(one.id.name), escape(one.id.version), "[green]active[/]" if active else "[dim]inactive[/]"]
+    outputs = _variables(one.closure.expected_outputs)
+    return Shown(_path(one.id), [*cells, text_cell(inputs, 60), text_cell(outputs, 60), _created(one)], as_json(one))
+
+
+def _project_shown(one: "project_pb2.Project") -> Shown:
+    domains = ", ".join(domain.id for domain in one.domains)
+    state = one.ProjectState.Name(one.state)
+    return Shown(one.id, [escape(one.id), text_cell(one.name), text_cell(domains), escape(state)], as_json(one))
+
+
+def _created(one: "task_pb2.Task | workflow_pb2.Workflow | launch_plan_pb2.LaunchPlan") -> str:
+    from datetime import UTC
+
+    return time_cell(one.closure.created_at.ToDatetime(tzinfo=UTC) if one.closure.HasField("created_at") else None)
+
+
+def _path(identifier: "identifier_pb2.Identifier") -> str:
+    return f"{identifier.name}@{identifier.version}"
+
+
+def _interface(interface: "interface_pb2.TypedInterface") -> list[str]:
+    return [text_cell(_variables(interface.inputs), 60), text_cell(_variables(interface.outputs), 60)]
+
+
+def _variables(variables: "interface_pb2.VariableMap") -> str:
+    return ", ".join(f"{name}: {type_text(one.type)}" for name, one in sorted(variables.variables.items()))
+
+
+def type_text(kind: "types_pb2.LiteralType") -> str:
+    """A type in a few words."""
+    from flyteidl.core import types_pb2
+
+    match kind.WhichOneof("type"):
+        case "simple":
+            return types_pb2.SimpleType.Name(kind.simple).lower()
+        case "collection_type":
+            return f"[{type_text(kind.collection_type)}]"
+        case "map_value_type":
+            return f"{{{type_text(kind.map_value_type)}}}"
+        case "union_type":
+            return " | ".join(map(type_text, kind.union_type.variants))
+        case "enum_type":
+            return " | ".join(map(repr, kind.enum_type.values))
+        case "blob":
+            return "directory" if kind.blob.dimensionality == types_pb2.BlobType.MULTIPART else "file"
+        case "structured_dataset_type" | "schema":
+            return "table"
+        case _:
+            return "?"
+
+
+def _executions(client: "Client", search: Search) -> Iterator[Shown]:
+    from wingbeat import Phase
+
+    phases = [named(Phase, text) for text in search.phases]
+    found = client.executions(
+        phases=phases,
+        launch_plan=search.launch_plan,
+        workflow=search.workflow,
+        filters=search.filters,
+        limit=search.limit,
+    )
+    return map(execution_shown, found)
+
+
+def _nodes(client: "Client", search: Search) -> Iterator[Shown]:
+    return (node_shown(node, depth) for depth, node in islice(client.all_nodes(search.words[0]), search.limit))
+
+
+def _attempts(client: "Client", search: Search) -> Iterator[Shown]:
+    if len(search.words) > 1:
+        return map(attempt_shown, client.attempts(search.words[0], search.words[1], limit=search.limit))
+    every = (one for _, node in client.all_nodes(search.words[0]) for one in client.attempts(node.execution, node.id))
+    return map(attempt_shown, islice(every, search.limit))
+
+
+def _get_attempt(client: "Client", search: Search) -> Shown:
+    execution, node, number = search.words
+    for one in client.attempts(execution, node):
+        if str(one.number) == number:
+            return attempt_shown(client.attempt(one))
+    raise NotFoundError("NOT_FOUND", f"node {node} of {execution} has no attempt {number}")
+
+
+def _only(found: Iterable[Shown], what: str, name: str) -> Shown:
+    for one in found:
+        return one
+    raise NotFoundError("NOT_FOUND", f"there is no {what} {name!r}")
+
+
+def _versions(kind: Kind) -> Entry:
+    what = kind.value.replace("_", " ")
+    shown = {Kind.TASK: _task_shown, Kind.WORKFLOW: _workflow_shown, Kind.LAUNCH_PLAN: _plan_shown}[kind]
+    headings = {Kind.TASK: TASKS, Kind.WORKFLOW: WORKFLOWS, Kind.LAUNCH_PLAN: LAUNCH_PLANS}[kind]
+
+    def find(client: "Client", search: Search) -> Iterator[Shown]:
+        name = search.words[0] if search.words else ""
+        version = f"eq(version,{search.version})" if search.version else ""
+        filters = "+".join(filter(None, (search.filters, version)))
+        lists = {Kind.TASK: client.tasks, Kind.WORKFLOW: client.workflows, Kind.LAUNCH_PLAN: client.launch_plans}
+        return map(shown, lists[kind](name, filters=filters, limit=search.limit))  # pyright: ignore
+
+    def get(client: "Client", search: Search) -> Shown:
+        name, _, version = search.words[0].partition("@")
+        found = client.call(*_get_request(kind, client, name, version)) if version else None
+        if found is not None:
+            return shown(found)  # pyright: ignore[reportArgumentType]
+        narrowed = Search([name], 1, search.filters, version=search.version)
+        return _only(find(client, narrowed), what, search.words[0])
+
+    return Entry(headings, (what.upper().replace(" ", "_"),), (), find, get)
+
+
+def _get_request(kind: Kind, client: "Client", name: str, version: str):  # pyright: ignore
+    from flyteidl.admin import common_pb2, launch_plan_pb2, task_pb2, workflow_pb2
+
+    from wingbeat import EntityId
+
+    answers = {
+        Kind.TASK: ("GetTask", task_pb2.Task),
+        Kind.WORKFLOW: ("GetWorkflow", workflow_pb2.Workflow),
+        Kind.LAUNCH_PLAN: ("GetLaunchPlan", launch_plan_pb2.LaunchPlan),
+    }
+    method, answer = answers[kind]
+    identifier = EntityId(kind, client.project, client.domain, name, version).flyte()
+    return f"/flyteidl.service.AdminService/{method}", common_pb2.ObjectGetRequest(id=identifier), answer
+
+
+def _domains(client: "Client", search: Search) -> Iterator[Shown]:
+    from flyteidl.admin import project_pb2
+
+    answer = client.call(
+        "/flyteidl.service.AdminService/GetDomains", project_pb2.GetDomainRequest(), project_pb2.GetDomainsResponse
+    )
+    return (Shown(one.id, [escape(one.id), text_cell(one.name)], as_json(one)) for one in answer.domains)
+
+
+def _get_named(
+    find: "Callable[[Client, Search], Iterator[Shown]]", what: str, position: int = 0
+) -> "Callable[[Client, Search], Shown]":
+    def get(client: "Client", search: Search) -> Shown:
+        name = search.words[position]
+        return _only((one for one in find(client, Search(search.words, None)) if one.name == name), what, name)
+
+    return get
+
+
+def _projects(client: "Client", search: Search) -> Iterator[Shown]:
+    return map(_project_shown, client.projects(limit=search.limit))
+
+
+def _signals(client: "Client", search: Search) -> Iterator[Shown]:
+    return map(signal_shown, client.signals(search.words[0], limit=search.limit))
+
+
+def _batches(client: "Client", search: Search) -> Iterator[Shown]:
+    from wingbeat import BatchState
+
+    states = [named(BatchState, text) for text in search.phases]
+    return map(batch_shown, client.batches(states=states, limit=search.limit))
+
+
+KINDS: dict[str, Entry] = {
+    "execution": Entry(
+        EXECUTIONS, ("EXECUTION",), (), _executions, lambda c, s: execution_shown(c.execution(s.words[0]))
+    ),
+    "node": Entry(
+        NODES,
+        ("EXECUTION", "NODE"),
+        ("EXECUTION",),
+        _nodes,
+        lambda c, s: node_shown(c.node(s.words[0], s.words[1])),
+    ),
+    "attempt": Entry(ATTEMPTS, ("EXECUTION", "NODE", "ATTEMPT"), ("EXECUTION",), _attempts, _get_attempt),
+    "task": _versions(Kind.TASK),
+    "workflow": _versions(Kind.WORKFLOW),
+    "launch-plan": _versions(Kind.LAUNCH_PLAN),
+    "project": Entry(PROJECTS, ("PROJECT",), (), _projects, _get_named(_projects, "project")),
+    "domain": Entry(DOMAINS, ("DOMAIN",), (), _domains, _get_named(_domains, "domain")),
+    "signal": Entry(
+        SIGNALS, ("EXECUTION", "SIGNAL"), ("EXECUTION",), _signals, _get_named(_signals, "signal", position=1)
+    ),
+    "batch": Entry(BATCHES, ("BATCH",), (), _batches, lambda c, s: batch_shown(c.batch(s.words[0]))),
+}
+
+
+def find_kind(text: str) -> tuple[str, Entry]:
+    """The kind meant by a word, in the plural too. Raises ValueError."""
+    word = text.lower().replace("_", "-")
+    singular = {"batches": "batch"}.get(word, word.removesuffix("s"))
+    for name in (word, singular, {"launchplan": "launch-plan", "lp": "launch-plan"}.get(singular, "")):
+        if name in KINDS:
+            return name, KINDS[name]
+    raise ValueError(f"'{text}' is no kind of thing; known are: {', '.join(KINDS)}")

@@ -1,0 +1,136 @@
+"""What people type as inputs, and the forms in which commands answer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from flyteidl.core import types_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wingbeat import Phase
+from wingbeat.cli import COMMANDS
+from wingbeat.cli.enum_names import named
+from wingbeat.cli.kinds import KINDS, find_kind, type_text
+from wingbeat.cli.typed_inputs import pairs, parse_value, read_inputs
+from wingbeat.cli.yaml_text import to_yaml
+from wingbeat.errors import ConversionError
+
+SIMPLE = types_pb2.SimpleType
+TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp"), blacklist_characters="\ufeff\ufffe\uffff"))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def simple(kind: int) -> types_pb2.LiteralType:
+    """A type without parts."""
+    return types_pb2.LiteralType(simple=kind)
+
+
+@given(JSON)
+def test_yaml(value: Any) -> None:
+    """Any reader of YAML finds the same value."""
+    assert yaml.safe_load(to_yaml(value)) == value
+
+
+def test_yaml_is_for_people() -> None:
+    """Blocks, and quotes only where they are needed."""
+    document = {"name": "a b", "list": [{"a": 1}, [], "true"], "empty": {}, "text": "x: y"}
+    assert to_yaml(document) == 'name: a b\nlist:\n  - a: 1\n  - []\n  - "true"\nempty: {}\ntext: "x: y"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("3", simple(SIMPLE.INTEGER), 3),
+        ("3", simple(SIMPLE.STRING), "3"),
+        ("true", simple(SIMPLE.BOOLEAN), True),
+        ("90s", simple(SIMPLE.DURATION), "90s"),
+        ("[1, 2]", types_pb2.LiteralType(collection_type=simple(SIMPLE.INTEGER)), [1, 2]),
+        ('{"a": [1]}', simple(SIMPLE.STRUCT), {"a": [1]}),
+        ("plain words", simple(SIMPLE.STRUCT), "plain words"),
+        ("AAE=", simple(SIMPLE.BINARY), b"\x00\x01"),
+        ("s3://bucket/key", types_pb2.LiteralType(blob=types_pb2.BlobType()), "s3://bucket/key"),
+        ("3", None, 3),
+    ],
+)
+def test_typed_values(text: str, kind: types_pb2.LiteralType | None, value: object) -> None:
+    """A text is read by the type that is wanted."""
+    assert parse_value(text, kind) == value
+
+
+def test_files_are_paths_of_this_machine(tmp_path: Path) -> None:
+    """Where a file is wanted and a file is named, it is meant, in lists of JSON too."""
+    file = tmp_path / "a.txt"
+    file.touch()
+    blob = types_pb2.LiteralType(blob=types_pb2.BlobType())
+    assert parse_value(str(file), blob) == file
+    assert parse_value(json.dumps([str(file)]), types_pb2.LiteralType(collection_type=blob)) == [file]
+
+
+def test_inputs_from_everywhere(tmp_path: Path) -> None:
+    """A file of JSON or JSON itself, and assignments over it; what is neither says what to write."""
+    types = {"a": simple(SIMPLE.STRING), "b": simple(SIMPLE.INTEGER)}
+    file = tmp_path / "inputs.json"
+    file.write_text('{"a": "x", "b": 1}')
+    assert read_inputs(["b=2"], str(file), types) == {"a": "x", "b": 2}
+    assert read_inputs([], '{"a": "y"}', types) == {"a": "y"}
+    for assignments, source in (
+        (["a"], None),
+        (["=1"], None),
+        ([], "absent.json"),
+        ([], "{"),
+        ([], '{"a": 1'),
+    ):
+        with pytest.raises(ConversionError):
+            read_inputs(assignments, source, types)
+    file.write_text("[1]")
+    with pytest.raises(ConversionError, match="no JSON object"):
+        read_inputs([], str(file), types)
+
+
+def test_pairs_and_names() -> None:
+    """Labels and phases as they are typed; an error says what there is."""
+    assert pairs(["a=1", "b=x=y"], "label") == {"a": "1", "b": "x=y"}
+    with pytest.raises(ConversionError, match="KEY=VALUE"):
+        pairs(["a"], "label")
+    assert named(Phase, "timed-out") is Phase.TIMED_OUT
+    with pytest.raises(ValueError, match="succeeded"):
+        named(Phase, "done")
+
+
+def test_kinds() -> None:
+    """Plurals and other spellings are understood; every kind has as many headings as cells are made for it."""
+    assert [find_kind(text)[0] for text in ("Executions", "launch_plans", "lp", "batches", "nodes")] == [
+        "execution",
+        "launch-plan",
+        "launch-plan",
+        "batch",
+        "node",
+    ]
+    with pytest.raises(ValueError, match="known are: execution"):
+        find_kind("pod")
+    assert {"execution", "node", "attempt", "task", "workflow", "launch-plan", "project", "signal"} <= KINDS.keys()
+
+
+def test_types_in_words() -> None:
+    """Short enough for a cell."""
+    union = types_pb2.UnionType(variants=[simple(SIMPLE.INTEGER), simple(SIMPLE.NONE)])
+    listed = types_pb2.LiteralType(collection_type=types_pb2.LiteralType(union_type=union))
+    assert type_text(types_pb2.LiteralType(map_value_type=listed)) == "{[integer | none]}"
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if not command.server])
+def test_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command of the client explains itself."""
+    from wingbeat.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert not ended.value.code
+    assert "Usage" in capsys.readouterr().out
