@@ -204,6 +204,10 @@ class LaunchSettings(Section):
     with has changed meanwhile; 0: each makes one."""
     queue_max: int = Field(default=1000, ge=1)
     """Executions of one launch plan that may wait for their turn (`wingbeat.dev/overlap: queue`); more are refused."""
+    not_begun_max: int = Field(default=100_000, ge=0)
+    """Executions that may wait to be begun before launches in bulk and batches are held back; 0: any number."""
+    key_days: float = Field(default=7.0, ge=7)
+    """How long idempotency keys of launches are kept."""
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
     envs: dict[str, str] = Field(default_factory=dict)

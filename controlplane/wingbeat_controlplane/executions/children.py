@@ -121,7 +121,7 @@ class ChildExecutions:
         parent = recovery_pb2.Recovery.FromString(around or b"")
         try:
             return await self._planner.plan_child(
-                source["id"], source["workflow_id"], resolved.target.workflow_id, resolved.inputs, parent
+                source["id"], source["workflow_id"], resolved.decision.target.workflow_id, resolved.inputs, parent
             )
         except ApiError as error:
             if error.code is not grpc.StatusCode.FAILED_PRECONDITION:

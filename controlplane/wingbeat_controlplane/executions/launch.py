@@ -12,25 +12,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
-from flyteidl.admin import execution_pb2, matchable_resource_pb2
+from flyteidl.admin import execution_pb2
 from flyteidl.core import identifier_pb2, literals_pb2
 
 from wingbeat_catalog.lineage.store import record_inputs
-from wingbeat_controlplane.errors import ApiError, already_exists, invalid_argument, not_found
-from wingbeat_controlplane.executions.effective_settings import resolve_notifications, resolve_settings
+from wingbeat_controlplane.errors import already_exists, invalid_argument, not_found
+from wingbeat_controlplane.executions.decision import Parent, Surroundings, decide
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.identifiers import check_execution_id, check_node_id, execution_label
-from wingbeat_controlplane.executions.launch_attributes import RESOURCE_TYPES, matching_configs, resolve_attributes
+from wingbeat_controlplane.executions.insertion import insert_executions
+from wingbeat_controlplane.executions.launch_attributes import RESOURCE_TYPES
 from wingbeat_controlplane.executions.launch_targets import LaunchTarget, LaunchTargets
 from wingbeat_controlplane.executions.names import generated_name
-from wingbeat_controlplane.executions.new_execution import NewExecution, Parent
+from wingbeat_controlplane.executions.new_execution import NewExecution
 from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.places import Connection as InTransaction
 from wingbeat_controlplane.executions.places import must_wait, replace_oldest
 from wingbeat_controlplane.executions.repeats import Repeats
 from wingbeat_controlplane.executions.request_checks import check_create, given_inputs
-from wingbeat_controlplane.executions.shown_spec import shown_spec
-from wingbeat_controlplane.registry.attributes import AttributeStore, Level, Match
-from wingbeat_controlplane.registry.deadlines import Deadlines, stated_deadlines
+from wingbeat_controlplane.registry.attributes import AttributeStore, Level
 from wingbeat_controlplane.registry.overlap import Overlap
 from wingbeat_controlplane.registry.projects import ProjectStore
 from wingbeat_propeller.compiler.inputs import InvalidInputError, missing_inputs
@@ -67,7 +67,7 @@ class Launcher:
         self._projects = projects
         self._attributes = attributes
         self._targets = targets
-        self._options = options
+        self.options = options
         self._keys = ExecutionKeys(pool)
         self._repeats: Repeats[identifier_pb2.WorkflowExecutionIdentifier] = Repeats(options.dedupe_window_s)
 
@@ -106,84 +106,69 @@ class Launcher:
     ) -> NewExecution:
         """Everything that is decided before anything is written; nothing is. Parameters and errors as for `create`."""
         check_create(request)
-        project = await self._projects.require_active(request.project, request.domain)
-        target = await self._targets.find(request.spec)
+        surroundings = await self.look_up(request)
         given = given_inputs(request)
-        completion = _completion(target, given)
+        completion = completed(surroundings.target, given)
         parent = await self._find_parent(request.spec.metadata)
-        parent_spec = None if parent is None else parent.spec
-        matches, workflow_matches = await self._match(request, target)
         if source_execution_id is None:
             source_execution_id = await self._find_reference(request.spec.metadata)
-        attributes = matching_configs(matches)
-        config = resolve_settings(
-            request.spec,
-            target.settings,
-            attributes,
-            self._options.defaults,
-            project_labels=project.labels.values,
-            caller=caller.principal,
-        )
         user_inputs = given.SerializeToString()
         return NewExecution(
             identifier=identifier_pb2.WorkflowExecutionIdentifier(
                 project=request.project, domain=request.domain, name=request.name or generated_name()
             ),
-            target=target,
-            spec=shown_spec(
-                request,
-                config,
-                principal=caller.principal if parent is None else parent.principal,
-                parent=parent_spec,
-            ),
-            config=config,
-            attributes=resolve_attributes(
-                request,
-                target.settings,
-                parent_spec,
-                matches=matches,
-                workflow_matches=workflow_matches,
-                platform_resources=self._options.task_resources,
-            ),
-            notifications=resolve_notifications(request.spec, target.spec),
+            decision=decide(request, surroundings, self.options, principal=caller.principal, parent=parent),
             inputs=user_inputs + completion,  # one map after the other is the union of both
             user_inputs=user_inputs,
+            is_named=bool(request.name),
             source_execution_id=source_execution_id,
             recovery=recovery,
-            parent=parent,
-            deadlines=_deadlines(request.spec, target, (*attributes, self._options.defaults)),
             # What a node gives its child, the plan of the parent tells.
-            known_inputs=() if parent is not None else _known_inputs(target, given),
+            known_inputs=() if parent is not None else known_inputs(surroundings.target, given),
         )
 
+    async def look_up(self, request: execution_pb2.ExecutionCreateRequest) -> Surroundings:
+        """What the decision about `request`, whose form has been checked, rests on. Raises ApiError INVALID_ARGUMENT
+        (project), NOT_FOUND (target)."""
+        project = await self._projects.require_active(request.project, request.domain)
+        target = await self._targets.find(request.spec)
+        workflow = target.spec.workflow_id
+        here = Level(request.project, request.domain, workflow.name)
+        there = Level(workflow.project, workflow.domain, workflow.name)
+        matches = await self._attributes.match(here, RESOURCE_TYPES)
+        workflow_matches = matches if here == there else await self._attributes.match(there, RESOURCE_TYPES)
+        return Surroundings(project, target, matches, workflow_matches)
+
+    async def insert(self, connection: InTransaction, new: NewExecution) -> int | None:
+        """Insert one execution with its blobs, in its place among those of its launch plan; its row id, None when the
+        name is taken. The last step of a transaction. Raises ApiError as `must_wait`."""
+        base = self._blobs.base
+        overlap = new.decision.target.overlap
+        plan = new.decision.target.identifier
+        waits = False
+        if overlap is not None:
+            waits = await must_wait(connection, plan, overlap, queue_max=self.options.queue_max)
+        created = await insert_executions(connection, [new], base, waits=waits)
+        if not created:
+            return None
+        [key] = created.values()
+        await record_inputs(connection, key, new.known_inputs, ())
+        for uri, data in new.blobs(base).items():
+            await self._blobs.put(uri, data)
+        if waits and overlap is not None and overlap.behavior is Overlap.REPLACE:
+            await replace_oldest(
+                connection, plan, overlap, new.identifier, key=key, principal=new.decision.spec.metadata.principal
+            )
+        return key
+
     async def _insert(self, new: NewExecution) -> identifier_pb2.WorkflowExecutionIdentifier:
-        blobs = new.blobs(self._blobs.base)
-        plan = new.target.identifier
-        overlap = new.target.overlap
-        if not blobs and overlap is None and not new.known_inputs:
-            if await self._pool.fetchrow(_SQL["insert_execution"], *new.row(self._blobs.base, waits=False)) is None:
-                raise _taken(new.identifier)
-            return new.identifier
-        async with self._pool.acquire() as connection, connection.transaction():
-            waits = False
-            if overlap is not None:
-                waits = await must_wait(connection, plan, overlap, queue_max=self._options.queue_max)
-            row = new.row(self._blobs.base, waits=waits)
-            created = await connection.fetchrow(_SQL["insert_execution"], *row)
-            if created is None:
-                raise _taken(new.identifier)
-            await record_inputs(connection, created["id"], new.known_inputs, ())
-            for uri, data in blobs.items():
-                await self._blobs.put(uri, data)
-            if waits and overlap is not None and overlap.behavior is Overlap.REPLACE:
-                await replace_oldest(
-                    connection,
-                    plan,
-                    overlap,
-                    new.identifier,
-                    key=created["id"],
-                    principal=new.spec.metadata.principal,
-                )
+        if not new.needs_transaction:
+            created = bool(await insert_executions(self._pool, [new], self._blobs.base))
+        else:
+            async with self._pool.acquire() as connection, connection.transaction():
+                created = await self.insert(connection, new) is not None
+        if not created:
+            raise already_exists(f"execution [{execution_label(new.identifier)}] already exists")
         return new.identifier
 
     async def _find_reference(self, metadata: execution_pb2.ExecutionMetadata) -> int | None:
@@ -194,16 +179,6 @@ class Launcher:
         if key is None:
             raise not_found("execution", metadata.reference_execution)
         return key
-
-    async def _match(
-        self, request: execution_pb2.ExecutionCreateRequest, target: LaunchTarget
-    ) -> tuple[Sequence[Match], Sequence[Match]]:
-        """Attributes for the workflow where the execution runs, and where the workflow is registered."""
-        workflow = target.spec.workflow_id
-        here = Level(request.project, request.domain, workflow.name)
-        there = Level(workflow.project, workflow.domain, workflow.name)
-        matches = await self._attributes.match(here, RESOURCE_TYPES)
-        return matches, matches if here == there else await self._attributes.match(there, RESOURCE_TYPES)
 
     async def _find_parent(self, metadata: execution_pb2.ExecutionMetadata) -> Parent | None:
         if not metadata.HasField("parent_node_execution"):
@@ -219,15 +194,16 @@ class Launcher:
         return Parent(row["id"], node.node_id, row["principal"], execution_pb2.ExecutionSpec.FromString(row["spec"]))
 
 
-def _completion(target: LaunchTarget, given: literals_pb2.LiteralMap) -> bytes:
-    """Check what the caller gave; the serialized defaults and fixed inputs that belong to it."""
+def completed(target: LaunchTarget, given: literals_pb2.LiteralMap) -> bytes:
+    """Check what the caller gave; the serialized defaults and fixed inputs that belong to it. Raises ApiError
+    INVALID_ARGUMENT."""
     try:
         return missing_inputs(target.expected, target.spec.fixed_inputs, given).SerializeToString()
     except InvalidInputError as error:
         raise invalid_argument(str(error)) from error
 
 
-def _known_inputs(target: LaunchTarget, given: literals_pb2.LiteralMap) -> Sequence[tuple[str, str]]:
+def known_inputs(target: LaunchTarget, given: literals_pb2.LiteralMap) -> Sequence[tuple[str, str]]:
     """What values the caller gave are known by elsewhere, as (variable, token); values that refer to nothing are not
     looked into."""
     parameters = target.expected.parameters
@@ -239,30 +215,15 @@ def _known_inputs(target: LaunchTarget, given: literals_pb2.LiteralMap) -> Seque
     ]
 
 
-def _deadlines(
-    request: execution_pb2.ExecutionSpec,
-    target: LaunchTarget,
-    configs: Sequence[matchable_resource_pb2.WorkflowExecutionConfig],
-) -> Deadlines:
-    """Each from the first that says it: request, launch plan, then `configs`."""
-    deadlines = stated_deadlines(request.annotations.values, request.quality_of_service).over(target.deadlines)
-    for config in configs:
-        deadlines = deadlines.over(stated_deadlines(config.annotations.values))
-    return deadlines
-
-
-def _taken(identifier: identifier_pb2.WorkflowExecutionIdentifier) -> ApiError:
-    return already_exists(f"execution [{execution_label(identifier)}] already exists")
-
-
 def _key(request: execution_pb2.ExecutionCreateRequest, caller: Caller, new: NewExecution) -> bytes:
     """Equal for calls that mean the same and would run the same: who, over which connection, the request, and what was
     resolved for it, so that whoever changes an attribute and launches again is not taken for a repetition."""
-    attributes = new.attributes
+    decision = new.decision
+    attributes = decision.attributes
     digest = hashlib.sha256(f"{caller.peer}\n{caller.principal}\n{new.source_execution_id}\n".encode())
     digest.update(f"{attributes.cluster_label}\n{attributes.cluster_pool}\n{attributes.queue_tags}\n".encode())
-    digest.update(f"{new.deadlines}\n".encode())
-    for message in (request, new.config, attributes.task_resources, attributes.plugin_overrides):
+    digest.update(f"{decision.deadlines}\n{decision.priority}\n".encode())
+    for message in (request, decision.config, attributes.task_resources, attributes.plugin_overrides):
         data = message.SerializeToString(deterministic=True)
         digest.update(len(data).to_bytes(8) + data)
     if new.recovery is not None:

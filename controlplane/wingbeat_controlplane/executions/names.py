@@ -26,4 +26,10 @@ def check_name(name: str) -> None:
 
 def generated_name() -> str:
     """A new name: `a` and random characters. Its length counts: ids of nested nodes are cut at the same one."""
-    return "a" + "".join(secrets.choice(_ALPHABET) for _ in range(GENERATED_LENGTH - 1))
+    return name_of(secrets.token_bytes(GENERATED_LENGTH - 1))
+
+
+def name_of(data: bytes) -> str:
+    """The name that 19 random bytes, or the first of a digest, are; that letters are not quite equally frequent does no
+    harm."""
+    return "a" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in data[: GENERATED_LENGTH - 1])

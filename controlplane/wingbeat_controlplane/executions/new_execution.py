@@ -3,26 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flyteidl.admin import common_pb2, execution_pb2, matchable_resource_pb2
 from flyteidl.core import identifier_pb2
 
-from wingbeat_controlplane.executions.launch_attributes import LaunchAttributes
-from wingbeat_controlplane.executions.launch_targets import LaunchTarget
-from wingbeat_controlplane.executions.searched import searched_inputs, searched_labels
-from wingbeat_controlplane.registry.deadlines import Deadlines
+from wingbeat_controlplane.executions.decision import Decision
+from wingbeat_controlplane.executions.searched import searched_inputs
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.values import INLINE_BYTES_MAX
 from wingbeatidl.recovery.v1 import recovery_pb2
 
 
 @dataclass(frozen=True, slots=True)
-class Parent:
-    """The launch plan node that makes an execution, and what its child inherits."""
+class BatchPlace:
+    """The row of a batch that an execution is, by the batch's row id, and which attempt of it."""
 
-    execution_id: int
-    node_id: str
-    principal: str
-    spec: execution_pb2.ExecutionSpec
+    batch_id: int
+    row: int
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +26,27 @@ class NewExecution:
     """Everything that was decided; `inputs` and `user_inputs` are serialized LiteralMaps."""
 
     identifier: identifier_pb2.WorkflowExecutionIdentifier
-    target: LaunchTarget
-    spec: execution_pb2.ExecutionSpec
-    config: matchable_resource_pb2.WorkflowExecutionConfig
-    attributes: LaunchAttributes
-    notifications: Sequence[common_pb2.Notification]
+    decision: Decision
     inputs: bytes
     user_inputs: bytes
-    source_execution_id: int | None
-    recovery: recovery_pb2.Recovery | None
-    parent: Parent | None
-    deadlines: Deadlines
+    is_named: bool = True
+    """Whether the caller chose the name, so that others may choose it as well."""
+    source_execution_id: int | None = None
+    recovery: recovery_pb2.Recovery | None = None
+    batch: BatchPlace | None = None
     known_inputs: Sequence[tuple[str, str]] = ()
     """What values among the inputs are known by in other executions, as (variable, token)."""
+
+    @property
+    def needs_transaction(self) -> bool:
+        """Whether more is to be done than to insert a row: values that do not fit into it, lineage, a launch plan that
+        limits its executions."""
+        return (
+            len(self.inputs) > INLINE_BYTES_MAX
+            or len(self.user_inputs) > INLINE_BYTES_MAX
+            or bool(self.known_inputs)
+            or self.decision.target.overlap is not None
+        )
 
     def blobs(self, base: str) -> Mapping[str, bytes]:
         """Values too large for a row, by URI in the store with URI prefix `base`."""
@@ -50,52 +54,42 @@ class NewExecution:
         return {self._uri(base, name): data for name, data in named.items() if len(data) > INLINE_BYTES_MAX}
 
     def row(self, base: str, *, waits: bool) -> tuple[object, ...]:
-        """Parameters of the statement `insert_execution`; `waits`: for its turn in the line of its launch plan."""
-        tags = self._tags()
+        """Parameters of the statement `insert_executions`; `waits`: for its turn in the line of its launch plan."""
+        identifier = self.identifier
+        decision = self.decision
+        parent = decision.parent
         source = self.source_execution_id
-        if source is None and self.parent is not None:
-            source = self.parent.execution_id
+        if source is None and parent is not None:
+            source = parent.execution_id
+        overlap = decision.target.overlap
+        batch = self.batch
         return (
-            self.identifier.project,
-            self.identifier.domain,
-            self.identifier.name,
-            shard_of(self.identifier.project, self.identifier.domain, self.identifier.name),
-            "launch_plan" if self.target.task_id is None else "task",
-            self.target.launch_plan_id if self.target.task_id is None else None,
-            self.target.workflow_id,
-            self.target.task_id,
-            self.spec.SerializeToString(),
-            self.config.SerializeToString(),
-            execution_pb2.NotificationList(notifications=self.notifications).SerializeToString(),
+            identifier.project,
+            identifier.domain,
+            identifier.name,
+            self.is_named,
+            shard_of(identifier.project, identifier.domain, identifier.name),
+            *decision.entity_columns,
             *self._columns(base, "inputs", self.inputs),
             *self._columns(base, "user_inputs", self.user_inputs),
-            self.spec.metadata.mode,
-            self.spec.metadata.principal,
+            decision.spec.metadata.mode,
+            decision.spec.metadata.principal,
             source,
-            None if self.parent is None else self.parent.execution_id,
-            None if self.parent is None else self.parent.node_id,
-            [key for key, _ in tags],
-            [value for _, value in tags],
-            *self._attribute_columns(),
+            None if parent is None else parent.execution_id,
+            None if parent is None else parent.node_id,
+            *decision.attribute_columns,
             waits,
-            self.target.overlap.alive_max if waits and self.target.overlap is not None else None,
-            self.deadlines.queue_s,
-            self.deadlines.run_s,
+            overlap.alive_max if waits and overlap is not None else None,
+            decision.deadlines.queue_s,
+            decision.deadlines.run_s,
             None if self.recovery is None else self.recovery.SerializeToString(),
-            searched_labels(self.config.labels.values),
+            decision.is_awaited,
+            decision.priority,
+            None if batch is None else batch.batch_id,
+            None if batch is None else batch.row,
+            None if batch is None else batch.attempt,
+            decision.searched_labels,
             searched_inputs(self.inputs),
-        )
-
-    def _attribute_columns(self) -> tuple[object, ...]:
-        attributes = self.attributes
-        quality = attributes.quality_of_service
-        return (
-            attributes.task_resources.SerializeToString() or None,
-            attributes.plugin_overrides.SerializeToString() or None,
-            None if quality is None else quality.SerializeToString(),
-            attributes.cluster_label or None,
-            attributes.cluster_pool or None,
-            list(attributes.queue_tags) or None,
         )
 
     def _columns(self, base: str, name: str, data: bytes) -> tuple[bytes | None, str | None]:
@@ -104,7 +98,3 @@ class NewExecution:
     def _uri(self, base: str, name: str) -> str:
         identifier = self.identifier
         return f"{base}/metadata/admin/{identifier.project}/{identifier.domain}/{identifier.name}/{name}"
-
-    def _tags(self) -> list[tuple[str, str]]:
-        """Tags have no value. Labels are those the execution runs with, so that all its objects are found by them."""
-        return [*((tag, "") for tag in self.spec.tags), *self.config.labels.values.items()]

@@ -66,7 +66,7 @@ class Recoverer:
         resolved = await self.launcher.resolve(creation, caller, source_execution_id=source.id)
         wish = Wish(tuple(request.rerun), tuple(request.assume_unchanged))
         plan = await self.planner.plan(
-            source.id, source.workflow_id, resolved.target.workflow_id, resolved.inputs, wish
+            source.id, source.workflow_id, resolved.decision.target.workflow_id, resolved.inputs, wish
         )
         shown = min(request.nodes_max or NODES_DEFAULT, NODES_MAX)
         reused = sum(decision.fate == recovery_pb2.FATE_REUSED for decision in plan.decisions)

@@ -10,6 +10,7 @@ from wingbeat_controlplane.registry.deadlines import stated_deadlines
 from wingbeat_controlplane.registry.labels import check_labels
 from wingbeat_controlplane.registry.notifications import check_notifications
 from wingbeat_controlplane.registry.own_annotations import check_execution_annotations
+from wingbeat_controlplane.registry.priorities import stated_priority
 
 LAUNCHABLE = (identifier_pb2.LAUNCH_PLAN, identifier_pb2.TASK)
 
@@ -32,6 +33,7 @@ def check_create(request: execution_pb2.ExecutionCreateRequest) -> None:
     check_labels(spec.labels.values)
     check_execution_annotations(spec.annotations.values)
     stated_deadlines(spec.annotations.values, spec.quality_of_service)
+    stated_priority(spec.annotations.values)
     check_notifications(spec.notifications.notifications)
     _check_tags(spec)
     if spec.max_parallelism < 0:

@@ -10,6 +10,7 @@ from wingbeat_controlplane.errors import invalid_argument, invalid_value, missin
 from wingbeat_controlplane.registry.deadlines import stated_deadlines
 from wingbeat_controlplane.registry.labels import check_labels
 from wingbeat_controlplane.registry.own_annotations import check_execution_annotations
+from wingbeat_controlplane.registry.priorities import stated_priority
 from wingbeat_propeller.compiler.resources import InvalidResourcesError, PlatformResources
 
 ATTRIBUTES_BYTES_MAX = 64 << 10
@@ -66,6 +67,7 @@ def check_attributes(attributes: matchable_resource_pb2.MatchingAttributes) -> N
             check_labels(config.labels.values)
             check_execution_annotations(config.annotations.values)
             stated_deadlines(config.annotations.values)
+            stated_priority(config.annotations.values)
         case _:
             pass
 

@@ -10,6 +10,7 @@ from wingbeat_controlplane.registry.labels import check_labels
 from wingbeat_controlplane.registry.notifications import check_notifications
 from wingbeat_controlplane.registry.overlap import overlap_policy
 from wingbeat_controlplane.registry.own_annotations import check_launch_plan_annotations
+from wingbeat_controlplane.registry.priorities import stated_priority
 from wingbeat_controlplane.registry.schedules import check_schedule
 from wingbeat_propeller.compiler.launch_plan import InvalidLaunchPlanError, complete_launch_plan
 
@@ -31,6 +32,7 @@ def check_request(request: launch_plan_pb2.LaunchPlanCreateRequest) -> None:
     check_schedule(spec.entity_metadata.schedule)
     check_launch_plan_annotations(spec.annotations.values)
     stated_deadlines(spec.annotations.values, spec.quality_of_service)
+    stated_priority(spec.annotations.values)
     overlap_policy(spec)
     if spec.max_parallelism < 0:
         raise invalid_argument("invalid value for max_parallelism: must not be negative")

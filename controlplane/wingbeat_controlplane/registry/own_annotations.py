@@ -16,9 +16,10 @@ OVERLAP: Final = f"{PREFIX}overlap"
 CONCURRENCY_MAX: Final = f"{PREFIX}concurrency-max"
 DEADLINE: Final = f"{PREFIX}deadline"
 QUEUE_DEADLINE: Final = f"{PREFIX}queue-deadline"
+PRIORITY: Final = f"{PREFIX}priority"
 CACHE: Final = CACHE_ANNOTATION
 
-OF_EXECUTIONS: Final = frozenset({DEADLINE, QUEUE_DEADLINE, CACHE})
+OF_EXECUTIONS: Final = frozenset({DEADLINE, QUEUE_DEADLINE, PRIORITY, CACHE})
 OF_LAUNCH_PLANS: Final = OF_EXECUTIONS | {OVERLAP, CONCURRENCY_MAX}
 
 

@@ -25,6 +25,10 @@ from wingbeat_controlplane.executions.why.owners import Owners
 from wingbeat_controlplane.gateway.application import GatewayOptions, GatewayParts, create_gateway
 from wingbeat_controlplane.gateway.http_server import HttpServer
 from wingbeat_controlplane.identity.anonymous import anonymous_principal
+from wingbeat_controlplane.launching.back_pressure import BackPressure
+from wingbeat_controlplane.launching.bulk import BulkLauncher
+from wingbeat_controlplane.launching.launch_keys import KeyPruner
+from wingbeat_controlplane.launching.target_versions import TargetVersions
 from wingbeat_controlplane.registry.registry import Registry, open_registry
 from wingbeat_controlplane.retention.policies import PolicyStore
 from wingbeat_controlplane.retention.policy import Policy
@@ -47,6 +51,7 @@ from wingbeat_controlplane.services.auth_metadata import AuthMetadataOptions, Au
 from wingbeat_controlplane.services.blobs import BlobServicer
 from wingbeat_controlplane.services.dataproxy import DataProxyOptions, DataProxyServicer
 from wingbeat_controlplane.services.identity import IdentityServicer
+from wingbeat_controlplane.services.launch import LaunchServicer
 from wingbeat_controlplane.services.lineage import LineageServicer
 from wingbeat_controlplane.services.local_calls import LocalCalls
 from wingbeat_controlplane.services.operations import OperationsServicer
@@ -69,6 +74,7 @@ from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.blobs.v1 import blobs_pb2
+from wingbeatidl.launch.v1 import launch_pb2
 from wingbeatidl.lineage.v1 import lineage_pb2
 from wingbeatidl.operations.v1 import operations_pb2
 from wingbeatidl.query.v1 import query_pb2
@@ -140,6 +146,8 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             group.create_task(http_server.run(settings.server.grace_s), name="http")
             following = group.create_task(watching.run(), name="watching")
             pruning = group.create_task(pruner.run(), name="pruner")
+            keys = KeyPruner(pool, keep_s=settings.launch.key_days * 86_400)
+            forgetting = group.create_task(keys.run(), name="prune launch keys")
             await grpc_server.start()
             _log.info("serving", grpc_port=grpc_port, http_port=http_server.port, blobs=store.blobs.base)
             notify_ready()
@@ -147,6 +155,7 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             _log.info("stopping")
             watching.stop()
             pruning.cancel()
+            forgetting.cancel()
             http_server.stop()
             await grpc_server.stop(settings.server.grace_s)
             following.cancel()
@@ -221,6 +230,14 @@ def _servicers(
         (
             recovery_pb2.DESCRIPTOR.services_by_name["RecoveryService"],
             RecoveryServicer(executions.recoverer, anonymous_principal),
+        ),
+        (
+            launch_pb2.DESCRIPTOR.services_by_name["LaunchService"],
+            LaunchServicer(
+                BulkLauncher(pool, store.blobs, executions.launcher, TargetVersions(pool)),
+                BackPressure(pool, settings.launch.not_begun_max),
+                anonymous_principal,
+            ),
         ),
         (tenants_pb2.DESCRIPTOR.services_by_name["TenantService"], TenantServicer(registry.tenant_shares)),
         (blobs_pb2.DESCRIPTOR.services_by_name["BlobService"], BlobServicer(store.blobs)),

@@ -3,7 +3,7 @@
 -- those that can only end (aborted before they began, or too late to begin).
 --
 -- What may begin is looked up tenant by tenant, at most $11 of them after the tenant ($4, $5), and from each shard the
--- first $12, so that no tenant's crowd is ever read through. Tenants $8, $9 have $10 executions in memory. Those with the
+-- first $12 by priority and age, so that no tenant's crowd is ever read through. Tenants $8, $9 have $10 executions in memory. Those with the
 -- fewest come first: as many as there is room for ($6), and above that up to $7 of each. Those that another execution
 -- waits for come whoever they belong to, up to $13: that one keeps its room until they have ended.
 --
@@ -33,18 +33,18 @@ WITH RECURSIVE tenants AS (
     LEFT JOIN unnest($8::text[], $9::text[], $10::integer[]) AS l (project, domain, live)
         ON l.project = t.project AND l.domain = t.domain
 ), found AS MATERIALIZED (
-    SELECT c.id, t.live + row_number() OVER (PARTITION BY t.project, t.domain ORDER BY c.id) AS level,
+    SELECT c.id, t.live + row_number() OVER (PARTITION BY t.project, t.domain ORDER BY c.behind, c.id) AS level,
         c.number = $12 AS is_cut
     FROM counted AS t
     CROSS JOIN unnest($1::smallint[]) AS s (shard)
     CROSS JOIN LATERAL (
-        SELECT first.id, row_number() OVER (ORDER BY first.id) AS number
+        SELECT first.id, first.behind, row_number() OVER (ORDER BY first.behind, first.id) AS number
         FROM (
-            SELECT e.id FROM executions AS e
+            SELECT e.id, -e.priority AS behind FROM executions AS e
             WHERE (e.phase = 0 OR e.phase = 1 AND NOT e.waiting) AND NOT e.awaited
                 AND e.project = t.project AND e.domain = t.domain AND e.shard = s.shard
                 AND e.id <> ALL($2::bigint[]) AND (e.begin_by IS NULL OR e.begin_by > now())
-            ORDER BY e.id
+            ORDER BY -e.priority, e.id
             LIMIT $12::integer
         ) AS first
     ) AS c

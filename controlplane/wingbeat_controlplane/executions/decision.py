@@ -1,0 +1,177 @@
+"""What a launch decides from its settings alone, and everything it looks up for that. Pure.
+
+Executions launched together mostly differ in name and inputs only, so what does not depend on these is decided once for
+all of them: settings, attributes, deadlines, the spec as it is shown. The columns made of it are serialized once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from flyteidl.admin import common_pb2, execution_pb2, matchable_resource_pb2, project_pb2
+
+from wingbeat_controlplane.executions.effective_settings import resolve_notifications, resolve_settings
+from wingbeat_controlplane.executions.launch_attributes import LaunchAttributes, matching_configs, resolve_attributes
+from wingbeat_controlplane.executions.launch_targets import LaunchTarget
+from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.searched import searched_labels
+from wingbeat_controlplane.executions.shown_spec import shown_spec
+from wingbeat_controlplane.registry.attributes import Match
+from wingbeat_controlplane.registry.deadlines import Deadlines, stated_deadlines
+from wingbeat_controlplane.registry.priorities import stated_priority
+
+_EAGER_LABEL = "eager-exec"
+"""What an eager task launches, flytekit labels so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is looked up for a launch: the same for all that run one target in one project and domain at one time."""
+
+    project: project_pb2.Project
+    target: LaunchTarget
+    matches: Sequence[Match]
+    """Attributes for the workflow where the execution runs."""
+    workflow_matches: Sequence[Match]
+    """And where the workflow is registered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The launch plan node that makes an execution, and what its child inherits."""
+
+    execution_id: int
+    node_id: str
+    principal: str
+    spec: execution_pb2.ExecutionSpec
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Everything about an execution but its name and inputs. The messages are shared: read only."""
+
+    target: LaunchTarget
+    spec: execution_pb2.ExecutionSpec
+    config: matchable_resource_pb2.WorkflowExecutionConfig
+    attributes: LaunchAttributes
+    notifications: Sequence[common_pb2.Notification]
+    deadlines: Deadlines
+    priority: int
+    parent: Parent | None
+
+    @cached_property
+    def tags(self) -> Sequence[tuple[str, str]]:
+        """Keys and values. Tags have no value. Labels are those the execution runs with, so that all its objects are
+        found by them."""
+        return [*((tag, "") for tag in self.spec.tags), *self.config.labels.values.items()]
+
+    @cached_property
+    def searched_labels(self) -> str | None:
+        """Labels to search by."""
+        return searched_labels(self.config.labels.values)
+
+    @cached_property
+    def is_awaited(self) -> bool:
+        """Whether another execution waits for it."""
+        return self.parent is not None or any(key == _EAGER_LABEL for key, _ in self.tags)
+
+    @cached_property
+    def entity_columns(self) -> tuple[object, ...]:
+        """From `launch_entity` to `notifications`."""
+        target = self.target
+        return (
+            "launch_plan" if target.task_id is None else "task",
+            target.launch_plan_id if target.task_id is None else None,
+            target.workflow_id,
+            target.task_id,
+            self.spec.SerializeToString(),
+            self.config.SerializeToString(),
+            execution_pb2.NotificationList(notifications=self.notifications).SerializeToString(),
+        )
+
+    @cached_property
+    def attribute_columns(self) -> tuple[object, ...]:
+        """From `task_resources` to `queue_tags`, which is written as Postgres writes an array."""
+        attributes = self.attributes
+        quality = attributes.quality_of_service
+        return (
+            attributes.task_resources.SerializeToString() or None,
+            attributes.plugin_overrides.SerializeToString() or None,
+            None if quality is None else quality.SerializeToString(),
+            attributes.cluster_label or None,
+            attributes.cluster_pool or None,
+            _array_text(attributes.queue_tags) if attributes.queue_tags else None,
+        )
+
+
+def decide(
+    request: execution_pb2.ExecutionCreateRequest,
+    surroundings: Surroundings,
+    options: ExecutionOptions,
+    *,
+    principal: str,
+    parent: Parent | None = None,
+) -> Decision:
+    """What `request`, whose form has been checked, comes to; its name and inputs are not looked at. `principal` is the
+    authenticated subject. Raises ApiError INVALID_ARGUMENT."""
+    target = surroundings.target
+    configs = matching_configs(surroundings.matches)
+    config = resolve_settings(
+        request.spec,
+        target.settings,
+        configs,
+        options.defaults,
+        project_labels=surroundings.project.labels.values,
+        caller=principal,
+    )
+    parent_spec = None if parent is None else parent.spec
+    layers = (*configs, options.defaults)
+    return Decision(
+        target=target,
+        spec=shown_spec(
+            request, config, principal=principal if parent is None else parent.principal, parent=parent_spec
+        ),
+        config=config,
+        attributes=resolve_attributes(
+            request,
+            target.settings,
+            parent_spec,
+            matches=surroundings.matches,
+            workflow_matches=surroundings.workflow_matches,
+            platform_resources=options.task_resources,
+        ),
+        notifications=resolve_notifications(request.spec, target.spec),
+        deadlines=_deadlines(request.spec, target, layers),
+        priority=_priority(request.spec, target, layers),
+        parent=parent,
+    )
+
+
+def _deadlines(
+    request: execution_pb2.ExecutionSpec,
+    target: LaunchTarget,
+    configs: Sequence[matchable_resource_pb2.WorkflowExecutionConfig],
+) -> Deadlines:
+    """Each from the first that says it: request, launch plan, then `configs`."""
+    deadlines = stated_deadlines(request.annotations.values, request.quality_of_service).over(target.deadlines)
+    for config in configs:
+        deadlines = deadlines.over(stated_deadlines(config.annotations.values))
+    return deadlines
+
+
+def _priority(
+    request: execution_pb2.ExecutionSpec,
+    target: LaunchTarget,
+    configs: Sequence[matchable_resource_pb2.WorkflowExecutionConfig],
+) -> int:
+    """Likewise."""
+    for layer in (request, target.settings, *configs):
+        priority = stated_priority(layer.annotations.values)
+        if priority is not None:
+            return priority
+    return 0
+
+
+def _array_text(texts: Sequence[str]) -> str:
+    escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in escaped) + "}"

@@ -1,0 +1,92 @@
+"""Inputs of items in the form they were said, and what they are for a target. Pure.
+
+Until the interface is known, JSON stays JSON: an item is the same item whatever `newest` happens to be today.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import orjson
+from flyteidl.core import interface_pb2, literals_pb2
+from google.protobuf.message import DecodeError
+
+from wingbeat_controlplane.launching.json_literals import Json, JsonValueError, literal_of
+from wingbeat_controlplane.launching.refusals import invalid_field, invalid_value
+from wingbeatidl.launch.v1 import item_pb2
+
+INPUT_BYTES_MAX = 10 << 20
+"""Most bytes of the inputs of one item."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenInputs:
+    """Each input is in one of the two."""
+
+    literals: literals_pb2.LiteralMap = field(default_factory=literals_pb2.LiteralMap)
+    json: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+    def over(self, other: "GivenInputs") -> "GivenInputs":
+        """These, and those of `other` whose names are free."""
+        if not other.literals.literals and not other.json:
+            return self
+        literals = literals_pb2.LiteralMap()
+        for name in other.literals.literals:
+            if name not in self.json:
+                literals.literals[name].CopyFrom(other.literals.literals[name])
+        literals.MergeFrom(self.literals)
+        rest = {name: value for name, value in other.json.items() if name not in self.literals.literals}
+        return GivenInputs(literals, {**rest, **self.json})
+
+    def content(self) -> bytes:
+        """Equal for equal inputs in equal forms."""
+        literals = self.literals.SerializeToString(deterministic=True)
+        text = orjson.dumps(self.json, option=orjson.OPT_SORT_KEYS) if self.json else b""
+        return len(literals).to_bytes(8) + literals + text
+
+    def for_target(self, expected: interface_pb2.ParameterMap) -> literals_pb2.LiteralMap:
+        """All as literals by the types of `expected`; only JSON is judged. Raises RefusedError."""
+        if not self.json:
+            return self.literals
+        made = literals_pb2.LiteralMap()
+        made.CopyFrom(self.literals)
+        for name, value in self.json.items():
+            if name not in expected.parameters:
+                raise invalid_field(f"inputs.{name}", "there is no such input")
+            try:
+                made.literals[name].CopyFrom(literal_of(value, expected.parameters[name].var.type))
+            except JsonValueError as error:
+                raise invalid_value(name, error) from None
+        return made
+
+
+def given(inputs: item_pb2.Inputs) -> GivenInputs:
+    """What an item or template says. Raises RefusedError."""
+    match inputs.WhichOneof("form"):
+        case "literals":
+            _check_size(len(inputs.literals))
+            try:
+                return GivenInputs(literals=literals_pb2.LiteralMap.FromString(inputs.literals))
+            except DecodeError:
+                raise invalid_field("inputs.literals", "the bytes are no flyteidl.core.LiteralMap") from None
+        case "json":
+            _check_size(len(inputs.json))
+            return GivenInputs(json=json_object(inputs.json))
+        case _:
+            return GivenInputs()
+
+
+def json_object(text: str | bytes) -> dict[str, Json]:
+    """A JSON object. Raises RefusedError."""
+    try:
+        value: object = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise invalid_field("inputs.json", f"it is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise invalid_field("inputs.json", "an object of values by the names of inputs is expected")
+    return cast("dict[str, Json]", value)
+
+
+def _check_size(size: int) -> None:
+    if size > INPUT_BYTES_MAX:
+        raise invalid_field("inputs", f"{size} bytes are more than the {INPUT_BYTES_MAX} allowed for one item")
