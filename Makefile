@@ -28,8 +28,8 @@ demo: $(SETUP) ## start Wingbeat, run the example workflows with the real flytek
 dev: $(SETUP) ## run Wingbeat on a scratch data folder with readable logs; Ctrl-C stops it
 	PATH="$(CURDIR)/$(BIN):$$PATH" WINGBEAT_LOGGING__FORMAT=console $(BIN)/wingbeat up --data-dir .wingbeat/dev
 
-proto: $(SETUP) ## compile proto/ into proto/gen
-	$(BIN)/python -c 'from pathlib import Path; from hatch_build import compile_protos; compile_protos(Path.cwd())'
+proto: $(SETUP) ## compile proto/ into proto/gen, and into dataclasses
+	$(BIN)/python -c 'from pathlib import Path; from hatch_build import compile_dataclasses, compile_protos; compile_protos(Path.cwd()); compile_dataclasses(Path.cwd())'
 
 freeze: $(SETUP) ## take proto/ as released: from now on `make lint` refuses what breaks it
 	$(BIN)/buf build proto --exclude-source-info --output proto/released.binpb

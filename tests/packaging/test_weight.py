@@ -108,5 +108,6 @@ def test_the_wheel_holds_our_packages_only(tmp_path: Path) -> None:
     }
     assert "wingbeat_propeller/postgres/migrations/0001_initial.sql" in names
     assert "wingbeat/py.typed" in names
+    assert "wingbeat/messages/wingbeatidl/launch/v1/__init__.py" in names
     assert "wingbeatidl/operations/v1/operations_pb2.py" in names
     assert not [name for name in names if name.startswith("tests/") or name.endswith(".pyc")]
