@@ -14,8 +14,14 @@ from tests.e2e import client as flytekit_client
 from tests.e2e.installation import Installation, until
 
 import wingbeat
-from wingbeat import Kind, Launch, NodePhase, Phase
-from wingbeat.errors import AlreadyExistsError, ConversionError, ExecutionFailedError, NotFoundError
+from wingbeat import ExecutionId, Kind, Launch, Level, NodePhase, Phase
+from wingbeat.errors import (
+    AlreadyExistsError,
+    ConversionError,
+    ExecutionFailedError,
+    InvalidArgumentError,
+    NotFoundError,
+)
 
 DOCUMENT = Path(__file__).parents[2] / "docs/python-client.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
@@ -112,6 +118,43 @@ def test_many(plain: wingbeat.Client, names: dict[str, str]) -> None:
     assert {plain.outputs(one)["o0"] for one in started} == {f"Hello, n{n}!" for n in range(12) if n != 3}
     again = [one.execution for one in plain.launch_many(launches) if one.execution]
     assert again == started
+
+
+def test_keys(plain: wingbeat.Client, names: dict[str, str]) -> None:
+    """The same key and content is the same execution; with other content it is an error that names the execution."""
+    first = plain.launch(names["hello"], {"name": "one"}, key="keys-1", labels={"a": "b"})
+    assert plain.launch(names["hello"], {"name": "one"}, key="keys-1", labels={"a": "b"}) == first
+    with pytest.raises(AlreadyExistsError):
+        plain.launch(names["hello"], {"name": "two"}, key="keys-1")
+    with pytest.raises(InvalidArgumentError) as refused:
+        plain.launch(names["hello"], {"name": "one"}, labels={"": "x"})
+    assert refused.value.message
+
+
+def test_a_watch_outlives_the_server(plain: wingbeat.Client, names: dict[str, str], installation: Installation) -> None:
+    """While the server is killed again and again, each execution is seen to its end, and nothing comes twice."""
+    labels = {"watched": "yes"}
+    cursor = plain.cursor()
+    launches = [Launch(names["hello"], {"name": f"w{n}"}, key=f"watched-{n}", labels=labels) for n in range(20)]
+    started: list[ExecutionId] = []
+    seen: list[tuple[str, str, str]] = []
+    ended: dict[ExecutionId, Phase] = {}
+    stream = plain.watch(levels=[Level.EXECUTION, Level.NODE], cursor=cursor, labels=labels)
+    for portion in (launches[:7], launches[7:14], launches[14:]):
+        started += [one.require() for one in plain.launch_many(portion)]
+        while len(ended) < len(started):
+            one = next(stream)
+            seen.append((one.execution.name, one.node, f"{one.phase}-{one.attempt}"))
+            if one.level is Level.EXECUTION and one.is_final:
+                assert isinstance(one.phase, Phase)
+                ended[one.execution] = one.phase
+            if len(seen) % 20 == 5:
+                installation.kill(["server"])
+    stream.close()  # pyright: ignore[reportAttributeAccessIssue]
+    until(installation.answers, what="a server")
+    assert set(ended.values()) == {Phase.SUCCEEDED}
+    assert sorted(ended) == sorted(started)
+    assert len(seen) == len(set(seen))
 
 
 def test_gates(plain: wingbeat.Client, names: dict[str, str]) -> None:
