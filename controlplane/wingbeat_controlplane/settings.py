@@ -176,6 +176,28 @@ class LocalRuntimeSettings(Section):
     """How often the memory of a task with a limit is looked at."""
 
 
+class WorkerSettings(Section):
+    """Processes that keep the code of tasks loaded (`wingbeat worker`)."""
+
+    count: int = Field(default=0, ge=0, le=64)
+    """Workers that `wingbeat up` runs."""
+    slots: int = Field(default=0, ge=0)
+    """Tasks at once in each of those; 0: two for each CPU, shared among them."""
+    without_worker: Literal["fall_back", "wait"] = "fall_back"
+    """What becomes of a task that a worker could run when there is none for it: it runs as a process of the engine's
+    machine, or waits."""
+    without_worker_of: dict[str, Literal["fall_back", "wait"]] = Field(default_factory=dict)
+    """The same by project, where that differs."""
+    lease_s: float = Field(default=6.0, gt=0)
+    """How long a silent worker keeps its tasks before they run elsewhere."""
+    slots_max: int = Field(default=1_024, ge=1)
+    """Slots of one worker that count, whatever it says."""
+    workers_max: int = Field(default=256, ge=1, le=256)
+    """Workers that may be connected to an engine."""
+    drain_s: float = Field(default=5.0, ge=0)
+    """How long tasks in the workers of `wingbeat up` may go on once it is stopped."""
+
+
 class RegistrySettings(Section):
     """What may be registered."""
 
@@ -289,6 +311,7 @@ class Settings(BaseSettings):
     blobs: BlobSettings = BlobSettings()
     propeller: PropellerSettings = PropellerSettings()
     local_runtime: LocalRuntimeSettings = LocalRuntimeSettings()
+    workers: WorkerSettings = WorkerSettings()
     registry: RegistrySettings = RegistrySettings()
     task_resources: TaskResourceSettings = TaskResourceSettings()
     launch: LaunchSettings = LaunchSettings()

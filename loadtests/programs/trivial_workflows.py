@@ -25,3 +25,11 @@ def fan(value: int) -> None:
     """Tasks that do not depend on each other."""
     for _ in range(int(os.environ.get("LOADTEST_TASKS", "1000"))):
         increment(value=value)
+
+
+@workflow
+def sequence(value: int) -> int:
+    """Five tasks, each with what the one before made."""
+    for _ in range(5):
+        value = increment(value=value)
+    return value

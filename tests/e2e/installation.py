@@ -90,7 +90,7 @@ class Installation:
     def kill(self, roles: Iterable[str]) -> None:
         """End processes without warning, all at the same moment, as far as a list of signals allows."""
         roles = list(roles)
-        assert all(re.fullmatch(r"postgres|server|supervisor|propeller-\d+", role) for role in roles), roles
+        assert all(re.fullmatch(r"postgres|server|supervisor|(propeller|worker)-\d+", role) for role in roles), roles
         pids = [self.pid(role) for role in roles]
         for pid in filter(None, pids):
             try:

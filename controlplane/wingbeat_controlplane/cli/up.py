@@ -12,13 +12,29 @@ import typer
 from wingbeat import __version__
 from wingbeat_controlplane.cli.description import describe
 from wingbeat_controlplane.cli.output import fail, flags_of, say, settings_or_fail
-from wingbeat_controlplane.settings import LoadedSettings, environment_of
+from wingbeat_controlplane.settings import LoadedSettings, Settings, WorkerSettings, environment_of
 from wingbeat_controlplane.supervisor.data_folder import DataFolder, DataFolderError
 from wingbeat_controlplane.supervisor.embedded_postgres import PostgresStartError
 from wingbeat_controlplane.supervisor.head_start import SupervisorOptions, begin
 from wingbeat_controlplane.supervisor.ports import PortError
 
 _READY = b"\0"
+_WORKER_VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "REQUESTS_CA_BUNDLE",
+    "SHELL",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "TZ",
+    "USER",
+)
 
 
 def up(
@@ -31,6 +47,9 @@ def up(
         str | None, typer.Option(help="A PostgreSQL server of yours instead of the private one.")
     ] = None,
     propellers: Annotated[int | None, typer.Option(help="Engine processes, 1 by default.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that keep the code of Python tasks loaded, none by default.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background once ready.")] = False,
     config: Annotated[
         str | None, typer.Option(help="Settings file; by default wingbeat.toml in the data folder.")
@@ -43,6 +62,7 @@ def up(
         server__http_port=http_port,
         database__url=database_url,
         propeller__count=propellers,
+        workers__count=workers,
     )
     loaded = settings_or_fail(flags, config)
     environment = environment_of(flags) | {"WINGBEAT_DATA_DIR": str(loaded.settings.data_dir)}
@@ -66,6 +86,8 @@ def _supervise(loaded: LoadedSettings, environment: dict[str, str], on_ready: Ca
         environment={**os.environ, **environment, "WINGBEAT_LOGGING__FORMAT": "json"},
         database_url=settings.database.url.get_secret_value(),
         postgres_settings=settings.database.embedded,
+        workers=_workers(settings.workers),
+        worker_environment=_worker_environment(settings),
     )
     try:
         folder.create()
@@ -79,6 +101,19 @@ def _supervise(loaded: LoadedSettings, environment: dict[str, str], on_ready: Ca
     folder.unlock()
     if failure is not None:
         fail(failure)
+
+
+def _workers(settings: WorkerSettings) -> list[list[str]]:
+    """Arguments of each worker."""
+    slots = settings.slots or max(1, 2 * (os.cpu_count() or 1) // max(1, settings.count))
+    return [["--slots", str(slots), "--drain-s", str(settings.drain_s)] for _ in range(settings.count)]
+
+
+def _worker_environment(settings: Settings) -> dict[str, str]:
+    """What the tasks of the workers find: how the machine is set up, and nothing of the server's own."""
+    path = settings.local_runtime.path or os.environ.get("PATH", os.defpath)
+    kept = {name: os.environ[name] for name in _WORKER_VARIABLES if name in os.environ}
+    return {**kept, **settings.local_runtime.variables, "PATH": path}
 
 
 def _detach(loaded: LoadedSettings, environment: dict[str, str]) -> None:

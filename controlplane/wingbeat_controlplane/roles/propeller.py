@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -45,6 +46,10 @@ from wingbeat_propeller.postgres.sources import PostgresSources
 from wingbeat_propeller.postgres.transitions import TransitionPartitions, TransitionsOptions
 from wingbeat_propeller.runtimes.local.options import LocalRuntimeOptions, basic_variables
 from wingbeat_propeller.runtimes.local.runtime import LocalRuntime
+from wingbeat_propeller.runtimes.router import Router, WorkerLanes
+from wingbeat_propeller.runtimes.worker.options import WorkerPoolOptions
+from wingbeat_propeller.runtimes.worker.pool import WorkerPool
+from wingbeat_propeller.runtimes.worker.stream import handlers
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 _log = structlog.get_logger(__name__)
@@ -74,7 +79,9 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             dsn, size_max=settings.cache.connections_max, application_name="wingbeat cache"
         )
         stack.push_async_callback(catalog_pool.close)
-        runtime = LocalRuntime(_local_runtime_options(settings))
+        local = _local_runtime_options(settings)
+        workers = WorkerPool(_worker_pool_options(settings, local))
+        runtime = Router(LocalRuntime(local), workers)
         engine = Engine(
             EngineOptions(
                 name=propeller.name or f"{socket.gethostname()}:{os.getpid()}",
@@ -90,6 +97,8 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
             blobs=store.blobs,
             runtime=runtime,
             places=runtime,
+            lanes=WorkerLanes(workers),
+            services=[partial(handlers, workers, settings.workers.lease_s)],
             slots=PostgresSlots(pool),
             signals=PostgresSignals(pool),
             children=open_children(
@@ -142,6 +151,22 @@ def _local_runtime_options(settings: Settings) -> LocalRuntimeOptions:
         capacity=local.capacity or 2 * (os.cpu_count() or 1),
         container_paths=local.container_paths,
         store=describe_store(store_options(settings, signing=False)),
+    )
+
+
+def _worker_pool_options(settings: Settings, local: LocalRuntimeOptions) -> WorkerPoolOptions:
+    workers = settings.workers
+    return WorkerPoolOptions(
+        state_dir=local.state_dir,
+        logs_url_base=local.logs_url_base,
+        environments=local.environments,
+        extra_env=local.extra_env,
+        store_env=aws_variables(settings.blobs, os.environ),
+        lease_s=workers.lease_s,
+        slots_max=workers.slots_max,
+        workers_max=workers.workers_max,
+        without_worker=workers.without_worker,
+        without_worker_of=workers.without_worker_of,
     )
 
 

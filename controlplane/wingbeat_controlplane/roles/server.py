@@ -64,6 +64,7 @@ from wingbeat_controlplane.services.signal import SignalServicer
 from wingbeat_controlplane.services.sql import SqlServicer
 from wingbeat_controlplane.services.tenants import TenantServicer
 from wingbeat_controlplane.services.watch import WatchServicer
+from wingbeat_controlplane.services.workers import WorkerDirectoryServicer
 from wingbeat_controlplane.settings import Settings
 from wingbeat_controlplane.sql.reader import SqlOptions, SqlReader
 from wingbeat_controlplane.supervisor.ports import bracketed
@@ -83,6 +84,7 @@ from wingbeatidl.retention.v1 import retention_pb2
 from wingbeatidl.sql.v1 import sql_pb2
 from wingbeatidl.tenants.v1 import tenants_pb2
 from wingbeatidl.watch.v1 import watch_pb2
+from wingbeatidl.worker.v1 import worker_pb2
 
 _log = structlog.get_logger(__name__)
 
@@ -245,6 +247,7 @@ def _servicers(
             lineage_pb2.DESCRIPTOR.services_by_name["LineageService"],
             LineageServicer(Tracer(LineageStore(pool, store.blobs))),
         ),
+        (worker_pb2.DESCRIPTOR.services_by_name["WorkerDirectoryService"], WorkerDirectoryServicer(pool)),
     ]
 
 

@@ -21,7 +21,7 @@ from wingbeat_controlplane.supervisor.child import Child, ChildSpec
 from wingbeat_controlplane.supervisor.data_folder import DataFolder, Holder
 from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres, Initdb
 from wingbeat_controlplane.supervisor.forked_process import can_fork
-from wingbeat_controlplane.supervisor.ports import HeldPort, hold_port
+from wingbeat_controlplane.supervisor.ports import HeldPort, hold_port, reachable_host
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 
 POSTGRES = "postgres"
@@ -29,6 +29,7 @@ SUPERVISOR = "supervisor"
 _PROGRAM = "wingbeat_controlplane"
 # -P: modules of the folder we were started in must not shadow ours.
 _COMMAND = (sys.executable, "-P", "-m", _PROGRAM)
+_WORKER = (sys.executable, "-P", "-c", "from wingbeat.cli import main; main()")
 # Nothing here starts a thread, and nothing registers metrics, which would show up in the figures of every role.
 SHARED_CODE = (f"{_PROGRAM}.app", f"{_PROGRAM}.supervisor.schema_wait", "prometheus_client")
 _LEFTOVER_WAIT_S = 10.0
@@ -47,6 +48,10 @@ class SupervisorOptions:
     database_url: str = ""
     """Empty: a private PostgreSQL in the data folder."""
     postgres_settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    workers: Sequence[Sequence[str]] = ()
+    """Arguments of `wingbeat worker` for each worker, but for the server's address."""
+    worker_environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The whole environment of the workers, which their tasks see: nothing of the server's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ def begin(folder: DataFolder, options: SupervisorOptions) -> HeadStart:
     }
     cluster = _begin_cluster(postgres) if postgres is not None else None
     roles = _begin_roles(_roles(options.propellers, environment, folder))
+    roles += [Child.start(spec) for spec in _workers(options, f"{reachable_host(options.host)}:{grpc_port.number}")]
     return HeadStart(grpc_port, http_port, roles, postgres, cluster, database_url, ended)
 
 
@@ -145,6 +151,19 @@ def _roles(propellers: int, environment: Mapping[str, str], folder: DataFolder) 
         for number in range(propellers)
     ]
     return [server, *engines]
+
+
+def _workers(options: SupervisorOptions, server: str) -> list[ChildSpec]:
+    """Programs of their own, never copies of this process: their tasks must not find our modules loaded."""
+    return [
+        ChildSpec(
+            name=f"worker-{number}",
+            argv=[*_WORKER, "worker", "--server", server, "--name", f"worker-{number}", *arguments],
+            environment=options.worker_environment,
+            announces_ready=options.propellers > 0,  # without an engine nothing comes
+        )
+        for number, arguments in enumerate(options.workers)
+    ]
 
 
 def _end_leftovers(folder: DataFolder) -> list[str]:

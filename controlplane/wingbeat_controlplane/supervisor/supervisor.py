@@ -97,7 +97,8 @@ class Supervisor:
                 await self._start_postgres(group, self._start.postgres)
             await _migrate(self._start.database_url)
             for keeper in self._roles:
-                await keeper.ready.wait()
+                if keeper.spec.announces_ready:
+                    await keeper.ready.wait()
         except (RuntimeError, OSError) as error:
             self._fail(error)
             return

@@ -1,4 +1,5 @@
-"""Serves EngineService: the servers of the installation ask this process about the executions it drives.
+"""Serves what an engine serves: EngineService, by which the servers of the installation ask this process about the
+executions it drives, and services of its runtimes.
 
 The address is chosen when `run` begins and announced with the process's lease, so that a server finds the process by
 the shard of an execution. Nothing depends on it: a server that gets no answer reads the rows. So a port that cannot be
@@ -7,7 +8,9 @@ engine that nobody asks should not wait for it when it starts.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from types import ModuleType
+from typing import Any
 
 import structlog
 
@@ -17,16 +20,23 @@ from wingbeatidl.engine.v1 import engine_pb2
 _log = structlog.get_logger(__name__)
 
 EXPLAIN = "/wingbeatidl.engine.v1.EngineService/Explain"
-CALLS_MAX = 64
-"""Calls at once; more are refused."""
+CALLS_MAX = 64 + 256
+"""Calls at once, streams of workers included; more are refused."""
+MESSAGE_BYTES_MAX = 64 << 20
 _RETRY_S = 1.0
 
 Explain = Callable[[engine_pb2.ExplainRequest], engine_pb2.ExplainResponse]
 
 
-async def answer_servers(explain: Explain, *, host: str, announce: Callable[[str], Awaitable[None]]) -> None:
+async def answer_servers(
+    explain: Explain,
+    *,
+    host: str,
+    announce: Callable[[str], Awaitable[None]],
+    services: Sequence[Callable[[ModuleType], Any]] = (),
+) -> None:
     """Serve on a free port of `host` until cancelled; `announce` makes the address known. It may raise OSError, and is
-    tried again then."""
+    tried again then. `services` are served as well: each makes its handler, given the module `grpc`."""
     grpc = await asyncio.to_thread(_load_grpc)
 
     async def handle(request: engine_pb2.ExplainRequest, _context: object) -> engine_pb2.ExplainResponse:
@@ -38,8 +48,15 @@ async def answer_servers(explain: Explain, *, host: str, announce: Callable[[str
         response_serializer=engine_pb2.ExplainResponse.SerializeToString,
     )
     service, _, method = EXPLAIN[1:].partition("/")
-    server = grpc.aio.server(maximum_concurrent_rpcs=CALLS_MAX)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+    server = grpc.aio.server(
+        maximum_concurrent_rpcs=CALLS_MAX,
+        options=[
+            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+            ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+        ],
+    )
+    own = grpc.method_handlers_generic_handler(service, {method: handler})
+    server.add_generic_rpc_handlers((own, *(make(grpc) for make in services)))
     try:
         port = server.add_insecure_port(f"{host}:0")
     except RuntimeError as error:

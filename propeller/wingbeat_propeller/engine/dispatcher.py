@@ -5,12 +5,14 @@ Launches wait in the fair queue until the runtime has room. One whose tenant has
 write blobs, so several are started at once; requests that need no files go to the runtime as one batch. An abort meets
 its attempt wherever it is: in the queue, while it asks or starts, or in the runtime. Tasks that the engine carries out
 itself go past all that (`engine_tasks`), and eager tasks have a line of their own (`eager_line`) and need no slot.
-Called on one event loop; nothing here survives a crash, the rows do.
+Attempts that workers run wait in lines of their own (`lane_lines`), take room there instead of here, and get their
+inputs handed over, so they need no file. Called on one event loop; nothing here survives a crash, the rows do.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
@@ -30,7 +32,8 @@ from wingbeat_propeller.engine.checkpoints import previous_checkpoint
 from wingbeat_propeller.engine.dynamics import DynamicPlan
 from wingbeat_propeller.engine.eager_line import EAGER_MAX, EagerLine
 from wingbeat_propeller.engine.engine_tasks import EngineTasks
-from wingbeat_propeller.engine.fair_queue import FairQueue, Turn
+from wingbeat_propeller.engine.fair_queue import Turn
+from wingbeat_propeller.engine.lane_lines import OWN, LaneLines
 from wingbeat_propeller.engine.live import LiveExecution, Tenant
 from wingbeat_propeller.engine.outcomes import IsDynamic, Outcome, announced_deck, collect, inline_bytes_max
 from wingbeat_propeller.engine.requests import (
@@ -43,9 +46,17 @@ from wingbeat_propeller.engine.requests import (
 from wingbeat_propeller.engine.shares import Scope
 from wingbeat_propeller.engine.slot_keeper import SlotKeeper
 from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs
-from wingbeat_propeller.ports.runtime import Ended, LogLink, Places, Runtime, RuntimeEvent, Started
+from wingbeat_propeller.ports.runtime import Ended, Lanes, LogLink, Places, Runtime, RuntimeEvent, Started
 from wingbeat_propeller.ports.slots import SlotAsk
-from wingbeat_propeller.ports.tasks import AttemptOrigin, BadTaskError, InstantRequest, RuntimeRequest, TaskPlugin
+from wingbeat_propeller.ports.tasks import (
+    AttemptOrigin,
+    BadTaskError,
+    ContainerRequest,
+    InstantRequest,
+    RuntimeRequest,
+    TaskPlugin,
+)
+from wingbeat_propeller.tasks.container import wants_task_template
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 _log = structlog.get_logger(__name__)
@@ -101,12 +112,13 @@ class Dispatcher:
         trusted: Callable[[], bool] = lambda: True,
         slots: SlotKeeper | None = None,
         places: Places | None = None,
+        lanes: Lanes | None = None,
         left_by_element: Callable[[LiveExecution, Launch], Awaitable[str]] | None = None,
     ) -> None:
         """`trusted` says whether the lease still holds; without it nothing is launched and no file is removed. `slots`
         knows the limits of tenants, `places` the room that engines of one machine share; without them there is none to
-        keep to. `left_by_element` finds the checkpoint that an element has left in an execution that is recovered,
-        empty for none."""
+        keep to. `lanes` is the room that workers have. `left_by_element` finds the checkpoint that an element has left
+        in an execution that is recovered, empty for none."""
         self._runtime = runtime
         self._plugins = plugins
         self._blobs = blobs
@@ -121,7 +133,10 @@ class Dispatcher:
         self._trusted = trusted
         self._slots = slots or SlotKeeper()
         self._places = places
-        self._queue: FairQueue[Tenant, str, _Attempt] = FairQueue(weight=self._slots.weight)
+        self._lanes = lanes
+        self._queue: LaneLines[_Attempt] = LaneLines(weight=self._slots.weight, lanes=lanes, lane_of=self._lane_of)
+        self._in_lanes: set[str] = set()
+        """Of those under way, the ones that have room with workers; some have ended."""
         self._under_way: dict[str, _Attempt] = {}
         self._asked: dict[str, Turn[Tenant, str, _Attempt]] = {}
         """Those under way that ask for a slot, or have got it and start next."""
@@ -141,6 +156,8 @@ class Dispatcher:
         self._running = False
         runtime.subscribe(self._on_events)
         self._slots.subscribe(self)
+        if lanes is not None:
+            lanes.subscribe(changed=self._lanes_changed, returned=self._on_returned)
 
     @property
     def queued(self) -> int:
@@ -198,6 +215,8 @@ class Dispatcher:
         """Ask the runtime for attempts that are expected there, and line up those that it has lost."""
         await self._slots.look_up(list({live.state.key for live, _ in attempts}))
         known = set(await self._runtime.adopt([launch.name for _, launch in attempts]))
+        if self._lanes is not None:
+            self._in_lanes.update(name for name in known if self._lanes.holds(name) and name in self._under_way)
         self._keep_places([(live, launch) for live, launch in attempts if launch.name in known])
         for live, launch in attempts:
             self._adopting.discard(launch.name)
@@ -226,6 +245,7 @@ class Dispatcher:
                 self._asked.pop(name, None)
         if self._places is not None:
             self._places.leave(list(live.names))
+        self._in_lanes -= live.names
         live.names.clear()
         self._slots.forget(live.state.key)
         self._work.set()  # there may be room now
@@ -242,10 +262,20 @@ class Dispatcher:
         """Whether an attempt waits in the line of eager tasks, which has room of its own."""
         return name in self._eager
 
-    def capacity(self, *, eager: bool) -> int:
+    def lane(self, name: str) -> str:
+        """The lane of workers that a waiting attempt waits for; empty for the machine's own room."""
+        return self._queue.lane_of_key(name)
+
+    def wants_worker(self, lane: str) -> str:
+        """What attempts of a lane need of a worker, when there is none for them; else empty."""
+        return "" if self._lanes is None or lane == OWN else self._lanes.wants(lane)
+
+    def capacity(self, *, eager: bool, lane: str = OWN) -> int:
         """How many attempts may be under way at once."""
         if eager:
             return EAGER_MAX
+        if lane != OWN and self._lanes is not None:
+            return self._lanes.capacity(lane)
         of_others = 0 if self._places is None else self._places.of_others
         return max(0, self._runtime.capacity - of_others)
 
@@ -255,7 +285,7 @@ class Dispatcher:
 
     def limits(self, tenant: Tenant) -> Sequence[tuple[Scope, int]]:
         """The limits of a tenant that may have no further attempt under way now."""
-        is_at_limit = tenant in self._queue.aside or self._slots.at_limit(tenant)
+        is_at_limit = tenant in self._queue.aside() or self._slots.at_limit(tenant)
         return self._slots.limits(tenant) if is_at_limit else ()
 
     def is_started(self, name: str) -> bool:
@@ -274,15 +304,20 @@ class Dispatcher:
 
     def place_in_line(self, name: str) -> int:
         """The same for attempts of its own tenant alone."""
-        return self._queue.place_in_line(name) or 0
+        return self._queue.place_in_line(name)
 
-    def waiting(self, *, eager: bool) -> Mapping[Tenant, int]:
+    def waiting(self, *, eager: bool, lane: str = OWN) -> Mapping[Tenant, int]:
         """How many attempts of each tenant wait."""
-        return self._eager.waiting() if eager else self._queue.waiting()
+        return self._eager.waiting() if eager else self._queue.waiting(lane)
 
-    def occupants(self, *, eager: bool) -> Iterable[tuple[LiveExecution, Launch]]:
-        """The attempts that take up room."""
-        under_way = (attempt for attempt in self._under_way.values() if self._eager.takes(attempt.launch) is eager)
+    def occupants(self, *, eager: bool, lane: str = OWN) -> Iterable[tuple[LiveExecution, Launch]]:
+        """The attempts that take up room; workers have room for several lanes, so all that run there are told."""
+        in_lane = lane != OWN
+        under_way = (
+            attempt
+            for name, attempt in self._under_way.items()
+            if self._eager.takes(attempt.launch) is eager and (eager or (name in self._in_lanes) is in_lane)
+        )
         return ((attempt.live, attempt.launch) for attempt in under_way)
 
     # ---- what is said of slots ----
@@ -304,7 +339,7 @@ class Dispatcher:
 
     def resume(self, project: str | None) -> None:
         """Tenants of this project (None: of any) may be below their limits again."""
-        self._queue.resume([tenant for tenant in self._queue.aside if project in (None, tenant[0])])
+        self._queue.resume([tenant for tenant in self._queue.aside() if project in (None, tenant[0])])
         self._work.set()
 
     def reweigh(self) -> None:
@@ -323,6 +358,28 @@ class Dispatcher:
     def _free(self, names: Sequence[str]) -> None:
         if self._places is not None:
             self._places.free(names)
+        if self._in_lanes:
+            self._in_lanes.difference_update(names)
+
+    def _lane_of(self, attempt: _Attempt) -> str:
+        live = attempt.live
+        assert self._lanes is not None, "asked only where there are lanes"
+        envs = {**live.envs, **attempt.launch.env} if live.envs else attempt.launch.env
+        return self._lanes.lane(attempt.launch, live.tenant, live.labels, envs)
+
+    def _lanes_changed(self, belongs_elsewhere: bool) -> None:
+        """There is more room with workers, or attempts belong to other lanes than before."""
+        if belongs_elsewhere:
+            self._queue.sort_again()
+        self._work.set()
+
+    def _on_returned(self, names: Sequence[str]) -> None:
+        """A worker gives back what it has not begun."""
+        for name in names:
+            attempt = self._under_way.get(name)
+            if attempt is not None and not attempt.live.state.ended:
+                self._line_up_again(attempt)
+        self._work.set()
 
     def _keep_places(self, attempts: Sequence[tuple[LiveExecution, Launch]]) -> None:
         if self._places is not None:
@@ -391,12 +448,24 @@ class Dispatcher:
                 continue
             if request is None:
                 continue
-            if isinstance(request, InstantRequest) and request.failure is None:
+            is_instant = isinstance(request, InstantRequest) and request.failure is None
+            if is_instant or not self._needs_files(attempt):
                 batch.append((attempt, request))
             else:
                 await self._spawn(tasks, attempt, plugin, request)
         if batch:
             await self._launch_batch(batch)
+
+    def _needs_files(self, attempt: _Attempt) -> bool:
+        """Whether files must be written, or removed, before the attempt can start. One with a time limit may be
+        followed by another one without our hearing how it ended, and that one finds its inputs in the file."""
+        launch = attempt.launch
+        return (
+            launch.name not in self._in_lanes
+            or attempt.is_repeat
+            or (launch.timeout_s is not None and launch.inputs is not None)
+            or wants_task_template(launch.task.template)
+        )
 
     def _ready(self) -> Iterator[_Attempt]:
         """Attempts that may start now; each is under way when it is given out. Those that need a slot are asked for on
@@ -411,34 +480,70 @@ class Dispatcher:
         while (attempt := self._eager.take()) is not None:
             self._under_way[attempt.launch.name] = attempt
             yield attempt
-        for _ in range(self._runtime.capacity - (len(self._under_way) - self._eager.under_way)):
-            turn = self._queue.take(slots.at_limit)
+        yield from self._ready_for_workers()
+        in_lanes = len(self._in_lanes)
+        for _ in range(self._runtime.capacity - (len(self._under_way) - self._eager.under_way - in_lanes)):
+            turn = self._queue.line(OWN).take(slots.at_limit)
             if turn is None:  # nothing waits, or only tenants at their limits
                 if self._places is not None:
                     self._places.rest()
                 return
-            attempt = turn.item
-            if self._places is not None and not self._places.take(turn.key, attempt.origin):
-                self._queue.give_back(turn)
-                self._queue.resume([turn.tenant])
+            if self._places is not None and not self._places.take(turn.key, turn.item.origin):
+                self._put_back(OWN, turn)
                 asyncio.get_running_loop().call_later(PLACE_POLL_S, self._work.set)
                 return
-            self._under_way[turn.key] = attempt
-            if attempt.live.state.ended:
-                continue  # the rows that say so are on their way, and take it from here
-            if slots.concern(turn.tenant, turn.key) and not slots.may_start(turn.tenant, attempt.ask):
-                self._asked[turn.key] = turn
-            else:
-                yield attempt
+            yield from self._begin_turn(turn)
+
+    def _ready_for_workers(self) -> Iterator[_Attempt]:
+        """Of each lane as many as its workers have room for; they say when they have more."""
+        if self._lanes is None:
+            return
+        for lane in list(self._queue.busy_lanes()):
+            while (turn := self._queue.line(lane).take(self._slots.at_limit)) is not None:
+                if not self._lanes.take(lane, turn.key):
+                    self._put_back(lane, turn)
+                    break
+                self._in_lanes.add(turn.key)
+                yield from self._begin_turn(turn)
+
+    def _put_back(self, lane: str, turn: Turn[Tenant, str, _Attempt]) -> None:
+        """There is no room after all."""
+        line = self._queue.line(lane)
+        line.give_back(turn)
+        line.resume([turn.tenant])
+
+    def _begin_turn(self, turn: Turn[Tenant, str, _Attempt]) -> Iterator[_Attempt]:
+        """An attempt that has room: it may start, unless its tenant has a limit that must be asked first."""
+        attempt = turn.item
+        self._under_way[turn.key] = attempt
+        if attempt.live.state.ended:
+            return  # the rows that say so are on their way, and take it from here
+        if self._slots.concern(turn.tenant, turn.key) and not self._slots.may_start(turn.tenant, attempt.ask):
+            self._asked[turn.key] = turn
+        else:
+            yield attempt
 
     async def _launch_batch(self, batch: Sequence[tuple[_Attempt, RuntimeRequest]]) -> None:
         if self._trusted():
-            _LAUNCHED.inc(len(batch))
-            await self._runtime.launch([request for _, request in batch])
+            # Something may have become of them while others were started.
+            ready = [(attempt, request) for attempt, request in batch if self._is_still_there(attempt)]
+            _LAUNCHED.inc(len(ready))
+            await self._runtime.launch([request for _, request in ready])
         else:
             for attempt, _ in batch:
                 self._in_doubt(attempt)
         await asyncio.sleep(0)
+
+    def _is_still_there(self, attempt: _Attempt) -> bool:
+        """Whether an attempt that is about to be handed over is still to be, and has its room; without its room it goes
+        back to its line."""
+        name = attempt.launch.name
+        if self._under_way.get(name) is not attempt:
+            return False
+        if self._lanes is None or name not in self._in_lanes or self._lanes.holds(name):
+            return True
+        self._in_doubt(attempt)
+        return False
 
     def _in_doubt(self, attempt: _Attempt) -> None:
         """Not handed over: if that is for the lease alone, the attempt waits until it is renewed or the engine ends."""
@@ -461,13 +566,17 @@ class Dispatcher:
         launch = attempt.launch
         try:
             context = build_context(attempt.live, launch, self._raw_output_prefix, checkpoint)
-            return plugin.build(launch.task.template, inputs, context)
+            request = plugin.build(launch.task.template, inputs, context)
         except BadTaskError as error:
             self._failed(attempt, error.failure)
         except Exception as error:  # noqa: BLE001 - a plugin's own error must not stop the engine
             _log.exception("a task cannot be built", task=launch.task.name, attempt=launch.name)
             text = f"the task cannot be built: {type(error).__name__}: {error}"
             self._failed(attempt, Failure(ErrorKind.SYSTEM, "FailedToBuildResource", text))
+        else:
+            if launch.inputs is not None and launch.name in self._in_lanes and isinstance(request, ContainerRequest):
+                return replace(request, inputs=launch.inputs)
+            return request
         return None
 
     async def _start(self, attempt: _Attempt, plugin: TaskPlugin, request: RuntimeRequest | None) -> None:
@@ -486,9 +595,12 @@ class Dispatcher:
                     return
             if attempt.is_repeat:
                 if await self._runtime.adopt([launch.name]):
+                    if self._lanes is not None and self._lanes.holds(launch.name):
+                        self._in_lanes.add(launch.name)
                     return  # a launch that was on its way when its engine ended has arrived after all
                 await remove_results(self._blobs, launch, lambda: self._is_ours(attempt))
-            await write_files(self._blobs, launch)
+            if self._needs_files(attempt):
+                await write_files(self._blobs, launch)
         except SupersededError:
             self._in_doubt(attempt)  # or somebody else has it now, and starts it
         except BlobStoreFailedError as error:
@@ -497,7 +609,7 @@ class Dispatcher:
             text = f"the inputs of the task cannot be read: {error}"
             self._failed(attempt, Failure(ErrorKind.SYSTEM, "BindingResolutionFailure", text))
         else:
-            if self._is_ours(attempt):
+            if self._is_ours(attempt) and self._is_still_there(attempt):
                 _LAUNCHED.inc()
                 await self._runtime.launch([request])
                 if launch.name in self._aborted:
@@ -538,10 +650,16 @@ class Dispatcher:
             return  # aborted, moved away, or told before
         if isinstance(event, Started):
             self._send(attempt, self._started(attempt, event))
-        elif _is_small(event.outputs, attempt.launch) or (event.failure and not attempt.launch.task.wants_deck):
+        elif _is_small(event.outputs, attempt.launch) or (event.failure and not self._must_look(attempt)):
             self._finish(attempt, self._judged(attempt, event))
         else:
             tasks.create_task(self._collect(attempt, event), name=f"collect {event.name}")
+
+    def _must_look(self, attempt: _Attempt) -> bool:
+        """Whether the store is needed for an attempt that has failed: for its deck, or for the inputs of the next one,
+        which the failed one was given without a file."""
+        launch = attempt.launch
+        return bool(launch.task.wants_deck) or (launch.name in self._in_lanes and launch.inputs is not None)
 
     def _started(self, attempt: _Attempt, event: Started) -> TaskStarted:
         details = _details(attempt.launch, event.logs, event.reason)
@@ -570,6 +688,8 @@ class Dispatcher:
             outcome = await self._compile_dynamic(attempt.live.state, launch)
         deck_uri = None
         if isinstance(outcome, Failure):
+            if launch.name in self._in_lanes and outcome.retryable:
+                outcome = await self._with_inputs_kept(launch, outcome)
             deck_uri = await announced_deck(self._blobs, launch.task, launch.output_dir)
         if self._under_way.get(launch.name) is not attempt:
             return
@@ -593,6 +713,14 @@ class Dispatcher:
                 references=outcome.references,
             )
             self._finish(attempt, result)
+
+    async def _with_inputs_kept(self, launch: Launch, failure: Failure) -> Failure:
+        """The next attempt finds its inputs where those of a container do."""
+        try:
+            await write_files(self._blobs, launch)
+        except BlobStoreFailedError as error:
+            return error.failure()
+        return failure
 
     async def _outcome(self, launch: Launch, outputs: bytes | None) -> Outcome:
         """Judge the files of an attempt; outputs that were handed over, too large for a row, become one of them."""

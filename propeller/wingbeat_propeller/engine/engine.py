@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import ModuleType
 from typing import Any, get_args
 
 import structlog
@@ -86,7 +87,7 @@ from wingbeat_propeller.ports.children import Children
 from wingbeat_propeller.ports.executions import ExecutionStore
 from wingbeat_propeller.ports.journal import Journal, Leases
 from wingbeat_propeller.ports.lines import Lines
-from wingbeat_propeller.ports.runtime import Places, Runtime
+from wingbeat_propeller.ports.runtime import Lanes, Places, Runtime
 from wingbeat_propeller.ports.signals import Signals
 from wingbeat_propeller.ports.slots import Slots
 from wingbeat_propeller.ports.sources import Sources
@@ -155,6 +156,8 @@ class Engine:
         lines: Lines | None = None,
         slots: Slots | None = None,
         places: Places | None = None,
+        lanes: Lanes | None = None,
+        services: Sequence[Callable[[ModuleType], Any]] = (),
         sources: Sources | None = None,
         cache: Cache | None = None,
         clock: Callable[[], float] = time.time,
@@ -169,6 +172,8 @@ class Engine:
         self._lines = lines
         self._slots = slots
         """None: no tenant has a limit or a weight."""
+        self._services = services
+        """What is served beside answers to questions: each makes its gRPC handler, given the module `grpc`."""
         self._clock = clock
         self._on_durable = on_durable
         """Called with the seconds each batch of effects took to become durable; for measurements."""
@@ -215,6 +220,7 @@ class Engine:
             trusted=lambda: self._keeper is not None and self._keeper.trusted,
             slots=self._slot_keeper,
             places=places,
+            lanes=lanes,
             left_by_element=self._source_reader.left_by_element,
         )
         self._signals = SignalKeeper(signals, apply=self.apply, clock=clock)
@@ -303,7 +309,9 @@ class Engine:
                     tasks.create_task(self._admission.run(), name="admission")
                 if options.answer_host:
                     announce = partial(self._leases.announce, term)
-                    answering = answer_servers(self.explain, host=options.answer_host, announce=announce)
+                    answering = answer_servers(
+                        self.explain, host=options.answer_host, announce=announce, services=self._services
+                    )
                     tasks.create_task(answering, name="answer servers")
         finally:
             self._tasks = None

@@ -152,6 +152,17 @@ class FairQueue(Generic[T, K, V]):
         self._aside[turn.tenant] = line
         self._insert(line, turn.key, turn.item, turn.rank)
 
+    def entries(self) -> list[Turn[T, K, V]]:
+        """All items that wait, in no order; nothing is paid for them."""
+        return [Turn(entry.line.tenant, key, entry.item, entry.rank, 0) for key, entry in self._entries.items()]
+
+    def insert(self, turn: Turn[T, K, V]) -> None:
+        """Queue an item that waited in another queue, with the rank it had there."""
+        assert turn.key not in self._entries, f"{turn.key} is queued already"
+        line = self._lines.get(turn.tenant) or self._make_line(turn.tenant)
+        self._serial = max(self._serial, turn.rank[1])
+        self._insert(line, turn.key, turn.item, turn.rank)
+
     def resume(self, tenants: Iterable[T] | None = None) -> None:
         """These tenants (all of them by default) may be below their limit again."""
         for tenant in list(self._aside if tenants is None else tenants):

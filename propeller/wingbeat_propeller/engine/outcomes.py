@@ -7,9 +7,6 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from flyteidl.core import errors_pb2
-from google.protobuf.message import DecodeError
-
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.kinds.task import DECK_FILE
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
@@ -25,6 +22,7 @@ from wingbeat_propeller.core.values import (
 )
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.tasks.error_document import parse_error_document
 
 ERROR_BYTES_MAX = 256 << 20
 """Largest error.pb that is read."""
@@ -116,21 +114,6 @@ async def _reported_failure(blobs: Blobs, uri: str) -> Failure | None:
     except BlobNotFoundError:
         return Failure(ErrorKind.SYSTEM, "ErrorFileNotFound", f"{uri} vanished while it was read", retryable=True)
     return parse_error_document(data)
-
-
-def parse_error_document(data: bytes) -> Failure:
-    """The failure that an error.pb states."""
-    try:
-        document = errors_pb2.ErrorDocument.FromString(data)
-    except DecodeError as error:
-        return Failure(
-            ErrorKind.SYSTEM, "ErrorFileBadFormat", f"the error report is malformed: {error}", retryable=True
-        )
-    if not document.HasField("error"):
-        return Failure(ErrorKind.SYSTEM, "ErrorFileBadFormat", "the error report holds no error", retryable=True)
-    error = document.error
-    retryable = error.kind == errors_pb2.ContainerError.RECOVERABLE
-    return Failure(ErrorKind(error.origin), error.code, error.message, retryable=retryable)
 
 
 async def _outputs(blobs: Blobs, task: TaskSpec, uri: str, bytes_max: int) -> Produced | Failure:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
+from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.ports.tasks import AttemptOrigin, RuntimeRequest
 
@@ -110,4 +111,34 @@ class Places(Protocol):
     @property
     def of_others(self) -> int:
         """How many attempts of other engines take room."""
+        ...
+
+
+class Lanes(Protocol):
+    """Room for attempts that run elsewhere than on this machine: each lane is a kind of attempts that the same workers
+    run, and has a line of its own. The empty name stands for the runtime's ordinary room, which `Places` describes."""
+
+    def subscribe(self, *, changed: Callable[[bool], None], returned: Callable[[Sequence[str]], None]) -> None:
+        """`changed` is called when there is more room; with True, when attempts may belong to other lanes from now on.
+        `returned` gives attempts back that have not begun and cannot any more."""
+        ...
+
+    def lane(self, launch: Launch, tenant: tuple[str, str], labels: Mapping[str, str], envs: Mapping[str, str]) -> str:
+        """Where an attempt belongs now."""
+        ...
+
+    def take(self, lane: str, name: str) -> bool:
+        """Whether there is room in a lane for the attempt, which then has it until it is freed (`Places.free`)."""
+        ...
+
+    def holds(self, name: str) -> bool:
+        """Whether the attempt has room in a lane."""
+        ...
+
+    def capacity(self, lane: str) -> int:
+        """How many attempts of a lane may be under way at once."""
+        ...
+
+    def wants(self, lane: str) -> str:
+        """What attempts of a lane need of a worker, in words; empty when there is a worker for them."""
         ...

@@ -96,6 +96,8 @@ class ContainerRequest:
     interruptible: bool = False
     files: ContainerFiles | None = None
     """Set when inputs come and outputs go as files: the runtime copies them, and leaves outputs.pb or error.pb."""
+    inputs: bytes | None = None
+    """The content of inputs.pb, where the runtime is to hand it over and that file need not exist."""
 
 
 class InstantRequest(NamedTuple):

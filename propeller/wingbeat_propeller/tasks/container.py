@@ -39,7 +39,7 @@ class ContainerPlugin:
     def needs_inputs(self, template: tasks_pb2.TaskTemplate) -> bool:
         """Whether an argument asks for an input value."""
         try:
-            container = _container(template)
+            container = container_of(template)
         except BadTaskError:
             return False  # build reports it
         return mentions_inputs((*container.command, *container.args))
@@ -48,7 +48,7 @@ class ContainerPlugin:
         self, template: tasks_pb2.TaskTemplate, inputs: Mapping[str, bytes] | None, context: TaskContext
     ) -> ContainerRequest:
         """Raises BadTaskError when there is no container, no command, or something that cannot be rendered."""
-        container = _container(template)
+        container = container_of(template)
         try:
             argv = render([*container.command, *container.args], context, inputs)
         except TemplateError as error:
@@ -82,13 +82,14 @@ class ContainerPlugin:
 def wants_task_template(template: tasks_pb2.TaskTemplate) -> bool:
     """Whether the task reads its own template: the engine then writes it to `<input prefix>/task.pb` before launch."""
     try:
-        container = _container(template)
+        container = container_of(template)
     except BadTaskError:
         return False  # build reports it
     return mentions_task_template((*container.command, *container.args))
 
 
-def _container(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
+def container_of(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
+    """The container of a task, the primary one of a pod. Raises BadTaskError when there is none."""
     if has_pod_spec(template):
         try:
             return primary_container(template)

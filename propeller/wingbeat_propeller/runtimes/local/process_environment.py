@@ -38,7 +38,13 @@ def process_environment(
     environment["TMPDIR"] = str(folder / "tmp")
     if program.environment is not None:
         environment["VIRTUAL_ENV"] = program.environment
-    environment.update(_DEFAULTS)
+    environment.update(requested_environment(request, extra_env))
+    return {key: value for key, value in environment.items() if _can_be_set(key, value)}
+
+
+def requested_environment(request: ContainerRequest, extra_env: Mapping[str, str]) -> dict[str, str]:
+    """What task, execution and installation ask for, wherever the attempt runs; later entries win."""
+    environment = dict(_DEFAULTS)
     environment.update(_description(request))
     environment.update(request.env)
     environment.update(extra_env)

@@ -82,7 +82,7 @@ def find_program(
         )
     found = str(Path(found).absolute())
     interpreter = _entrypoint_interpreter(found, search_path)
-    if interpreter is None or not _runs_in_fork(argv, env):
+    if interpreter is None or not runs_in_fork(argv, env):
         return Program(found, search_path, environment)
     return Program(found, search_path, environment, interpreter, Path(found).name)
 
@@ -93,7 +93,7 @@ def find_interpreter(name: str, path: str) -> str | None:
     return None if found is None else _entrypoint_interpreter(str(Path(found).absolute()), path)
 
 
-def _runs_in_fork(argv: Sequence[str], env: Mapping[str, str]) -> bool:
+def runs_in_fork(argv: Sequence[str], env: Mapping[str, str]) -> bool:
     """Whether a fork of a process that imported flytekit does the same as a new process would."""
     if any(_READ_AT_START.fullmatch(name) for name in env):
         return False

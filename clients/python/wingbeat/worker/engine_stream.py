@@ -1,0 +1,162 @@
+"""The conversation with one engine: one stream at a time, begun again whenever it breaks, until the engine is gone.
+
+What is to be said gathers while the message before is on its way, so a busy worker sends few large messages and an idle
+one sends each report at once. A quiet stream carries heartbeats, four in a lease.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import grpc
+import grpc.aio
+
+from wingbeat.worker.attempts import Attempts
+from wingbeatidl.worker.v1 import worker_pb2
+
+WORK = "/wingbeatidl.worker.v1.WorkerService/Work"
+MESSAGE_BYTES_MAX = 64 << 20
+_BACKOFF_S_MIN = 0.05
+_BACKOFF_S_MAX = 2.0
+_LEASE_S = 6.0
+
+_log = logging.getLogger(__name__)
+
+
+class EngineStream:
+    """Implements attempts.Engine for the engine of one term at one address."""
+
+    def __init__(self, address: str, hello: worker_pb2.Hello, attempts: Attempts) -> None:
+        self.address = address
+        self.welcomed = asyncio.Event()
+        self._hello = hello
+        self._attempts = attempts
+        self._next = worker_pb2.WorkRequest()
+        self._more = asyncio.Event()
+        self._elsewhere = 0
+        self._lease_s = _LEASE_S
+        self._draining = False
+
+    # ---- what attempts say ----
+
+    def started(self, report: worker_pb2.Started) -> None:
+        """See attempts.Engine."""
+        self._next.started.append(report)
+        self._more.set()
+
+    def ended(self, report: worker_pb2.Ended) -> None:
+        """See attempts.Engine."""
+        self._next.ended.append(report)
+        self._more.set()
+
+    def output(self, chunk: worker_pb2.LogChunk) -> None:
+        """See attempts.Engine."""
+        self._next.logs.append(chunk)
+        self._more.set()
+
+    def returned(self, reference: worker_pb2.Reference) -> None:
+        """See attempts.Engine."""
+        self._next.returned.append(reference)
+        self._more.set()
+
+    def slots_changed(self) -> None:
+        """See attempts.Engine; the other engines are told by `tell_slots`."""
+
+    def tell_slots(self) -> None:
+        """Say how many slots other engines take, if that has changed."""
+        elsewhere = self._attempts.taken_elsewhere(self)
+        if elsewhere != self._elsewhere:
+            self._elsewhere = elsewhere
+            self._next.slots_elsewhere = elsewhere
+            self._more.set()
+
+    def drain(self) -> None:
+        """Say that no further task is taken."""
+        self._draining = True
+        self._next.draining = True
+        self._more.set()
+
+    async def flushed(self) -> None:
+        """Wait until all that was to be said is on its way."""
+        while self._more.is_set() or self._next.ByteSize():  # noqa: ASYNC110 - once, when the worker ends
+            await asyncio.sleep(0.01)
+
+    # ---- the stream ----
+
+    async def run(self) -> None:
+        """Talk until cancelled."""
+        failures = 0
+        while True:
+            self.welcomed.clear()
+            try:
+                async with self._connect() as channel:
+                    await self._talk(channel)
+                reason = "it has hung up"
+            except grpc.aio.AioRpcError as error:
+                reason = error.details() or error.code().name
+            if self.welcomed.is_set():
+                failures = 0
+            failures += 1
+            _log.warning("no stream to the engine at %s: %s", self.address, reason)
+            self._next.Clear()
+            await asyncio.sleep(min(_BACKOFF_S_MAX, _BACKOFF_S_MIN * 2 ** min(failures, 10)))
+
+    def _connect(self) -> grpc.aio.Channel:
+        options = [
+            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+            ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.initial_reconnect_backoff_ms", 50),
+        ]
+        return grpc.aio.insecure_channel(self.address, options=options)
+
+    async def _talk(self, channel: grpc.aio.Channel) -> None:
+        work = channel.stream_stream(
+            WORK,
+            request_serializer=worker_pb2.WorkRequest.SerializeToString,
+            response_deserializer=worker_pb2.WorkResponse.FromString,
+        )
+        call = work(self._say())
+        async for response in call:
+            self._hear(response)
+            self._attempts.start_waiting()
+
+    async def _say(self) -> AsyncIterator[worker_pb2.WorkRequest]:
+        hello = worker_pb2.Hello()
+        hello.CopyFrom(self._hello)
+        for attempt in self._attempts.resume(self):
+            hello.held.add(reference=attempt.reference, ended=attempt.report is not None)
+        self._next.Clear()
+        self._elsewhere = 0
+        yield worker_pb2.WorkRequest(hello=hello, draining=self._draining)
+        await self.welcomed.wait()
+        self._attempts.repeat_reports(self)
+        self.tell_slots()
+        while True:
+            try:
+                async with asyncio.timeout(self._lease_s / 4):
+                    await self._more.wait()
+            except TimeoutError:
+                yield worker_pb2.WorkRequest()
+                continue
+            self._more.clear()
+            message, self._next = self._next, worker_pb2.WorkRequest()
+            yield message
+
+    def _hear(self, response: worker_pb2.WorkResponse) -> None:
+        attempts = self._attempts
+        if response.HasField("welcome"):
+            self._lease_s = response.welcome.lease_s or _LEASE_S
+            self.welcomed.set()
+        for reference in response.abort:
+            attempts.abort(reference, engine=self)
+        for name in response.forget:
+            attempts.forget(name, self)
+        for reference in response.adopt:
+            if attempts.take_over(self, reference):
+                self._next.held.add(reference=reference)
+            else:
+                self._next.unknown.append(reference)
+            self._more.set()
+        for assignment in response.assign:
+            attempts.assign(self, assignment)

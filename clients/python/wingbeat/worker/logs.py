@@ -1,0 +1,43 @@
+"""Reading what children write to the files behind their standard streams."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+CHUNK_BYTES = 256 << 10
+TAIL_BYTES = 4096
+TAIL_LINES = 20
+_READ_MAX = 4 << 20
+"""Read of one stream at a time, unless the task has ended."""
+
+
+def read_new(path: Path, read: dict[str, int], stream: str, *, whole: bool) -> Iterator[bytes]:
+    """What follows the first `read[stream]` bytes, in chunks; `read` is brought up to date."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            at = read[stream] = min(read[stream], size)
+            if size == at:
+                return
+            file.seek(at)
+            left = size - at if whole else min(size - at, _READ_MAX)
+            while left > 0:
+                content = file.read(min(left, CHUNK_BYTES))
+                if not content:
+                    return
+                left -= len(content)
+                read[stream] += len(content)
+                yield content
+    except OSError:
+        return
+
+
+def tail(path: Path) -> str:
+    """The last lines of a file, empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            text = file.read(TAIL_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.strip().splitlines()[-TAIL_LINES:])

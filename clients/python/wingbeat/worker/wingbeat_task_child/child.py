@@ -1,0 +1,157 @@
+"""A child: runs tasks of one version of the code, one after another, until it is told to end or should be renewed.
+
+It leads a session of its own, so that whatever a task has started can be reached. Its standard streams go to files in
+its folder, which the worker reads; code and scratch space lie there too. Between tasks it puts back what a task of its
+own process would have found: environment, working folder, scratch space, signal handlers. What a task leaves in memory
+stays, which is what a warm worker is for; a child that holds more than it should says so and is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from typing import NoReturn, cast
+
+from . import execution
+from .messages import ForkRequest, Report, Task, pack, receive, rss_bytes
+
+_HARMLESS_THREADS = ("fsspecIO", "asyncio_")
+"""Threads of libraries that serve every task of a process."""
+_LOOP_RUNNER = " : loop-runner"
+"""As flytekit names its own."""
+
+
+def run_child(sock: socket.socket, request: ForkRequest) -> NoReturn:
+    """Serve tasks that come over `sock` in this freshly forked process."""
+    code = 1
+    try:
+        os.setsid()
+        from .zygote import die_with_parent
+
+        die_with_parent(signal.SIGKILL)
+        folder = request["folder"]
+        _enter(folder)
+        execution.renew(request["env"])
+        gc.enable()
+        Child(sock, folder).serve()
+        code = 0
+    except BaseException:  # noqa: BLE001 - the last frame of this process: nothing may unwind into the zygote's loop
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class Child:
+    """Runs the tasks that come over `sock`."""
+
+    def __init__(self, sock: socket.socket, folder: str) -> None:
+        self._sock = sock
+        self._work = os.path.join(folder, "work")
+        self._tmp = os.path.join(folder, "tmp")
+        self._kept: set[str] = set()
+        """What belongs into the working folder: the code."""
+        self._work_changed = 0
+        self._threads = set(threading.enumerate())
+        self._cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
+        self._is_kept_to_cpus = False
+
+    def serve(self) -> None:
+        """Until the worker closes the connection."""
+        while (message := receive(self._sock)) is not None:
+            self._sock.sendall(pack(self._run(cast("Task", message))))
+
+    def _run(self, task: Task) -> Report:
+        self._keep_to(task["cpus"])
+        started_at = time.time()
+        result = execution.run(task)
+        recycle = self._clean_up(result.unpacked)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        return {
+            "started_at": started_at,
+            "ended_at": time.time(),
+            "code": result.code,
+            "outputs": result.outputs,
+            "error": result.error,
+            "files": result.files,
+            "stdout_bytes": os.fstat(1).st_size,
+            "stderr_bytes": os.fstat(2).st_size,
+            "rss_bytes": rss_bytes(),
+            "recycle": recycle,
+        }
+
+    def _keep_to(self, cpus: tuple[int, ...]) -> None:
+        if cpus or self._is_kept_to_cpus:
+            with contextlib.suppress(OSError, AttributeError):
+                os.sched_setaffinity(0, cpus or self._cpus)
+            self._is_kept_to_cpus = bool(cpus)
+
+    def _clean_up(self, unpacked: bool) -> str:
+        """Make room for the next task; why there should be none."""
+        reason = self._wait_for_threads()
+        try:
+            if os.getcwd() != self._work:
+                os.chdir(self._work)
+            if unpacked:
+                self._kept = set(os.listdir(self._work))
+                self._work_changed = os.stat(self._work).st_mtime_ns
+            elif os.stat(self._work).st_mtime_ns != self._work_changed:
+                reason = self._clean_work() or reason
+            with os.scandir(self._tmp) as entries:
+                for entry in entries:
+                    _remove(entry.path)
+        except OSError as error:
+            return reason or f"its folders are not as they were: {error}"
+        return reason
+
+    def _clean_work(self) -> str:
+        found = set(os.listdir(self._work))
+        for name in found - self._kept:
+            _remove(os.path.join(self._work, name))
+        self._work_changed = os.stat(self._work).st_mtime_ns
+        return "" if self._kept <= found else "a task has removed code"
+
+    def _wait_for_threads(self) -> str:
+        """A process waits at its end for threads that are no daemons, and so does the task."""
+        if threading.active_count() == len(self._threads):
+            return ""
+        left = [one for one in threading.enumerate() if one not in self._threads and not _is_harmless(one)]
+        for thread in left:
+            if not thread.daemon:
+                thread.join()
+        return f"a task has left the thread {left[0].name!r}" if left else ""
+
+
+def _is_harmless(thread: threading.Thread) -> bool:
+    return thread.name.startswith(_HARMLESS_THREADS) or thread.name.endswith(_LOOP_RUNNER)
+
+
+def _enter(folder: str) -> None:
+    for part in ("work", "tmp", "home"):
+        os.makedirs(os.path.join(folder, part), exist_ok=True)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    for name, target in (("stdout", 1), ("stderr", 2)):
+        handle = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(handle, target)
+        os.close(handle)
+    os.chdir(os.path.join(folder, "work"))
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -1,0 +1,101 @@
+"""One worker as an engine sees it: what it announced, its slots, and the stream to it while there is one.
+
+A stream may break and begin again; the session, and with it what the worker has been given, lasts until nothing was
+heard for the time of a lease. What is to be said gathers in one message until the stream takes it.
+"""
+
+import asyncio
+
+from wingbeat_propeller.runtimes.worker.needs import Announcement
+from wingbeatidl.worker.v1 import worker_pb2
+
+
+class Session:
+    """See the module. Times are of the loop's clock."""
+
+    def __init__(self, hello: worker_pb2.Hello, slots: int, now: float) -> None:
+        self.worker_id = hello.worker_id
+        self.name = hello.name
+        self.slots = slots
+        self.announcement = announcement_of(hello)
+        self.elsewhere = 0
+        """Slots that tasks of other engines take."""
+        self.draining = False
+        self.heard_at = now
+        self.names: set[str] = set()
+        """Attempts that have room here, given to the worker or about to be."""
+        self.stream = 0
+        """Number of the stream that is the worker's now; 0: it has none."""
+        self.asked: set[str] = set()
+        """Attempts that the worker was asked about and has not answered for."""
+        self.answered = asyncio.Event()
+        self._next = worker_pb2.WorkResponse()
+        self._more = asyncio.Event()
+
+    @property
+    def free(self) -> int:
+        """How many more attempts it may be given."""
+        if self.draining or not self.stream:
+            return 0
+        return self.slots - self.elsewhere - len(self.names)
+
+    def assign(self, assignment: worker_pb2.Assignment) -> None:
+        """Have it run an attempt."""
+        self._next.assign.append(assignment)
+        self._more.set()
+
+    def abort(self, reference: worker_pb2.Reference) -> None:
+        """Have it stop an attempt."""
+        self._next.abort.append(reference)
+        self._more.set()
+
+    def forget(self, name: str) -> None:
+        """The end of an attempt is kept."""
+        self._next.forget.append(name)
+        self._more.set()
+
+    def adopt(self, reference: worker_pb2.Reference) -> None:
+        """Ask whether it has an attempt."""
+        self.asked.add(reference.name)
+        self.answered.clear()
+        self._next.adopt.append(reference)
+        self._more.set()
+
+    def answer(self, name: str) -> None:
+        """It has said whether it has an attempt."""
+        self.asked.discard(name)
+        if not self.asked:
+            self.answered.set()
+
+    def restart(self) -> None:
+        """A new stream begins: nothing is left to be said from before."""
+        self._next = worker_pb2.WorkResponse()
+        self._more.clear()
+        self.asked.clear()
+        self.answered.set()
+
+    def wake(self) -> None:
+        """Have whoever waits for something to say look again."""
+        self._more.set()
+
+    async def next_message(self, timeout_s: float) -> worker_pb2.WorkResponse:
+        """What is to be said, empty when there was nothing for so long."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._more.wait()
+        except TimeoutError:
+            return worker_pb2.WorkResponse()
+        self._more.clear()
+        message, self._next = self._next, worker_pb2.WorkResponse()
+        return message
+
+
+def announcement_of(hello: worker_pb2.Hello) -> Announcement:
+    """What a worker can run, as it says."""
+    return Announcement(
+        images=frozenset(hello.images),
+        task_types=frozenset(hello.task_types),
+        labels=dict(hello.labels),
+        cpus=hello.cpus,
+        memory_bytes=float(hello.memory_bytes),
+    )

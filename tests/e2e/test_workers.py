@@ -1,0 +1,88 @@
+"""`wingbeat up --workers 2`: programs as users write them run in warm processes, and go on when those are killed."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fanout import WIDTH
+from tests.e2e.client import Client, phase, succeeded
+from tests.e2e.installation import Installation, until
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Installation]:
+    """An installation with two workers, in which nothing that a worker can run may run elsewhere."""
+    folder = Path(tempfile.mkdtemp(prefix="wb-workers-"))
+    (folder / "wingbeat.toml").write_text(
+        '[workers]\ncount = 2\nslots = 2\nwithout_worker = "wait"\nlease_s = 2\n'
+        "[propeller]\nlease_s = 2\nbackoff_s = 0\n"
+    )
+    running = Installation(folder)
+    running.up()
+    try:
+        yield running
+    finally:
+        running.down()
+        until(lambda: not running.leftovers(), timeout_s=10, what=f"an end of {running.leftovers()}")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def client(warm: Installation) -> Iterator[Client]:
+    """Clients of it."""
+    client = Client(warm.endpoint)
+    yield client
+    client.close()
+
+
+def local_claims(installation: Installation) -> list[str]:
+    """Attempts that ran as processes of their own."""
+    folder = installation.data_dir / "local" / "claims"
+    return [path.name for path in folder.iterdir()] if folder.exists() else []
+
+
+def test_programs_run_in_workers(client: Client, warm: Installation, marks: Path) -> None:
+    """Plain, mapped and dynamic tasks, values of many kinds, and errors; none of them in a process of its own."""
+    assert succeeded(client.run("basics", "line_wf")).outputs["slope"] == -1.5
+    assert succeeded(client.run("maps", "map_wf", {"numbers": [1, 2, 3]})).outputs["o0"] == [2, 4, 6]
+    assert succeeded(client.run("dynamics", "sort_wf", {"numbers": [3, 1, 2]})).outputs["o0"] == [1, 2, 3]
+    assert succeeded(client.run("dynamics", "sort_wf", {"numbers": [5, 4]})).outputs["o0"] == [4, 5]
+    assert succeeded(client.run("values", "frames_wf", {"rows": 3})).outputs["o1"]
+    failed = client.run("failures", "recoverable_wf", {"path": str(marks)})
+    assert phase(failed) == "FAILED"
+    assert len(marks.read_text().split()) > 1
+    assert not local_claims(warm)
+
+
+def test_logs(client: Client, warm: Installation) -> None:
+    """What a task in a worker has written is found by the links of its execution."""
+    execution = client.run("failures", "permanent_wf", {"path": "/dev/null"})
+    node = next(one for one in execution.node_executions.values() if one.task_executions)
+    [links] = [one.closure.logs for one in node.task_executions]
+    [link] = [one for one in links if one.name == "stderr"]
+    assert "User Error Captured" in httpx.get(link.uri).text
+    assert warm.http_url in link.uri
+
+
+def test_kills(client: Client, warm: Installation, tmp_path: Path) -> None:
+    """Workers and the engine are killed while a fan-out runs: it succeeds, and what ended before runs only once."""
+    execution = client.launch("fanout", "fanout_wf", {"folder": str(tmp_path), "seconds": 0.2})
+
+    def ended() -> dict[str, int]:
+        lines = {mark.name: mark.read_text().count("end") for mark in tmp_path.iterdir()}
+        return {name: count for name, count in lines.items() if count}
+
+    until(lambda: len(ended()) >= 4, what="a beginning")
+    warm.kill(["worker-0"])
+    until(lambda: len(ended()) >= 10, what="more of it")
+    warm.kill(["propeller-0"])
+    until(lambda: len(ended()) >= 20, timeout_s=90, what="more of it after the engine was killed")
+    warm.kill(["worker-1"])
+    assert succeeded(client.wait(execution)).outputs["o0"] == sum(number * number for number in range(WIDTH))
+    # Attempts that were killed have no end; of the others at most those run twice whose end was on its way to a killed
+    # worker's engine.
+    assert sum(ended().values()) <= WIDTH + 1 + 4
+    assert not local_claims(warm)

@@ -1,0 +1,23 @@
+"""Output of tasks in workers, as it is kept."""
+
+import asyncio
+from pathlib import Path
+
+from wingbeat_propeller.runtimes.worker.log_files import LogFiles
+
+
+async def test_output_lies_where_that_of_local_tasks_does(tmp_path: Path) -> None:
+    """In order and bounded, and written although the engine ends right after it came."""
+    logs = LogFiles(tmp_path, "http://h/logs", 6)
+    running = asyncio.create_task(logs.run())
+    await asyncio.sleep(0)
+    assert logs.add("a", "stdout", b"one")
+    assert not logs.add("a", "stdout", b"two")
+    assert not logs.add("a", "stdout", b"three")
+    assert logs.add("a", "stderr", b"no")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    folder = tmp_path / "tasks" / "a"
+    assert (folder / "stdout.log").read_bytes().startswith(b"onetwo\n[wingbeat: ")
+    assert (folder / "stderr.log").read_bytes() == b"no"
+    assert [link.name for link in logs.links("a")] == ["stdout", "stderr"]
