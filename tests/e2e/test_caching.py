@@ -1,5 +1,6 @@
 """Caching with the real flytekit: what was made before is taken, and shown as such."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from flyteidl.core import catalog_pb2
 from flytekit.core.options import Options as RunOptions
 from flytekit.models.common import Annotations
 from tests.e2e.client import Client, entity, execution_id, phase, succeeded
+from tests.e2e.installation import Installation
 
 HIT, MISS = catalog_pb2.CACHE_HIT, catalog_pb2.CACHE_MISS
 POPULATED, DISABLED = catalog_pb2.CACHE_POPULATED, catalog_pb2.CACHE_DISABLED
@@ -205,3 +207,19 @@ def test_an_annotation_that_cannot_be_read_is_refused(runner: Runner) -> None:
     options = RunOptions(annotations=Annotations({"wingbeat.dev/cache": "maybe"}))
     with pytest.raises(Exception, match="on or off is expected"):
         runner.run("plain", {"what": "a"}, options=options)
+
+
+def test_a_launch_is_foretold(runner: Runner, installation: Installation) -> None:
+    """The command says what would hit and what would run; that is what happens then, and nothing happens before."""
+    runner.run("plain", {"what": "a"})
+    inputs = json.dumps({"marks": str(runner.marks), "what": "b"})
+    ask = ("foretell", "caching.plain", "--inputs", inputs, "--data-dir", str(installation.data_dir))
+    answer = installation.wingbeat(*ask, "-o", "json")
+    nodes = {node["nodeId"]: node for node in json.loads(answer.stdout)["nodes"]}
+    assert {name: node["forecast"] for name, node in nodes.items()} == {"n0": "FORECAST_HIT", "n1": "FORECAST_RUN"}
+    assert nodes["n1"]["reason"] == "FORECAST_REASON_MISS"
+    assert sorted(runner.lines()) == ["a", "touched"]
+    execution = runner.run("plain", {"what": "b"})
+    assert [runner.status(execution, node) for node in ("n0", "n1")] == [HIT, POPULATED]
+    answer = installation.wingbeat(*ask, "--cache", "off")
+    assert "0 would hit, 2 would run" in answer.stdout

@@ -10,9 +10,12 @@ import structlog
 from flyteidl.service import admin_pb2, auth_pb2, dataproxy_pb2, identity_pb2, signal_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import REGISTRY
+from wingbeatidl.worker.v1 import worker_pb2
 
+from wingbeat_catalog.cache import PostgresCache
 from wingbeat_catalog.lineage.store import LineageStore
 from wingbeat_catalog.lineage.tracer import Tracer
+from wingbeat_controlplane.executions.foretelling.foretelling import Foretelling
 from wingbeat_controlplane.executions.history import History
 from wingbeat_controlplane.executions.parts import Executions, build_executions
 from wingbeat_controlplane.executions.signals import SignalStore
@@ -50,6 +53,7 @@ from wingbeat_controlplane.services.admin.version import VersionOptions
 from wingbeat_controlplane.services.auth_metadata import AuthMetadataOptions, AuthMetadataServicer
 from wingbeat_controlplane.services.blobs import BlobServicer
 from wingbeat_controlplane.services.dataproxy import DataProxyOptions, DataProxyServicer
+from wingbeat_controlplane.services.foretell import ForetellServicer
 from wingbeat_controlplane.services.identity import IdentityServicer
 from wingbeat_controlplane.services.launch import LaunchServicer
 from wingbeat_controlplane.services.lineage import LineageServicer
@@ -75,6 +79,7 @@ from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.blobs.v1 import blobs_pb2
+from wingbeatidl.cache.v1 import foretell_pb2
 from wingbeatidl.launch.v1 import launch_pb2
 from wingbeatidl.lineage.v1 import lineage_pb2
 from wingbeatidl.operations.v1 import operations_pb2
@@ -84,7 +89,6 @@ from wingbeatidl.retention.v1 import retention_pb2
 from wingbeatidl.sql.v1 import sql_pb2
 from wingbeatidl.tenants.v1 import tenants_pb2
 from wingbeatidl.watch.v1 import watch_pb2
-from wingbeatidl.worker.v1 import worker_pb2
 
 _log = structlog.get_logger(__name__)
 
@@ -113,6 +117,14 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         catalog = await open_catalog_pool(settings, "server")
         stack.push_async_callback(catalog.close)
         servicers += catalog_services(catalog, store.blobs, catalog_options(settings))
+        cache = PostgresCache(catalog, dsn, store.blobs, catalog_options(settings))
+        foretelling = Foretelling(executions.launcher, PostgresExecutionStore(pool, dsn), cache)
+        servicers.append(
+            (
+                foretell_pb2.DESCRIPTOR.services_by_name["ForetellService"],
+                ForetellServicer(foretelling, anonymous_principal),
+            )
+        )
         servicers.append((sql_pb2.DESCRIPTOR.services_by_name["SqlService"], SqlServicer(reader)))
         servicers.append(
             (watch_pb2.DESCRIPTOR.services_by_name["WatchService"], WatchServicer(watching, Waits(pool, watching)))

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 
 from wingbeat_propeller.compiler.plan import MalformedClosureError
 from wingbeat_propeller.compiler.resources import InvalidResourcesError, PlatformResources
-from wingbeat_propeller.core.cache_switch import CACHE_ANNOTATION, CACHE_OFF
+from wingbeat_propeller.core.cache_switch import CACHE_ANNOTATION, cache_mode
 from wingbeat_propeller.core.caching import CacheMode
 from wingbeat_propeller.core.effects import Effects, Launch
 from wingbeat_propeller.core.events import Begin, Event
@@ -399,7 +399,7 @@ class Intake:
             max_parallelism=config.max_parallelism,
             interruptible=config.interruptible.value if config.HasField("interruptible") else None,
             deadline_s=record.deadline_s,
-            cache=_cache_mode(self._settings.cache, config),
+            cache=CacheMode.OFF if self._settings.cache is CacheMode.OFF else cache_mode(config),
         )
         plan, origin = program
         state = ExecutionState(record.execution, record.project, record.domain, record.name, plan, settings)
@@ -445,13 +445,6 @@ class Intake:
             self._sink.ended(record.launch_plan_id)
 
         self._sink.journal.submit(_ended(record.execution, self._clock(), phase, failure), committed)
-
-
-def _cache_mode(own: CacheMode, config: matchable_resource_pb2.WorkflowExecutionConfig) -> CacheMode:
-    """`own` is OFF where the engine has no cache."""
-    if own is CacheMode.OFF or config.annotations.values.get(CACHE_ANNOTATION) == CACHE_OFF:
-        return CacheMode.OFF
-    return CacheMode.OVERWRITE if config.overwrite_cache else own
 
 
 @lru_cache(maxsize=RESOURCES_KEPT)

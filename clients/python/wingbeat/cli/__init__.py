@@ -62,6 +62,7 @@ COMMANDS = {
     "history": Command("wingbeat.cli.history:history", "Show how an execution stood at an instant.", server=False),
     "why": Command("wingbeat.cli.why:why", "Say why an execution or a node is not running.", server=False),
     "recover": Command("wingbeat.cli.recover:recover", "Go on from what an execution has done.", server=False),
+    "foretell": Command("wingbeat.cli.foretell:foretell", "Say what a launch would find in the cache.", server=False),
     "lineage": Command("wingbeat.cli.lineage:lineage", "Show what a value was made from, or into.", server=False),
     "limits": Command("wingbeat.cli.limits:limits", "Weights and limits of projects and domains.", server=False),
     "sql": Command("wingbeat.cli.sql:sql", "Ask a read-only question in SQL.", server=False),

@@ -1,0 +1,130 @@
+"""What a launch would find in the cache: the walk over a plan, with a cache that knows some calls."""
+
+import dataclasses
+
+from tests.memory_cache import MemoryCache, key_of
+from tests.unit.core.arrays import array, array_plan, integer, integers, outputs
+from tests.unit.core.plans import line, task
+
+from wingbeat_controlplane.executions.foretelling.walk import ForetellingWalk
+from wingbeat_propeller.core.cached_task import CachedTask
+from wingbeat_propeller.core.caching import CacheMode
+from wingbeat_propeller.core.conditions import Comparison, Fixed, Operator
+from wingbeat_propeller.core.plan import BranchSpec, NodeKind, Plan, TaskSpec
+from wingbeat_propeller.core.values import build_literal_map
+from wingbeat_propeller.ports.cache import CacheAsk, CachePut, CacheSource
+from wingbeatidl.cache.v1 import foretell_pb2
+
+HIT, RUN, OPEN = foretell_pb2.FORECAST_HIT, foretell_pb2.FORECAST_RUN, foretell_pb2.FORECAST_OPEN
+SOURCE = CacheSource("p", "d", "e", "n0", 0, -1, "v")
+
+
+def _cached(name: str) -> TaskSpec:
+    return dataclasses.replace(task(name), cached=CachedTask("p", "d", name, "v", "1", b""))
+
+
+def _call(spec: TaskSpec, x: int) -> CacheAsk:
+    assert spec.cached is not None
+    return CacheAsk(spec.cached, build_literal_map({"x": integer(x).SerializeToString()}))
+
+
+async def _walked(
+    plan: Plan, cache: MemoryCache, *, x: bytes | None = None, mode: CacheMode = CacheMode.USE
+) -> ForetellingWalk:
+    walk = ForetellingWalk(plan, {"x": integer(1).SerializeToString() if x is None else x}, mode)
+    while asks := walk.calls():
+        walk.answer(await cache.look_up(asks))
+    return walk
+
+
+async def _knows(cache: MemoryCache, spec: TaskSpec, x: int, made: int) -> None:
+    await cache.put([CachePut(_call(spec, x), outputs(made), SOURCE)])
+
+
+def _forecasts(walk: ForetellingWalk) -> list[tuple[str, int]]:
+    return [(node.node_id, node.forecast) for node in walk.nodes]
+
+
+async def test_outputs_of_hits_lead_on_until_something_runs() -> None:
+    """The second is looked up with what the first has made; the fourth depends on the third, which runs."""
+    a, b, c, d = (_cached(name) for name in "abcd")
+    cache = MemoryCache()
+    await _knows(cache, a, 1, 2)
+    await _knows(cache, b, 2, 3)
+    walk = await _walked(line(a, b, c, d), cache)
+    assert _forecasts(walk) == [("n0", HIT), ("n1", HIT), ("n2", RUN), ("n3", OPEN)]
+    assert (walk.hits, walk.runs, walk.open) == (2, 1, 1)
+    assert [node.reason for node in walk.nodes[2:]] == [
+        foretell_pb2.FORECAST_REASON_MISS,
+        foretell_pb2.FORECAST_REASON_INPUTS,
+    ]
+    assert "n2" in walk.nodes[3].explanation
+    assert walk.nodes[0].catalog_key
+
+
+async def test_what_runs_anyway_is_not_looked_up() -> None:
+    """Tasks that are not cacheable, a cache that is off, overwrite_cache."""
+    cache = MemoryCache()
+    walk = await _walked(line(task("a")), cache)
+    assert walk.nodes[0].reason == foretell_pb2.FORECAST_REASON_NOT_CACHEABLE
+    walk = await _walked(line(_cached("a")), cache, mode=CacheMode.OFF)
+    assert walk.nodes[0].reason == foretell_pb2.FORECAST_REASON_CACHE_OFF
+    walk = await _walked(line(_cached("a")), cache, mode=CacheMode.OVERWRITE)
+    assert walk.nodes[0].reason == foretell_pb2.FORECAST_REASON_OVERWRITE
+    assert not cache.calls
+
+
+async def test_nodes_inside_of_sub_workflows_are_told_under_their_ids() -> None:
+    """And what the sub-workflow gives leads on."""
+    a, b = _cached("a"), _cached("b")
+    cache = MemoryCache()
+    await _knows(cache, a, 1, 2)
+    await _knows(cache, b, 2, 3)
+    walk = await _walked(line(line(a), b), cache)
+    assert _forecasts(walk) == [("n0", foretell_pb2.FORECAST_INNER), ("n0-0-n0", HIT), ("n1", HIT)]
+
+
+async def test_elements_of_maps_are_counted() -> None:
+    """Those that are there and those that would run; all of them there make known outputs."""
+    spec = _cached("t")
+    cache = MemoryCache()
+    for x in (1, 2):
+        await _knows(cache, spec, x, x)
+    walk = await _walked(array_plan(array(spec)), cache, x=integers([1, 2, 3]).SerializeToString())
+    (node,) = walk.nodes
+    assert (node.forecast, node.elements, node.elements_hit, walk.hits, walk.runs) == (RUN, 3, 2, 2, 1)
+    walk = await _walked(array_plan(array(spec)), cache, x=integers([2, 1]).SerializeToString())
+    assert [one.forecast for one in walk.nodes] == [HIT]
+
+
+async def test_a_branch_leads_to_the_arm_that_it_would_take() -> None:
+    """If its operands are known; the other arm is not told."""
+    a, b = _cached("a"), _cached("b")
+    plan = line(a)
+    condition = Comparison(Operator.EQ, Fixed(integer(1).SerializeToString()), Fixed(integer(2).SerializeToString()))
+    branch = BranchSpec(cases=((condition, 3),), otherwise=4, error=None, output_names=("o0",))
+    plan = dataclasses.replace(
+        plan,
+        ids=(*plan.ids, "n0-a", "n0-b"),
+        names=(*plan.names, "a", "b"),
+        kinds=(NodeKind.START, NodeKind.END, NodeKind.BRANCH, NodeKind.TASK, NodeKind.TASK),
+        indegree=(*plan.indegree, 2, 2),
+        successors=((2, 3, 4), (), (1,), (), ()),
+        bindings=(*plan.bindings, plan.bindings[2], plan.bindings[2]),
+        uses=(3, 0, 1, 0, 0),
+        targets=(None, None, branch, a, b),
+        owners=(-1, -1, -1, 2, 2),
+        attempts_max=(1,) * 5,
+        timeout_s=(0.0,) * 5,
+        interruptible=(None,) * 5,
+    )
+    cache = MemoryCache()
+    await _knows(cache, b, 1, 5)
+    walk = await _walked(plan, cache)
+    assert [node.forecast for node in walk.nodes] == [foretell_pb2.FORECAST_INNER, HIT]
+    assert walk.nodes[1].entity == "b"
+
+
+def test_keys_of_the_test_cache_tell_calls_apart() -> None:
+    """Else nothing above would mean anything."""
+    assert key_of(_call(_cached("a"), 1)) != key_of(_call(_cached("a"), 2))
