@@ -10,7 +10,6 @@ import structlog
 from flyteidl.service import admin_pb2, auth_pb2, dataproxy_pb2, identity_pb2, signal_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import REGISTRY
-from wingbeatidl.worker.v1 import worker_pb2
 
 from wingbeat_catalog.cache import PostgresCache
 from wingbeat_catalog.lineage.store import LineageStore
@@ -89,6 +88,7 @@ from wingbeatidl.retention.v1 import retention_pb2
 from wingbeatidl.sql.v1 import sql_pb2
 from wingbeatidl.tenants.v1 import tenants_pb2
 from wingbeatidl.watch.v1 import watch_pb2
+from wingbeatidl.worker.v1 import worker_pb2
 
 _log = structlog.get_logger(__name__)
 

@@ -1,10 +1,10 @@
 """WorkerDirectoryService: which engines a worker should hold a stream to."""
 
 import asyncpg
-from wingbeatidl.worker.v1 import worker_pb2
 
 from wingbeat_controlplane.services.rpcs import CallContext
 from wingbeat_propeller.postgres.queries import load_queries
+from wingbeatidl.worker.v1 import worker_pb2
 
 _SQL = load_queries("wingbeat_controlplane.services", "workers.sql")
 

@@ -50,10 +50,10 @@ class Foretelling:
         new = await self._launcher.resolve(create, caller)
         async with self._walks:
             try:
-                plan = await self._plans.get(new.target.workflow_id)
+                plan = await self._plans.get(new.decision.target.workflow_id)
             except (MalformedClosureError, LookupError) as error:
                 raise failed_precondition(f"the workflow cannot be run: {error}") from error
-            mode = cache_mode(new.config)
+            mode = cache_mode(new.decision.config)
             walk = await asyncio.to_thread(ForetellingWalk, plan, literals_of(new.inputs), mode)
             while asks := walk.calls():
                 await asyncio.to_thread(walk.answer, await self._look_up(asks))
