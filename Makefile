@@ -5,12 +5,15 @@ BIN := .venv/bin
 SETUP := .make/setup
 SETUP_INPUTS := pyproject.toml constraints.txt hatch_build.py $(shell find proto/wingbeatidl -name '*.proto')
 PYTEST_WORKERS ?= 2
+# Clients of other languages that this machine has the tools for.
+CLIENTS := $(if $(shell command -v go),go) $(if $(shell command -v npm),typescript) $(if $(shell command -v mvn),java)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev proto freeze fmt lint types unit sim test bench
+.PHONY: help setup demo dev proto freeze fmt lint types unit sim test test-clients bench load
+.PHONY: clients clients-go clients-typescript clients-java
 
 help: ## list these commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 setup: $(SETUP) ## make .venv with everything in it
 
@@ -53,8 +56,31 @@ unit: $(SETUP) ## tests that touch nothing
 sim: $(SETUP) ## thousands of simulated worlds with crashes and faults; SEED=n replays one and tells what happens
 	$(BIN)/python $(if $(SEED),-m tests.simulation --seed $(SEED) --trace,-m pytest -q -n $(PYTEST_WORKERS) tests/simulation)
 
-test: $(SETUP) ## all tests
+test: $(SETUP) $(CLIENTS:%=clients-%) ## all tests; of clients in other languages those that this machine has the tools for
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+
+test-clients: $(SETUP) $(CLIENTS:%=clients-%) ## one suite of scenarios for the clients of all languages
+	$(BIN)/python -m pytest tests/clients
+
+clients: clients-go clients-typescript clients-java ## generate and build the Go, TypeScript and Java clients into dist/
+
+clients-go: $(SETUP)
+	$(BIN)/python clients/generate.py go
+	cd clients/go && go vet ./... && go build -o ../gen/bin/ ./conformance ./examples/hello
+	@mkdir -p dist && tar -czf dist/wingbeat-client-go.tar.gz -C clients go
+
+clients-typescript: $(SETUP)
+	$(BIN)/python clients/generate.py typescript
+	cd clients/typescript && npm run --silent build && npx tsc --project tsconfig.conformance.json
+	@mkdir -p dist && cd clients/typescript && npm pack --silent --pack-destination ../../dist >/dev/null
+
+clients-java: $(SETUP)
+	$(BIN)/python clients/generate.py java
+	cd clients/java && mvn --quiet --batch-mode package
+	@mkdir -p dist && cp clients/java/target/wingbeat-client-*.jar dist/
+
+load: $(SETUP) ## users of locust on a fresh installation, for a short while; report in build/load
+	$(BIN)/python -m loadtests.load --seconds 20
 
 bench: $(SETUP) ## short versions of all load tests, one JSON object each as its last line
 	$(BIN)/python -m loadtests.engine --executions 1000 --nodes 10 --shape diamond

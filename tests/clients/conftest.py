@@ -1,0 +1,44 @@
+"""An installation with the programs of the scenarios registered."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flytekit.configuration import ImageConfig, SerializationSettings
+from tests.clients.players import CLIENTS
+from tests.e2e.client import DOMAIN, FOLDERS, PROJECT, Client
+from tests.e2e.installation import Installation, until
+
+sys.path[:0] = [str(CLIENTS / "conformance"), *(str(folder) for folder in FOLDERS)]
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    """`wingbeat up` of its own, since its server is killed."""
+    folder = Path(tempfile.mkdtemp(prefix="wb-clients-"))
+    running = Installation(folder)
+    running.up()
+    try:
+        client = Client(running.endpoint)
+        _register(client)
+        client.register("hello_world", "hello_world_wf")
+        client.close()
+        yield running
+    finally:
+        running.down()
+        until(lambda: not running.leftovers(), timeout_s=10, what=f"an end of {running.leftovers()}")
+        shutil.rmtree(folder)
+
+
+def _register(client: Client) -> None:
+    from flytekit.core.workflow import WorkflowBase
+    from programs import PROGRAMS
+
+    settings = SerializationSettings(image_config=ImageConfig.auto(), project=PROJECT, domain=DOMAIN)
+    for program in PROGRAMS:
+        is_workflow = isinstance(program, WorkflowBase)
+        register = client.remote.register_workflow if is_workflow else client.remote.register_task
+        register(program, settings, version="1")
