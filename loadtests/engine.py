@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import asyncpg
 import structlog
@@ -68,7 +69,25 @@ class EngineRun:
     durable_s: Sequence[float]
     rows: WrittenRows
     patterns: Effects
+    stored_bytes: int
+    logged_bytes: int
     rss_mib: float
+
+
+class Disk(NamedTuple):
+    """Bytes of the database with its indexes, and of the write-ahead log ever written."""
+
+    stored: int
+    logged: int
+
+    @classmethod
+    async def of(cls, pool: asyncpg.Pool) -> "Disk":
+        """As it is now."""
+        row = await pool.fetchrow(
+            "SELECT pg_database_size(current_database()), pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"
+        )
+        assert row is not None
+        return cls(*row)
 
 
 async def measure(options: Options) -> dict[str, object]:
@@ -94,7 +113,7 @@ async def measure(options: Options) -> dict[str, object]:
 
 
 async def _run_engine(options: Options, pool: asyncpg.Pool, database: TemporaryDatabase) -> EngineRun:
-    before = written_rows()
+    before, disk = written_rows(), await Disk.of(pool)
     cpu = time.process_time()
     postgres_cpu = database.cpu_s()
     async with instant_engine(
@@ -107,7 +126,7 @@ async def _run_engine(options: Options, pool: asyncpg.Pool, database: TemporaryD
         await engine.ended()
         cpu = time.process_time() - cpu
         postgres_cpu = database.cpu_s() - postgres_cpu
-    after = written_rows()
+    after, grown = written_rows(), await Disk.of(pool)
     return EngineRun(
         took_s=engine.journal.took_s,
         cpu_s=cpu,
@@ -116,6 +135,8 @@ async def _run_engine(options: Options, pool: asyncpg.Pool, database: TemporaryD
         durable_s=engine.durable_s,
         rows=after - before,
         patterns=engine.journal.patterns,
+        stored_bytes=grown.stored - disk.stored,
+        logged_bytes=grown.logged - disk.logged,
         rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
 
@@ -143,6 +164,8 @@ def _report(options: Options, run: EngineRun, bare_s: float) -> dict[str, object
         "rss_mib": round(run.rss_mib),
         "engine_cpu_us_per_node": round(run.cpu_s / nodes * 1e6),
         "postgres_cpu_us_per_node": round(run.postgres_cpu_s / nodes * 1e6),
+        "stored_bytes_per_node": round(run.stored_bytes / nodes),
+        "logged_bytes_per_node": round(run.logged_bytes / nodes),
         "rows": run.rows.total,
         "rows_per_commit": round(run.rows.total / max(run.rows.commits, 1)),
         "ceiling_nodes_per_s": round(ceiling),

@@ -126,13 +126,14 @@ class Player:
     async def _fails(self, step: dict[str, Any]) -> None:
         name = self._filled(step["name"])
         call: Awaitable[Any] = self._client.wait(name) if step["call"] == "wait" else self._client.outputs(name)
+        error = None
         try:
             await call
-        except ServerError as error:
-            _check_error(error, step["code"], ())
-            assert self._filled(step["contains"]) in str(error), error
-            return
-        raise AssertionError("the call did not fail")
+        except ServerError as refused:
+            error = refused
+        assert error is not None, "the call did not fail"
+        _check_error(error, step["code"], ())
+        assert self._filled(step["contains"]) in str(error), error
 
     def _ids(self, step: dict[str, Any]) -> list[Any]:
         return [one.execution for one in self._launched[step["of"]] if one.error is None]
