@@ -3,9 +3,9 @@
 Each server process runs one; a lock of a session of its own lets one of them work, and falls with its connection
 however that ends. A round looks at each project and domain that has something to go, oldest first, a small batch at a
 time (see rows.py), and rests between batches as long as they took, so that the database serves others meanwhile. What
-an earlier process left half done is finished first. Locked tables, a full disk or no database only delay: the round is
-given up and the next one goes on. Tables with many dead rows are vacuumed after a round, which makes their space
-usable again without growing them.
+an earlier process left half done, erasures too, is finished first. Locked tables, a full disk or no database only
+delay: the round is given up and the next one goes on. Tables with many dead rows are vacuumed after a round, which
+makes their space usable again without growing them.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge
 
+from wingbeat_controlplane.retention.eraser import Eraser
 from wingbeat_controlplane.retention.policies import PolicyStore
 from wingbeat_controlplane.retention.policy import Due, due
 from wingbeat_controlplane.retention.rows import SQL, Retired, finish, remove_rows, retire_aged, retired_of
@@ -65,15 +66,20 @@ class PrunerOptions:
 class Pruner:
     """Prunes; see the module."""
 
-    def __init__(self, dsn: str, policies: PolicyStore, options: PrunerOptions | None = None) -> None:
+    def __init__(
+        self, dsn: str, policies: PolicyStore, options: PrunerOptions | None = None, *, eraser: Eraser | None = None
+    ) -> None:
         self._dsn = dsn
         self._policies = policies
+        self._eraser = eraser
         self._options = options or PrunerOptions()
 
     async def run(self) -> None:
         """Prune at once and then every `interval_s`, until cancelled."""
         while True:
             try:
+                if self._eraser is not None:
+                    await self._eraser.resume()
                 await self.prune(datetime.now(UTC))
             except OSError as error:
                 _FAILED.inc()

@@ -9,18 +9,22 @@ tables refer to by an execution's row go with it by their foreign keys.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from wingbeat_propeller.postgres.queries import load_queries
 
 SQL: Mapping[str, str] = load_queries("wingbeat_controlplane.retention", "rows.sql")
 
+Connection: TypeAlias = "asyncpg.Connection | PoolConnectionProxy[asyncpg.Record]"
+
 ROWS_MAX = 5_000
 """Most rows that one transaction deletes of a table."""
 _CHUNKED = ("delete_elements", "delete_attempts", "delete_nodes")
 _AT_ONCE = ("delete_search", "delete_slots")
-_LATE = timedelta(hours=1)
+_LATE = timedelta(days=1)
 """How long after an execution's end its last transition may be dated."""
 
 
@@ -51,7 +55,7 @@ async def retire_aged(
     return [retired_of(row) for row in rows]
 
 
-async def remove_rows(connection: asyncpg.Connection, retired: Sequence[Retired]) -> int:
+async def remove_rows(connection: Connection, retired: Sequence[Retired]) -> int:
     """Delete all rows of retired executions but the notes; returns how many. Raises asyncpg's errors at any step, after
     which calling it again goes on."""
     keys = [execution.key for execution in retired]
@@ -72,7 +76,7 @@ async def remove_rows(connection: asyncpg.Connection, retired: Sequence[Retired]
     return count + _count(await connection.execute(SQL["delete_signals"], *columns))
 
 
-async def finish(connection: asyncpg.Connection, retired: Sequence[Retired]) -> None:
+async def finish(connection: Connection, retired: Sequence[Retired]) -> None:
     """Nothing is left of them: delete the notes."""
     await connection.execute(SQL["finish"], [execution.key for execution in retired])
 

@@ -32,6 +32,8 @@ from wingbeat_controlplane.launching.bulk import BulkLauncher
 from wingbeat_controlplane.launching.launch_keys import KeyPruner
 from wingbeat_controlplane.launching.target_versions import TargetVersions
 from wingbeat_controlplane.registry.registry import Registry, open_registry
+from wingbeat_controlplane.retention.eraser import Eraser
+from wingbeat_controlplane.retention.leavings import Leavings
 from wingbeat_controlplane.retention.policies import PolicyStore
 from wingbeat_controlplane.retention.policy import Policy
 from wingbeat_controlplane.retention.pruner import Pruner, PrunerOptions
@@ -130,8 +132,15 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             (watch_pb2.DESCRIPTOR.services_by_name["WatchService"], WatchServicer(watching, Waits(pool, watching)))
         )
         policies = PolicyStore(pool, registry.projects, _retention_default(settings))
-        servicers.append((retention_pb2.DESCRIPTOR.services_by_name["RetentionService"], RetentionServicer(policies)))
-        pruner = Pruner(dsn, policies, _pruner_options(settings))
+        leavings = Leavings(pool, store.blobs, local_state(settings))
+        eraser = Eraser(pool, leavings, executions.terminator, base=store.blobs.base)
+        servicers.append(
+            (
+                retention_pb2.DESCRIPTOR.services_by_name["RetentionService"],
+                RetentionServicer(policies, eraser, anonymous_principal),
+            )
+        )
+        pruner = Pruner(dsn, policies, _pruner_options(settings), eraser=eraser)
         rpcs = {name: rpc for service, servicer in servicers for name, rpc in rpcs_of(service, servicer).items()}
         application = create_gateway(
             GatewayOptions(version=_version(), body_bytes_max=settings.server.message_bytes_max),

@@ -1,8 +1,12 @@
 """RetentionService: how long things are kept, and what goes before."""
 
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
 from google.protobuf import field_mask_pb2
 
 from wingbeat_controlplane.errors import invalid_argument, missing
+from wingbeat_controlplane.retention.eraser import ByLabel, ByName, ByProject, Eraser, Erasure, Target
 from wingbeat_controlplane.retention.policies import PolicyStore
 from wingbeat_controlplane.retention.policy import Policy
 from wingbeat_controlplane.services.rpcs import CallContext
@@ -12,10 +16,12 @@ _FIELDS = ("executions_days", "cache_days")
 
 
 class RetentionServicer:
-    """SetPolicy, ListPolicies, DeletePolicy."""
+    """SetPolicy, ListPolicies, DeletePolicy, Erase."""
 
-    def __init__(self, policies: PolicyStore) -> None:
+    def __init__(self, policies: PolicyStore, eraser: Eraser, principal: Callable[[CallContext], str]) -> None:
         self._policies = policies
+        self._eraser = eraser
+        self._principal = principal
 
     async def SetPolicy(
         self, request: retention_pb2.SetPolicyRequest, context: CallContext
@@ -54,6 +60,54 @@ class RetentionServicer:
             raise missing("project")
         await self._policies.delete(request.project, request.domain)
         return retention_pb2.DeletePolicyResponse()
+
+    async def Erase(
+        self, request: retention_pb2.EraseRequest, context: CallContext
+    ) -> AsyncGenerator[retention_pb2.EraseResponse, None]:
+        """Erase, or tell what would go."""
+        erasures = self._eraser.erase(
+            _target(request),
+            is_dry_run=request.dry_run,
+            terminates=request.terminate,
+            principal=self._principal(context),
+        )
+        async with aclosing(erasures):
+            async for erasure in erasures:
+                yield _erased(erasure)
+
+
+def _target(request: retention_pb2.EraseRequest) -> Target:
+    match request.WhichOneof("target"):
+        case "execution":
+            named = request.execution
+            if not (named.project and named.domain and named.name):
+                raise missing("execution.project, domain or name")
+            return ByName(named.project, named.domain, named.name)
+        case "label":
+            if not request.label.key:
+                raise missing("label.key")
+            label = request.label
+            return ByLabel(label.key, label.value, label.project, label.domain)
+        case "project":
+            if not request.project.project:
+                raise missing("project.project")
+            return ByProject(request.project.project, request.project.domain)
+        case _:
+            raise missing("target")
+
+
+def _erased(erasure: Erasure) -> retention_pb2.EraseResponse:
+    name, tally = erasure.execution, erasure.tally
+    return retention_pb2.EraseResponse(
+        execution=retention_pb2.ExecutionTarget(project=name.project, domain=name.domain, name=name.name),
+        rows=erasure.rows,
+        blob_count=tally.blob_count,
+        blob_bytes=tally.blob_bytes,
+        log_count=tally.log_count,
+        log_bytes=tally.log_bytes,
+        left_alone=tally.left_alone,
+        is_running=erasure.is_running,
+    )
 
 
 def _changed(mask: field_mask_pb2.FieldMask) -> frozenset[str]:

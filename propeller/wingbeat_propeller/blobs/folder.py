@@ -17,13 +17,15 @@ import os
 import secrets
 import stat as stat_bits
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from wingbeat_propeller.blobs.keys import object_key, prefix_key, shown
 from wingbeat_propeller.blobs.tally import Tally
+from wingbeat_propeller.ports.blob_pages import PAGE_MAX, ListedBlob
 from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, BlobStat, BlobTooLargeError
 
 INLINE_BYTES_MAX = 256 * 1024
@@ -39,7 +41,7 @@ _T = TypeVar("_T")
 
 
 class FolderBlobs:
-    """Objects as files below `root`, which is made when missing. Satisfies `ports.Blobs`."""
+    """Objects as files below `root`, which is made when missing. Satisfies `ports.Blobs` and `ports.BlobPages`."""
 
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
@@ -149,6 +151,32 @@ class FolderBlobs:
             raise BlobAccessError(f"{shown(uri)} has a segment of more than 255 bytes")
         return path
 
+    async def pages(self, prefix_uri: str) -> AsyncGenerator[Sequence[ListedBlob]]:
+        """See `ports.BlobPages`. Memory is that of a page, and of an open folder for each level."""
+        key = prefix_key(prefix_uri.rstrip("/"), self._root)
+        walk = _entries(self._root, os.path.join(self._root, key) if key else self._root)
+        while page := await asyncio.to_thread(lambda: list(islice(walk, PAGE_MAX))):
+            yield page
+
+    async def delete_all(self, uris: Sequence[str]) -> None:
+        """See `ports.BlobPages`. Folders of executions and attempts go with the last object in them."""
+        paths = [self._path(uri) for uri in uris]
+        await asyncio.to_thread(self._delete_paths, paths)
+
+    def _delete_paths(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                os.unlink(path)
+        for folder in sorted({os.path.dirname(path) for path in paths}, key=len, reverse=True):
+            below = os.path.relpath(folder, self._root).split(os.sep)
+            # Folders above those are shared, and somebody may be about to make another one there.
+            shared = 4 if below[:2] == ["metadata", "admin"] else 2
+            for depth in range(len(below), shared, -1):
+                try:
+                    os.rmdir(os.path.join(self._root, *below[:depth]))
+                except OSError:
+                    break
+
     def _partial_path(self) -> str:
         return os.path.join(self._partial, secrets.token_hex(16))
 
@@ -174,6 +202,25 @@ class FolderBlobs:
             with suppress(FileNotFoundError):
                 os.unlink(partial)
             raise
+
+
+def _entries(root: str, top: str) -> Iterator[ListedBlob]:
+    """Files below `top`, one open folder for each level."""
+    try:
+        folder = os.scandir(top)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with folder:
+        for entry in folder:
+            if entry.is_dir(follow_symlinks=False):
+                if top != root or entry.name != PARTIAL_FOLDER:
+                    yield from _entries(root, entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                yield ListedBlob(entry.path, found.st_size, found.st_mtime)
 
 
 def _walk(root: str, top: str) -> list[str]:

@@ -23,11 +23,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from wingbeat_propeller.blobs.keys import object_key, prefix_key
 from wingbeat_propeller.blobs.signing import SignedUrl
 from wingbeat_propeller.blobs.tally import Tally
+from wingbeat_propeller.ports.blob_pages import ListedBlob
 from wingbeat_propeller.ports.blobs import BlobNotFoundError, BlobStat, BlobTooLargeError
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
-    from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
+    from types_aiobotocore_s3.type_defs import CompletedPartTypeDef, ObjectIdentifierTypeDef
 
 PART_BYTES = 8 << 20
 LARGE_PART_BYTES = 64 << 20
@@ -177,6 +178,44 @@ class S3Blobs:
             await self._client.delete_object(Bucket=self._bucket, Key=key)
         except _FAULTS as error:
             raise _fault(uri, error) from error
+
+    async def pages(self, prefix_uri: str) -> AsyncGenerator[Sequence[ListedBlob]]:
+        """See `ports.BlobPages`."""
+        folder = prefix_uri.rstrip("/")
+        prefix_key(folder, self._base)
+        key = folder[len(self._bucket_uri) + 1 :]
+        token = ""
+        while True:
+            prefix = f"{key}/" if key else ""
+            try:
+                page = await (
+                    self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, ContinuationToken=token)
+                    if token
+                    else self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+                )
+            except _FAULTS as error:
+                raise _fault(prefix_uri, error) from error
+            yield [
+                ListedBlob(f"{self._bucket_uri}/{entry['Key']}", entry["Size"], entry["LastModified"].timestamp())
+                for entry in page.get("Contents", ())
+                if "Key" in entry and "Size" in entry and "LastModified" in entry and not entry["Key"].endswith("/")
+            ]
+            token = page.get("NextContinuationToken", "")
+            if not token:
+                return
+
+    async def delete_all(self, uris: Sequence[str]) -> None:
+        """See `ports.BlobPages`."""
+        if not uris:
+            return
+        objects: list[ObjectIdentifierTypeDef] = [{"Key": self.key(uri)} for uri in uris]
+        try:
+            answer = await self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
+        except _FAULTS as error:
+            raise _fault(uris[0], error) from error
+        for failure in answer.get("Errors", ()):
+            if failure.get("Code", "") not in _NOT_FOUND:
+                raise OSError(f"the store did not delete {failure.get('Key', '')}: {failure.get('Message', '')}")
 
     @asynccontextmanager
     async def _body(self, uri: str) -> AsyncGenerator[tuple[int, "_Body"]]:

@@ -4,10 +4,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.blobs.signing import ServedUrlSigner, UrlSigner
+from wingbeat_propeller.ports.blob_pages import BlobPages
 from wingbeat_propeller.ports.blobs import Blobs
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ class FolderOptions:
 StoreOptions: TypeAlias = "FolderOptions | S3Options"
 
 
+class StoredBlobs(Blobs, BlobPages, Protocol):
+    """What every store can do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """An open store.
@@ -34,7 +39,7 @@ class Store:
     `served_signer` makes and checks URLs that our own server serves from any store; None without a signing key.
     """
 
-    blobs: Blobs
+    blobs: StoredBlobs
     signer: UrlSigner | None
     served_signer: ServedUrlSigner | None
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from tests.conformance.blob_pages import BlobPagesContract
 from tests.conformance.blobs import BlobsContract, chunked
 from tests.integration.blobs.seaweed import s3_options, seaweed
 
@@ -41,7 +42,7 @@ def blobs(store: tuple[S3Blobs, S3Signer]) -> S3Blobs:
     return store[0]
 
 
-class TestS3Blobs(BlobsContract):
+class TestS3Blobs(BlobsContract, BlobPagesContract):
     """A bucket satisfies the contract of blob stores."""
 
 

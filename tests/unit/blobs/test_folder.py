@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.conformance.blob_pages import BlobPagesContract
 from tests.conformance.blobs import BlobsContract
 
 from wingbeat_propeller.blobs.folder import PARTIAL_FOLDER, FolderBlobs
@@ -18,8 +19,25 @@ def blobs(tmp_path: Path) -> FolderBlobs:
     return FolderBlobs(tmp_path / "store")
 
 
-class TestFolderBlobs(BlobsContract):
+class TestFolderBlobs(BlobsContract, BlobPagesContract):
     """A folder satisfies the contract of blob stores."""
+
+
+async def test_empty_folders_go(blobs: FolderBlobs, tmp_path: Path) -> None:
+    """With the last object of an execution or attempt its folder goes; folders that are shared stay."""
+    uris = [
+        f"{blobs.base}/{key}"
+        for key in ("data/ab/e-n0-0/x/file", "metadata/propeller/p-d-e/n0/data/0/x", "metadata/admin/p/d/e/inputs")
+    ]
+    for uri in uris:
+        await blobs.put(uri, b"x")
+    await blobs.delete_all(uris)
+    left = [str(folder.relative_to(tmp_path / "store")) for folder in sorted((tmp_path / "store").rglob("*"))]
+    assert left == [
+        PARTIAL_FOLDER,
+        *("data", "data/ab", "metadata", "metadata/admin", "metadata/admin/p", "metadata/admin/p/d"),
+        "metadata/propeller",
+    ]
 
 
 async def test_plain_files(blobs: FolderBlobs, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ COMMANDS = {
     "lineage": Command("wingbeat.cli.lineage:lineage", "Show what a value was made from, or into.", server=False),
     "limits": Command("wingbeat.cli.limits:limits", "Weights and limits of projects and domains.", server=False),
     "sql": Command("wingbeat.cli.sql:sql", "Ask a read-only question in SQL.", server=False),
+    "erase": Command("wingbeat.cli.erase:erase", "Erase executions with all that is theirs.", server=False),
     "retention": Command("wingbeat.cli.retention:retention", "How long things are kept.", server=False),
     "worker": Command("wingbeat.cli.worker:worker", "Run tasks with their code kept loaded.", server=False),
     "version": Command("wingbeat.cli.version:version", "Print the version.", server=False),

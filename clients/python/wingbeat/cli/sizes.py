@@ -1,0 +1,13 @@
+"""Sizes for people."""
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
+
+
+def show_bytes(count: int) -> str:
+    """A number of bytes with three digits."""
+    amount = float(count)
+    for unit in ("B", *_UNITS):
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
+        amount /= 1024
+    return f"{amount:.3g} PiB"

@@ -1,0 +1,209 @@
+"""Erases executions with everything of theirs: rows, blobs, logs, cache entries and artifacts that they made.
+
+Those that they launched go with them, as their data came from there. The order is that of rows.py: the row goes first,
+with a note; then blobs and logs, which the remaining rows tell; then those rows; last the note. Whoever dies in between
+leaves the note, and `resume`, which the server's pruner calls, goes on. Every step may be done twice.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+import structlog
+from flyteidl.admin import execution_pb2
+
+from wingbeat_controlplane.errors import ApiError, failed_precondition, not_found
+from wingbeat_controlplane.executions.terminate import Terminator
+from wingbeat_controlplane.retention.leavings import Leavings, Tally
+from wingbeat_controlplane.retention.places import Places
+from wingbeat_controlplane.retention.rows import SQL as ROWS_SQL
+from wingbeat_controlplane.retention.rows import Retired, finish, remove_rows, retired_of
+from wingbeat_propeller.postgres.outages import outages_as_oserror
+from wingbeat_propeller.postgres.queries import load_queries
+
+_log = structlog.get_logger(__name__)
+_SQL = load_queries("wingbeat_controlplane.retention", "erasure.sql")
+
+_PAGE = 100
+_SHOWN = 5
+"""Executions named in a refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """One execution."""
+
+    project: str
+    domain: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByLabel:
+    """All with a label; an empty project or domain means all."""
+
+    key: str
+    value: str
+    project: str = ""
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ByProject:
+    """All of a project, or of one domain of it."""
+
+    project: str
+    domain: str = ""
+
+
+Target = ByName | ByLabel | ByProject
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What went, or would go, with one execution."""
+
+    execution: ByName
+    rows: Mapping[str, int]
+    tally: Tally
+    is_running: bool = False
+
+
+class Eraser:
+    """Erases; see the module. Executions that are terminated for it have `end_timeout_s` to end."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        leavings: Leavings,
+        terminator: Terminator,
+        *,
+        base: str,
+        end_timeout_s: float = 120.0,
+        poll_s: float = 0.5,
+    ) -> None:
+        self._pool = pool
+        self._leavings = leavings
+        self._terminator = terminator
+        self._base = base
+        self._end_timeout_s = end_timeout_s
+        self._poll_s = poll_s
+
+    async def erase(
+        self, target: Target, *, is_dry_run: bool = False, terminates: bool = False, principal: str = ""
+    ) -> AsyncGenerator[Erasure]:
+        """Erase, or only tell what would go; one answer for each execution, after it is gone.
+
+        Raises ApiError NOT_FOUND, and FAILED_PRECONDITION when some run, or do not end: then nothing was erased. Raises
+        OSError when a store fails; what was begun is finished later.
+        """
+        keys = await self._keys(target)
+        if not is_dry_run:
+            await self._require_ended(keys, terminates=terminates, principal=principal)
+        for start in range(0, len(keys), _PAGE):
+            for row in await self._pool.fetch(_SQL["executions"], keys[start : start + _PAGE]):
+                retired, places = retired_of(row), self._places(row)
+                rows = await self._counts(retired)
+                if is_dry_run:
+                    tally = await self._leavings.visit(places, removes=False)
+                    yield Erasure(_name(retired), rows, tally, row["is_live"])
+                    continue
+                await self._pool.execute(_SQL["retire"], retired.key)
+                yield Erasure(_name(retired), rows, await self._finish(retired, places))
+
+    async def resume(self) -> int:
+        """Finish what was begun; returns how many executions. Raises OSError."""
+        count = 0
+        with outages_as_oserror():
+            while rows := await self._pool.fetch(ROWS_SQL["retired"], True, _PAGE):
+                for row in rows:
+                    await self._finish(retired_of(row), self._places(row))
+                    count += 1
+        if count:
+            _log.info("erasures finished that had been begun", count=count)
+        return count
+
+    async def _finish(self, retired: Retired, places: Places) -> Tally:
+        tally = await self._leavings.visit(places, removes=True)
+        name = (retired.project, retired.domain, retired.name)
+        async with self._pool.acquire() as connection:
+            await connection.execute(_SQL["delete_cached"], *name)
+            await connection.execute(_SQL["delete_artifacts"], *name)
+            await connection.execute(_SQL["delete_lineage"], retired.key)
+            await remove_rows(connection, [retired])
+            await finish(connection, [retired])
+        return tally
+
+    async def _keys(self, target: Target) -> list[int]:
+        """Executions that are meant, and those that they launched, at any depth."""
+        keys: dict[int, None] = {}
+        new = await self._named(target)
+        while new:
+            keys |= dict.fromkeys(new)
+            found: list[int] = []
+            for start in range(0, len(new), _PAGE):
+                rows = await self._pool.fetch(_SQL["launched"], new[start : start + _PAGE])
+                found += [row["id"] for row in rows if row["id"] not in keys]
+            new = found
+        return list(keys)
+
+    async def _named(self, target: Target) -> list[int]:
+        if isinstance(target, ByName):
+            key = await self._pool.fetchval(_SQL["find_execution"], target.project, target.domain, target.name)
+            if key is None:
+                raise not_found("execution", f"{target.project}/{target.domain}/{target.name}")
+            return [key]
+        keys: list[int] = []
+        after = 0
+        while True:
+            if isinstance(target, ByLabel):
+                words = (target.key, target.value, target.project, target.domain)
+                rows = await self._pool.fetch(_SQL["labelled"], *words, after, 10 * _PAGE)
+            else:
+                rows = await self._pool.fetch(_SQL["of_project"], target.project, target.domain, after, 10 * _PAGE)
+            if not rows:
+                return keys
+            keys += [row["id"] for row in rows]
+            after = keys[-1]
+
+    async def _require_ended(self, keys: Sequence[int], *, terminates: bool, principal: str) -> None:
+        live = await self._live(keys)
+        if live and not terminates:
+            shown = ", ".join(row["name"] for row in live[:_SHOWN])
+            more = f" and {len(live) - _SHOWN} more" if len(live) > _SHOWN else ""
+            raise failed_precondition(f"still running: {shown}{more}; terminate them first, or with the flag for it")
+        for row in live:
+            request = execution_pb2.ExecutionTerminateRequest(cause="erased")
+            request.id.project, request.id.domain, request.id.name = row["project"], row["domain"], row["name"]
+            try:
+                await self._terminator.terminate(request, principal=principal)
+            except ApiError as error:
+                _log.info("ended before it was terminated", execution=row["name"], reason=error.message)
+        deadline = asyncio.get_running_loop().time() + self._end_timeout_s
+        while live:
+            if asyncio.get_running_loop().time() > deadline:
+                raise failed_precondition(
+                    f"{len(live)} executions were terminated and have not ended yet, for instance {live[0]['name']};"
+                    " nothing was erased: try again"
+                )
+            await asyncio.sleep(self._poll_s)
+            live = await self._live([row["id"] for row in live])
+
+    async def _live(self, keys: Sequence[int]) -> list[asyncpg.Record]:
+        found: list[asyncpg.Record] = []
+        for start in range(0, len(keys), 10 * _PAGE):
+            found += await self._pool.fetch(_SQL["live"], keys[start : start + 10 * _PAGE])
+        return found
+
+    async def _counts(self, retired: Retired) -> Mapping[str, int]:
+        row = await self._pool.fetchrow(_SQL["counts"], retired.key, retired.project, retired.domain, retired.name)
+        assert row is not None, "counting answers one row"
+        return {table: count for table, count in row.items() if count}
+
+    def _places(self, row: asyncpg.Record) -> Places:
+        return Places.of(self._base, row["execution_id"], row["project"], row["domain"], row["name"], row["config"])
+
+
+def _name(retired: Retired) -> ByName:
+    return ByName(retired.project, retired.domain, retired.name)

@@ -1,0 +1,86 @@
+-- name: find_execution
+SELECT id FROM executions WHERE project = $1 AND domain = $2 AND name = $3;
+
+-- name: labelled
+-- Executions with a label, after $5; empty project or domain: of all.
+SELECT e.id FROM execution_tags AS t JOIN executions AS e ON e.id = t.execution_id
+WHERE t.key = $1 AND t.value = $2 AND (e.project = $3 OR $3 = '') AND (e.domain = $4 OR $4 = '') AND e.id > $5
+ORDER BY e.id LIMIT $6;
+
+-- name: of_project
+SELECT id FROM executions WHERE project = $1 AND (domain = $2 OR $2 = '') AND id > $3 ORDER BY id LIMIT $4;
+
+-- name: launched
+-- Executions that nodes and eager tasks of $1 have launched.
+SELECT c.id FROM executions AS c WHERE c.parent_execution_id = ANY($1::bigint[])
+UNION
+SELECT c.id FROM executions AS p
+JOIN execution_tags AS t ON t.key = 'eager-exec' AND t.value = p.name
+JOIN executions AS c ON c.id = t.execution_id AND c.project = p.project AND c.domain = p.domain
+WHERE p.id = ANY($1::bigint[]);
+
+-- name: live
+SELECT id, project, domain, name FROM executions WHERE id = ANY($1::bigint[]) AND ended_at IS NULL ORDER BY id;
+
+-- name: executions
+SELECT id AS execution_id, project, domain, name, created_at, coalesce(ended_at, now()) AS ended_at, config,
+    ended_at IS NULL AS is_live
+FROM executions WHERE id = ANY($1::bigint[]) ORDER BY id;
+
+-- name: retire
+-- This execution, if it has ended.
+WITH gone AS (
+    DELETE FROM executions AS e WHERE e.id = $1 AND e.ended_at IS NOT NULL
+    RETURNING e.id, e.project, e.domain, e.name, e.created_at, e.ended_at, e.config
+)
+INSERT INTO retired_executions (execution_id, project, domain, name, created_at, ended_at, config, erased)
+SELECT id, project, domain, name, created_at, ended_at, config, true FROM gone
+RETURNING execution_id;
+
+-- name: attempts
+-- Generated names of attempts, after ($2, $3).
+SELECT node_id, attempt, name FROM task_executions
+WHERE execution_id = $1 AND (node_id, attempt) > ($2, $3)
+ORDER BY node_id, attempt LIMIT $4;
+
+-- name: elements
+-- Attempts of elements of arrays, after ($2, $3, $4), with the last attempt of the array.
+SELECT a.node_id, a.element, a.attempt, coalesce(n.attempt, 0) AS node_attempt
+FROM array_elements AS a
+LEFT JOIN node_executions AS n ON n.execution_id = a.execution_id AND n.node_id = a.node_id
+WHERE a.execution_id = $1 AND (a.node_id, a.element, a.attempt) > ($2, $3, $4)
+ORDER BY a.node_id, a.element, a.attempt LIMIT $5;
+
+-- name: counts
+SELECT
+    1 AS executions,
+    (SELECT count(*) FROM execution_tags WHERE execution_id = $1) AS execution_tags,
+    (SELECT count(*) FROM node_executions WHERE execution_id = $1) AS node_executions,
+    (SELECT count(*) FROM task_executions WHERE execution_id = $1) AS task_executions,
+    (SELECT count(*) FROM array_elements WHERE execution_id = $1) AS array_elements,
+    (SELECT count(*) FROM transitions WHERE execution_id = $1) AS transitions,
+    (
+        SELECT count(*) FROM signals
+        WHERE execution_project = $2 AND execution_domain = $3 AND execution_name = $4
+    ) AS signals,
+    (
+        SELECT count(*) FROM cache_artifacts
+        WHERE source_execution = $4 AND source_project = $2 AND source_domain = $3
+    ) AS cache_artifacts,
+    (
+        SELECT count(*) FROM artifacts
+        WHERE execution_project = $2 AND execution_domain = $3 AND execution_name = $4
+    ) AS artifacts;
+
+-- name: cached_blobs
+SELECT data_uri FROM cache_artifacts
+WHERE source_execution = $3 AND source_project = $1 AND source_domain = $2 AND data_uri IS NOT NULL;
+
+-- name: delete_cached
+DELETE FROM cache_artifacts WHERE source_execution = $3 AND source_project = $1 AND source_domain = $2;
+
+-- name: delete_artifacts
+DELETE FROM artifacts WHERE execution_project = $1 AND execution_domain = $2 AND execution_name = $3;
+
+-- name: delete_lineage
+DELETE FROM lineage_edges WHERE source_execution_id = $1;
