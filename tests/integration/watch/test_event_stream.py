@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from flyteidl.core import literals_pb2
-from tests.integration.watch.conftest import Log, WatchServer
+from tests.integration.watch.conftest import Log
+from tests.integration.watch.serving import WatchServer
 
 
 class Events:

@@ -17,13 +17,12 @@ from tests.integration.watch.conftest import (
     PROJECT,
     WATCH_SQL,
     Log,
-    WatchServer,
     collect,
     request,
     short,
     status_of,
-    watch_server,
 )
+from tests.integration.watch.serving import WatchServer, watch_server
 
 from wingbeat_controlplane.executions.watch.cursors import decode_cursor
 from wingbeat_controlplane.executions.watch.snapshots import Snapshot

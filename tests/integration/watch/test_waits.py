@@ -6,7 +6,8 @@ import grpc
 import pytest
 from flyteidl.core import execution_pb2, literals_pb2
 from google.rpc import error_details_pb2
-from tests.integration.watch.conftest import Log, WatchServer, execution_id, status_of
+from tests.integration.watch.conftest import Log, execution_id, status_of
+from tests.integration.watch.serving import WatchServer
 
 from wingbeat_controlplane.executions.watch import tail
 from wingbeatidl.query.v1 import identity_pb2
