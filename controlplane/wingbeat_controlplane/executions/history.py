@@ -6,10 +6,9 @@ never goes back when an execution moves to an engine whose clock is behind. Tran
 commit order (its owner writes through one lane, one batch after the other, and another owner begins when the first can
 write no more), so the number alone decides.
 
-The first page takes a mark of the log (its end, and the transactions under way), and later pages look at nothing newer:
-all pages show one state, however long a caller takes. A page walks the index by node and reads what it tells, so page
-one of a hundred costs as much as page ninety. An execution that had ended by the instant is told from its rows, which
-outlive the log.
+The first page remembers its snapshot of the database, and later pages look at nothing newer: all pages show one state,
+however long a caller takes. A page walks the index by node and reads what it tells, so page one of a hundred costs as
+much as page ninety. An execution that had ended by the instant is told from its rows, which outlive the log.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from google.rpc import error_details_pb2
 from wingbeat_controlplane.errors import ApiError, invalid_argument, missing, not_found
 from wingbeat_controlplane.executions.history_token import HistoryToken, decode_token
 from wingbeat_controlplane.executions.identifiers import check_text
+from wingbeat_controlplane.executions.log_snapshots import snapshot_of
 from wingbeat_controlplane.executions.rows import Row
 from wingbeat_controlplane.registry.times import timestamp
 from wingbeat_propeller.core.phases import EXECUTION_FINAL, ExecutionPhase
@@ -56,30 +56,30 @@ class History:
         token = None
         if request.page_token:
             token = decode_token(request.page_token, execution=label, at_us=_microseconds(at))
-        async with self._pool.acquire() as connection:
-            log_end: int = token.log_end if token else await connection.fetchval(_SQL["log_end"])
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                await connection.execute(_SQL["hold_log"])
-                await connection.execute(_SQL["walk_indexes"])
-                execution = request.execution
-                head = await connection.fetchrow(_SQL["head"], execution.project, execution.domain, execution.name)
-                if head is None:
-                    raise not_found("execution", execution)
-                _check_reach(head, at)
-                if at < head["created_at"]:
-                    return query_pb2.GetExecutionAtResponse(
-                        existed=False, created_at=timestamp(head["created_at"]), read_at=timestamp(head["read_at"])
-                    )
-                if token is None:
-                    token = HistoryToken(
-                        execution=label,
-                        at_us=_microseconds(at),
-                        read_at_us=_microseconds(head["read_at"]),
-                        log_end=log_end,
-                        in_progress=tuple(head["in_progress"]),
-                        ended=_ended(head, at),
-                    )
-                return await _page(connection, head, at, token, limit)
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            await connection.execute(_SQL["hold_log"])
+            await connection.execute(_SQL["walk_indexes"])
+            execution = request.execution
+            head = await connection.fetchrow(_SQL["head"], execution.project, execution.domain, execution.name)
+            if head is None:
+                raise not_found("execution", execution)
+            _check_reach(head, at)
+            if at < head["created_at"]:
+                return query_pb2.GetExecutionAtResponse(
+                    existed=False, created_at=timestamp(head["created_at"]), read_at=timestamp(head["read_at"])
+                )
+            if token is None:
+                token = HistoryToken(
+                    execution=label,
+                    at_us=_microseconds(at),
+                    read_at_us=_microseconds(head["read_at"]),
+                    snapshot=snapshot_of(tuple(head["snapshot"])),
+                    ended=_ended(head, at),
+                )
+            return await _page(connection, head, at, token, limit)
 
 
 async def _page(
@@ -90,7 +90,7 @@ async def _page(
     limit: int,
 ) -> query_pb2.GetExecutionAtResponse:
     key: int = head["id"]
-    seen = (key, at, head["created_at"] - _LOG_EARLIER, token.log_end, list(token.in_progress))
+    seen = (key, at, head["created_at"] - _LOG_EARLIER, token.snapshot.record)
     phase: int
     if token.ended:
         phase, since = head["phase"], head["ended_at"]

@@ -1,8 +1,3 @@
--- name: log_end
--- The newest number that any transition has. Read before the snapshot of the first page: whatever is committed later has
--- a higher number, or belongs to a transaction that the snapshot calls in progress.
-SELECT last_value FROM transitions_seq_seq;
-
 -- name: hold_log
 -- Before the snapshot is taken, so that no partition goes while it is read.
 LOCK TABLE transitions IN ACCESS SHARE MODE;
@@ -15,15 +10,15 @@ SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', '
 
 -- name: head
 SELECT e.id, e.phase, e.created_at, e.ended_at, e.abort_requested_at, r.kept_since, statement_timestamp() AS read_at,
-    ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot())::text) AS in_progress
+    pg_current_snapshot() AS snapshot
 FROM executions AS e CROSS JOIN transitions_retention AS r
 WHERE e.project = $1 AND e.domain = $2 AND e.name = $3;
 
 -- name: phase_at
 SELECT phase, at
 FROM transitions
-WHERE execution_id = $1 AND node_id IS NULL AND at <= $2 AND at >= $3 AND seq <= $4
-    AND txid <> ALL ($5::text[]::xid8[])
+WHERE execution_id = $1 AND node_id IS NULL AND at <= $2 AND at >= $3
+    AND pg_visible_in_snapshot(txid, $4::pg_snapshot)
 ORDER BY seq DESC
 LIMIT 1;
 
@@ -34,10 +29,10 @@ SELECT page.node_id, page.phase, page.attempt, page.at AS since, n.spec_node_id,
 FROM (
     SELECT DISTINCT ON (node_id) node_id, phase, attempt, at
     FROM transitions
-    WHERE execution_id = $1 AND at <= $2 AND at >= $3 AND seq <= $4 AND txid <> ALL ($5::text[]::xid8[])
-        AND node_id > $6
+    WHERE execution_id = $1 AND at <= $2 AND at >= $3 AND pg_visible_in_snapshot(txid, $4::pg_snapshot)
+        AND node_id > $5
     ORDER BY node_id, seq DESC
-    LIMIT $7
+    LIMIT $6
 ) AS page LEFT JOIN LATERAL (
     -- LIMIT: one look by primary key for each node, never a join over all nodes of the execution.
     SELECT * FROM node_executions WHERE execution_id = $1 AND node_id = page.node_id LIMIT 1

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from wingbeat_controlplane.errors import ApiError, invalid_argument
+from wingbeat_controlplane.executions.log_snapshots import Snapshot
 
 _SEQ_MAX = 2**63 - 1
-_TXID_MAX = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,8 @@ class HistoryToken:
     """The instant, in microseconds since the epoch."""
     read_at_us: int
     """When the first page was read."""
-    log_end: int
-    """Transitions above this number are too new."""
-    in_progress: tuple[str, ...]
-    """Transactions that had not committed: their transitions are too new, too."""
+    snapshot: Snapshot
+    """Transitions that it does not see are too new."""
     ended: bool
     """The execution had ended by the instant."""
     after: str = ""
@@ -45,8 +43,8 @@ class HistoryToken:
             self.execution,
             self.at_us,
             self.read_at_us,
-            self.log_end,
-            self.in_progress,
+            self.snapshot.xmax,
+            self.snapshot.in_progress,
             self.ended,
             self.after,
         )
@@ -67,14 +65,17 @@ def decode_token(text: str, *, execution: str, at_us: int) -> HistoryToken:
 
 
 def _token(parts: list[Any]) -> HistoryToken:
-    execution, at_us, read_at_us, log_end, in_progress, ended, after = parts
-    if not all(isinstance(number, int) and 0 <= number <= _SEQ_MAX for number in (at_us, read_at_us, log_end)):
+    execution, at_us, read_at_us, xmax, in_progress, ended, after = parts
+    if not all(
+        isinstance(number, int) and 0 <= number <= _SEQ_MAX for number in (at_us, read_at_us, xmax, *in_progress)
+    ):
         raise ValueError("a number is none, or out of range")
-    if not all(isinstance(txid, str) and txid.isdecimal() and int(txid) <= _TXID_MAX for txid in in_progress):
-        raise ValueError("a transaction id is none")
+    if any(txid >= xmax for txid in in_progress) or in_progress != sorted(set(in_progress)):
+        raise ValueError("a transaction is none")
     if not isinstance(after, str) or "\0" in after:
         raise ValueError("a node id is none")
-    return HistoryToken(str(execution), at_us, read_at_us, log_end, tuple(in_progress), bool(ended), after)
+    snapshot = Snapshot(xmax, tuple(in_progress))
+    return HistoryToken(str(execution), at_us, read_at_us, snapshot, bool(ended), after)
 
 
 def _invalid(text: str) -> ApiError:

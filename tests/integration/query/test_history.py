@@ -291,7 +291,7 @@ async def test_a_page_reads_what_it_tells(log: Log, query: Stub) -> None:
     async with log.pool.acquire() as connection, connection.transaction():
         await connection.execute(HISTORY_SQL["walk_indexes"])
         for after in ("", told[nodes // 2]):
-            arguments = (log.key, moment(10), CREATED - timedelta(days=1), 2**62, ["7"], after, PAGE_SIZE + 1)
+            arguments = (log.key, moment(10), CREATED - timedelta(days=1), (7, 2**40 + 3, (7,)), after, PAGE_SIZE + 1)
             explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {HISTORY_SQL['nodes_at']}"
             plan = json.loads(await connection.fetchval(explain, *arguments))[0]["Plan"]
             assert _rows_read(plan) <= 3 * (PAGE_SIZE + 2)

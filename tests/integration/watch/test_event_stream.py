@@ -65,8 +65,7 @@ async def test_events(server: WatchServer, log: Log) -> None:
     async with events(server.url, "project=flytesnacks&domain=development&execution=a&level=execution") as stream:
         start = await stream.place()
         async with log.pool.acquire() as connection, connection.transaction():
-            await log.add("a", 1, 2, connection=connection)
-            await log.end("a", 4)
+            await log.add("a", 1, 2, 4, connection=connection)
         shown = [await stream.next() for _ in range(2)]
         assert [one["executionPhase"] for _, one in shown] == ["EXECUTION_PHASE_QUEUED", "EXECUTION_PHASE_RUNNING"]
         assert shown[0][0] == "transition"

@@ -24,8 +24,8 @@ from tests.integration.watch.conftest import (
 )
 from tests.integration.watch.serving import WatchServer, watch_server
 
+from wingbeat_controlplane.executions.log_snapshots import Snapshot
 from wingbeat_controlplane.executions.watch.cursors import decode_cursor
-from wingbeat_controlplane.executions.watch.snapshots import Snapshot
 from wingbeat_controlplane.executions.watch.watching import WatchOptions
 from wingbeat_propeller.postgres.transitions import TransitionPartitions, TransitionsOptions
 from wingbeatidl.watch.v1 import transition_pb2, watch_pb2, watch_pb2_grpc

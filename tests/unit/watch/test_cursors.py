@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from wingbeat_controlplane.executions.log_snapshots import Snapshot
 from wingbeat_controlplane.executions.watch.cursors import Cursor, CursorError, decode_cursor
 from wingbeat_controlplane.executions.watch.log import ALL_PARTS
-from wingbeat_controlplane.executions.watch.snapshots import Snapshot
 
 
 @dataclass
@@ -139,3 +139,10 @@ def test_a_cursor_is_short() -> None:
     """With twenty transactions under way a cursor has fewer than 100 characters."""
     in_progress = tuple(range(1_000_000_000, 1_000_000_400, 20))
     assert len(Cursor(2**31 - 1, Snapshot(1_000_000_500, in_progress), 1_000_000_020, 10**9, 1).encode()) < 100
+
+
+def test_numbers_that_are_never_given_out() -> None:
+    """After transaction 2**32 - 1 comes 2**32 + 3, and Postgres takes no other number for it."""
+    before = Snapshot(2**32 - 1)
+    assert before.adding(2**32 - 1).record == (2**32 + 3, 2**32 + 3, ())
+    assert Snapshot(2**32 + 9, (2**32 + 4,)).record == (2**32 + 4, 2**32 + 9, (2**32 + 4,))

@@ -13,7 +13,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-from wingbeat_controlplane.executions.watch.snapshots import Snapshot
+from wingbeat_controlplane.executions.log_snapshots import Snapshot
 
 TEXT_LENGTH_MAX = 64 * 1024
 

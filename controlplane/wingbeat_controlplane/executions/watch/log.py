@@ -18,9 +18,9 @@ import grpc
 from google.rpc import error_details_pb2
 
 from wingbeat_controlplane.errors import ApiError, invalid_argument
+from wingbeat_controlplane.executions.log_snapshots import Snapshot, snapshot_of
 from wingbeat_controlplane.executions.rows import Row
 from wingbeat_controlplane.executions.watch.cursors import Cursor, CursorError, decode_cursor
-from wingbeat_controlplane.executions.watch.snapshots import Snapshot, snapshot_of
 from wingbeat_propeller.postgres.queries import load_queries
 
 LOG_SETTINGS = {

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from wingbeat_controlplane.executions.log_snapshots import Snapshot
 from wingbeat_controlplane.executions.watch.cursors import Cursor
 from wingbeat_controlplane.executions.watch.log import Page
-from wingbeat_controlplane.executions.watch.snapshots import Snapshot
 from wingbeat_controlplane.executions.watch.telling import Told
 from wingbeat_controlplane.registry.times import timestamp
 from wingbeatidl.watch.v1 import watch_pb2

@@ -27,7 +27,7 @@ from wingbeat_propeller.postgres.outages import outages_as_oserror
 QUEUE_BYTES_MAX = 256 * 1024
 """Transitions that wait for a watcher, most of them shared with others."""
 QUEUE_BATCHES_MAX = 256
-PAGE_ENTRIES_MAX = 5_000
+PAGE_ENTRIES_MAX = 2_000
 
 _log = structlog.get_logger(__name__)
 _WATCHERS = Gauge("wingbeat_watchers", "Streams and waits that follow the log of transitions")

@@ -10,6 +10,7 @@ An entry means a few transitions; each has a fixed place among them, the cursor'
 off between two of them and be gone on with by another filter.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
@@ -28,6 +29,9 @@ from wingbeatidl.query.v1 import identity_pb2
 from wingbeatidl.watch.v1 import transition_pb2
 
 ERROR_MESSAGE_BYTES_MAX = 4096
+
+_ENTRIES_AT_ONCE = 250
+"""After which other work of the loop gets a turn."""
 
 _SQL = load_queries(__package__ or "", "watch.sql")
 _EXECUTION = int(transition_pb2.LEVEL_EXECUTION)
@@ -110,7 +114,9 @@ class Teller:
         wanted: dict[Matcher, list[Told]] = {}
         chosen: list[Told] = []
         outputs_wanted: set[int] = set()
-        for entry in entries:
+        for number, entry in enumerate(entries, start=1):
+            if number % _ENTRIES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # others get a turn of the loop
             matchers = covering.get(entry.execution_id)
             if not matchers:
                 continue
@@ -147,7 +153,9 @@ class Teller:
     async def _encode(self, chosen: Sequence[Told], outputs_wanted: set[int]) -> None:
         ends = await self._ends(chosen, outputs_wanted)
         nodes = await self._nodes(chosen, outputs_wanted)
-        for one in chosen:
+        for number, one in enumerate(chosen, start=1):
+            if number % _ENTRIES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             entry = one.entry
             if entry.node_id is None:
                 _encode(one, None, ends.get(entry.execution_id), wants_outputs=id(one) in outputs_wanted)

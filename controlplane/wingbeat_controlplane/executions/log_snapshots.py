@@ -51,7 +51,13 @@ class Snapshot:
     @property
     def record(self) -> tuple[int, int, tuple[int, ...]]:
         """As asyncpg passes a pg_snapshot."""
-        return self.xmin, self.xmax, self.in_progress
+        return _given_out(self.xmin), _given_out(self.xmax), self.in_progress
+
+
+def _given_out(txid: int) -> int:
+    """The next number that a transaction can have. Of 2**32 the first three are never given out, and Postgres takes
+    them for none at all."""
+    return max(txid, txid - txid % 2**32 + 3)
 
 
 def snapshot_of(record: tuple[int, int, tuple[int, ...]]) -> Snapshot:
