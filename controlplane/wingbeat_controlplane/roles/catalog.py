@@ -8,13 +8,19 @@ from google.protobuf.descriptor import ServiceDescriptor
 from wingbeat_catalog.cacheservice.outputs import CachedOutputs
 from wingbeat_catalog.datacatalog.artifacts import Artifacts
 from wingbeat_catalog.datacatalog.datasets import Datasets
+from wingbeat_catalog.evictions import Evictions
+from wingbeat_catalog.misses.nearest import NearestEntries
 from wingbeat_catalog.options import CatalogOptions, create_catalog_pool
 from wingbeat_catalog.reservations import Reservations
+from wingbeat_controlplane.executions.cache_eviction import CacheEviction
+from wingbeat_controlplane.executions.cache_misses import CacheMisses
 from wingbeat_controlplane.roles.options import database_url
+from wingbeat_controlplane.services.cache import OwnCacheServicer
 from wingbeat_controlplane.services.cacheservice import CacheServicer
 from wingbeat_controlplane.services.datacatalog import DataCatalogServicer
 from wingbeat_controlplane.settings import Settings
 from wingbeat_propeller.ports.blobs import Blobs
+from wingbeatidl.cache.v1 import cache_pb2
 
 
 async def open_catalog_pool(settings: Settings, role: str) -> asyncpg.Pool:
@@ -27,11 +33,14 @@ async def open_catalog_pool(settings: Settings, role: str) -> asyncpg.Pool:
 
 
 def catalog_services(
-    pool: asyncpg.Pool, blobs: Blobs, options: CatalogOptions
+    catalog: asyncpg.Pool, pool: asyncpg.Pool, blobs: Blobs, options: CatalogOptions
 ) -> list[tuple[ServiceDescriptor, object]]:
-    """DataCatalog and CacheService, with what answers their rpcs."""
-    datasets, reservations = Datasets(pool), Reservations(pool, options)
-    artifacts = Artifacts(pool, blobs, datasets, options)
+    """DataCatalog, CacheService of FlyteIDL and that of our own, with what answers their rpcs.
+
+    `catalog` is for the catalog's tables, `pool` for executions.
+    """
+    datasets, reservations = Datasets(catalog), Reservations(catalog, options)
+    artifacts = Artifacts(catalog, blobs, datasets, options)
     return [
         (
             datacatalog_pb2.DESCRIPTOR.services_by_name["DataCatalog"],
@@ -39,6 +48,12 @@ def catalog_services(
         ),
         (
             cacheservice_pb2.DESCRIPTOR.services_by_name["CacheService"],
-            CacheServicer(CachedOutputs(pool, blobs, options), reservations),
+            CacheServicer(CachedOutputs(catalog, blobs, options), reservations),
+        ),
+        (
+            cache_pb2.DESCRIPTOR.services_by_name["CacheService"],
+            OwnCacheServicer(
+                CacheMisses(pool, blobs, NearestEntries(catalog)), CacheEviction(pool, Evictions(catalog, blobs))
+            ),
         ),
     ]

@@ -118,7 +118,7 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         servicers = _servicers(settings, pool, store, registry, executions, owners)
         catalog = await open_catalog_pool(settings, "server")
         stack.push_async_callback(catalog.close)
-        servicers += catalog_services(catalog, store.blobs, catalog_options(settings))
+        servicers += catalog_services(catalog, pool, store.blobs, catalog_options(settings))
         cache = PostgresCache(catalog, dsn, store.blobs, catalog_options(settings))
         foretelling = Foretelling(executions.launcher, PostgresExecutionStore(pool, dsn), cache)
         servicers.append(

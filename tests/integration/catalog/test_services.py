@@ -29,7 +29,7 @@ DATASET = dc.DatasetID(project="p", domain="d", name="flyte_task-t", version="1-
 @pytest.fixture
 async def channel(catalog_pool: asyncpg.Pool, blobs: FolderBlobs) -> AsyncIterator[grpc.aio.Channel]:
     """A connection to both services; what is larger than 200 bytes goes to the blob store."""
-    services = catalog_services(catalog_pool, blobs, CatalogOptions(inline_bytes_max=200))
+    services = catalog_services(catalog_pool, catalog_pool, blobs, CatalogOptions(inline_bytes_max=200))
     server = GrpcServer(
         {name: rpc for service, servicer in services for name, rpc in rpcs_of(service, servicer).items()}, GrpcOptions()
     )

@@ -64,6 +64,7 @@ COMMANDS = {
     "recover": Command("wingbeat.cli.recover:recover", "Go on from what an execution has done.", server=False),
     "foretell": Command("wingbeat.cli.foretell:foretell", "Say what a launch would find in the cache.", server=False),
     "lineage": Command("wingbeat.cli.lineage:lineage", "Show what a value was made from, or into.", server=False),
+    "cache": Command("wingbeat.cli.cache:cache", "Why calls were not cached; evict.", server=False),
     "limits": Command("wingbeat.cli.limits:limits", "Weights and limits of projects and domains.", server=False),
     "sql": Command("wingbeat.cli.sql:sql", "Ask a read-only question in SQL.", server=False),
     "erase": Command("wingbeat.cli.erase:erase", "Erase executions with all that is theirs.", server=False),

@@ -1,0 +1,20 @@
+-- name: node
+SELECT n.kind, n.phase, n.cache_status, n.created_at, n.inputs, n.input_uri, n.details, t.closure
+FROM node_executions AS n
+LEFT JOIN LATERAL (
+    SELECT te.task_project, te.task_domain, te.task_name, te.task_version
+    FROM task_executions AS te
+    WHERE te.execution_id = n.execution_id AND te.node_id = n.node_id
+    ORDER BY te.attempt
+    LIMIT 1
+) AS te ON true
+LEFT JOIN tasks AS t ON (t.project, t.domain, t.name, t.version)
+    = (te.task_project, te.task_domain, te.task_name, te.task_version)
+WHERE n.execution_id = $1 AND n.node_id = $2;
+
+-- name: task
+-- That version, or the newest one when none is given.
+SELECT closure FROM tasks
+WHERE project = $1 AND domain = $2 AND name = $3 AND ($4 = '' OR version = $4)
+ORDER BY created_at DESC, id DESC
+LIMIT 1;
