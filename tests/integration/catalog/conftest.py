@@ -21,12 +21,30 @@ FILE = types_pb2.LiteralType(blob=types_pb2.BlobType())
 
 @pytest.fixture
 async def catalog_pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
-    """The catalog's own connections, which wait for locks a tenth of a second."""
-    pool = await create_catalog_pool(database_url, size_max=8, application_name="tests", lock_timeout_s=0.1)
+    """The catalog's own connections, patient with a busy machine."""
+    pool = await create_catalog_pool(
+        database_url, size_max=8, application_name="tests", lock_timeout_s=60, statement_timeout_s=60
+    )
     try:
         yield pool
     finally:
         pool.terminate()
+
+
+@pytest.fixture
+async def hasty_pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+    """Connections that wait for locks a tenth of a second."""
+    pool = await create_catalog_pool(database_url, size_max=2, application_name="tests", lock_timeout_s=0.1)
+    try:
+        yield pool
+    finally:
+        pool.terminate()
+
+
+@pytest.fixture
+def hasty_cache(hasty_pool: asyncpg.Pool, database_url: str, blobs: FolderBlobs) -> PostgresCache:
+    """A cache over them."""
+    return PostgresCache(hasty_pool, database_url, blobs)
 
 
 @pytest.fixture

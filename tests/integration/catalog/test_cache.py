@@ -263,18 +263,18 @@ async def test_old_entries_are_not_used(open_cache: Callable[..., PostgresCache]
 
 
 @pytest.mark.parametrize("table", ["cache_tags", "cache_artifacts", "cache_datasets"])
-async def test_locked_tables_are_failures_soon(cache: PostgresCache, pool: asyncpg.Pool, table: str) -> None:
+async def test_locked_tables_are_failures_soon(hasty_cache: PostgresCache, pool: asyncpg.Pool, table: str) -> None:
     """While somebody holds a table, look-ups and puts that need it raise OSError instead of waiting; then they work."""
     call = ask(task(), a=integer(3))
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(OSError, match="lock"):
-            await cache.put([entry(call, "x")])
+            await hasty_cache.put([entry(call, "x")])
         if table != "cache_datasets":
             with pytest.raises(OSError, match="lock"):
-                await cache.look_up([call])
-    await cache.put([entry(call, "x")])
-    assert isinstance(await _one(cache, call), CacheHit)
+                await hasty_cache.look_up([call])
+    await hasty_cache.put([entry(call, "x")])
+    assert isinstance(await _one(hasty_cache, call), CacheHit)
 
 
 async def test_a_full_disk_is_an_outage(cache: PostgresCache, pool: asyncpg.Pool) -> None:

@@ -122,16 +122,16 @@ async def test_the_listener_connects_again(cache: PostgresCache, pool: asyncpg.P
             await listener
 
 
-async def test_a_locked_table_is_a_failure_soon(cache: PostgresCache, pool: asyncpg.Pool) -> None:
+async def test_a_locked_table_is_a_failure_soon(hasty_cache: PostgresCache, pool: asyncpg.Pool) -> None:
     """While somebody holds the table, asks raise OSError instead of waiting."""
-    claim = await _claim(cache, "owner")
+    claim = await _claim(hasty_cache, "owner")
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE cache_reservations IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(OSError, match="lock"):
-            await cache.reserve([claim], 10)
+            await hasty_cache.reserve([claim], 10)
         with pytest.raises(OSError, match="lock"):
-            await cache.release([claim])
-    (mine,) = await _reserve(cache, claim)
+            await hasty_cache.release([claim])
+    (mine,) = await _reserve(hasty_cache, claim)
     assert mine.owner == "owner"
 
 

@@ -17,6 +17,7 @@ from tests.integration.catalog.conftest import FILE, SOURCE, ask, entry, file, i
 
 from wingbeat_catalog.cache import PostgresCache
 from wingbeat_catalog.options import CatalogOptions
+from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.roles.catalog import catalog_services
 from wingbeat_controlplane.services.rpcs import rpcs_of
 from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
@@ -425,11 +426,26 @@ async def test_reservations_of_cacheservice(
     assert (await ask_for(first)).owner_id == first
 
 
-async def test_a_locked_table_is_unavailable(catalog: datacatalog_pb2_grpc.DataCatalogStub, pool: asyncpg.Pool) -> None:
+async def test_a_locked_table_is_unavailable(hasty_pool: asyncpg.Pool, blobs: FolderBlobs, pool: asyncpg.Pool) -> None:
     """Clients hear soon that they may try again."""
+    service, servicer = catalog_services(hasty_pool, pool, blobs, CatalogOptions())[0]
+    rpc = rpcs_of(service, servicer)["/datacatalog.DataCatalog/GetDataset"]
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE cache_datasets IN ACCESS EXCLUSIVE MODE")
-        await _refused(catalog.GetDataset(dc.GetDatasetRequest(dataset=DATASET)), grpc.StatusCode.UNAVAILABLE)
+        with pytest.raises(ApiError) as caught:
+            await rpc.answer(dc.GetDatasetRequest(dataset=DATASET), NoContext())
+    assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+
+
+class NoContext:
+    """What a handler may know of a caller that is none."""
+
+    def peer(self) -> str:
+        """No address."""
+        return ""
+
+    def invocation_metadata(self) -> None:
+        """No metadata."""
 
 
 def _metadata(catalog: bytes) -> catalog_pb2.CatalogMetadata:
