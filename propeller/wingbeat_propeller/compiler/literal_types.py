@@ -87,7 +87,9 @@ def _common_type(literals: Iterable[literals_pb2.Literal]) -> types_pb2.LiteralT
         kind = literal.scalar.primitive.WhichOneof("value")
         if kind is not None:
             kinds.add(kind)
-        elif literal.WhichOneof("value") == "collection" and not literal.collection.literals:
+        elif _is_empty(
+            literal
+        ):  # says nothing of its elements; Flyte v1 sees that of lists only, and refuses {} in lists
             empty = empty or literal_type_of(literal)
         else:
             literal_type = literal_type_of(literal)
@@ -97,6 +99,16 @@ def _common_type(literals: Iterable[literals_pb2.Literal]) -> types_pb2.LiteralT
     if len(found) > 1:
         return _union_of(found)
     return found[0] if found else empty or types_pb2.LiteralType(simple=types_pb2.NONE)
+
+
+def _is_empty(literal: literals_pb2.Literal) -> bool:
+    match literal.WhichOneof("value"):
+        case "collection":
+            return not literal.collection.literals
+        case "map":
+            return not literal.map.literals
+        case _:
+            return False
 
 
 def _union_of(found: list[types_pb2.LiteralType]) -> types_pb2.LiteralType:

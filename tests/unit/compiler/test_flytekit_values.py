@@ -83,6 +83,8 @@ COLUMNS = Annotated[StructuredDataset, kwtypes(a=int, b=str)]
         ([], list[list[int]]),
         ([[1], []], list[list[int]]),
         ({"a": [1.0]}, dict[str, list[float]]),
+        ([{"a": [1]}, {}], list[dict[str, list[int]]]),
+        ({"a": {}, "b": {"c": 1}, "d": {"e": 2}}, dict[str, dict[str, int]]),
         ({1: "x"}, dict[int, str]),
         ({"a": 1}, dict),
         (None, int | None),
