@@ -103,6 +103,7 @@ async def ceiling_s(
                     batch.transitions,
                     batch.elements,
                     batch.slots,
+                    batch.lineage,
                 )
 
         began = time.perf_counter()
