@@ -127,3 +127,8 @@ SELECT $1, '', u.var, u.token FROM unnest($2::text[], $3::text[]) AS u (var, tok
 INSERT INTO artifact_uses (artifact_id, execution_id, var)
 SELECT u.artifact_id, $1, u.var FROM unnest($2::bigint[], $3::text[]) AS u (artifact_id, var)
 ON CONFLICT DO NOTHING;
+
+-- name: inherit_uses
+INSERT INTO artifact_uses (artifact_id, execution_id, var)
+SELECT artifact_id, $1, var FROM artifact_uses WHERE execution_id = $2
+ON CONFLICT DO NOTHING;

@@ -172,9 +172,12 @@ async def record_inputs(
     execution: int,
     tokens: Sequence[tuple[str, str]],
     artifacts: Sequence[tuple[int, str]],
+    source: int | None,
 ) -> None:
     """Write, in the transaction that makes an execution, what its inputs are known by, as (variable, token), and the
-    artifacts among them, as (row id, variable)."""
+    artifacts among them, as (row id, variable), with those of the execution `source` that it repeats."""
+    if source is not None:
+        await connection.execute(_SQL["inherit_uses"], execution, source)
     if tokens:
         await connection.execute(_SQL["record_given"], execution, [var for var, _ in tokens], [t for _, t in tokens])
     if artifacts:

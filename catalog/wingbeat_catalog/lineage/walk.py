@@ -190,15 +190,16 @@ class Walk:
                 if name == var or not var
             ]
         executions = {execution for execution, _ in rest}
+        wanted = {(step.execution, var): step for step, var in inputs}
         makers = await self._store.makers_of_inputs(executions, FAN_MAX)
-        artifacts = await self._store.artifacts_of_inputs(executions)
+        artifacts = await self._store.artifacts_of_inputs(parents)
         await self.load([row["maker_execution_id"] for row in (*makers, *artifacts)])
         for row in artifacts:
             by = f"{row['name']}@{row['version']}"
             value = Value(row["maker_node_id"], row["maker_var"]) if row["maker_node_id"] else Outcome(row["maker_var"])
             ways += [
                 _WayUp(step, LinkKind.ARTIFACT, row["var"], by, row["maker_execution_id"], value)
-                for step in _taking(rest, row["execution_id"], row["var"])
+                for step in _taking(wanted, row["execution_id"], row["var"])
             ]
         for row in makers:
             kind, by = _token(row["token"])

@@ -8,7 +8,7 @@ that is taken never touches the blobs of the execution that has it, and no engin
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -17,6 +17,7 @@ from flyteidl.core import identifier_pb2, literals_pb2
 
 from wingbeat_catalog.lineage.store import record_inputs
 from wingbeat_controlplane.errors import already_exists, invalid_argument, not_found
+from wingbeat_controlplane.executions.artifact_inputs import ArtifactInputs, with_artifacts
 from wingbeat_controlplane.executions.decision import Parent, Surroundings, decide
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.identifiers import check_execution_id, check_node_id, execution_label
@@ -68,6 +69,7 @@ class Launcher:
         self._attributes = attributes
         self._targets = targets
         self.options = options
+        self.artifact_inputs = ArtifactInputs(pool, blobs)
         self._keys = ExecutionKeys(pool)
         self._repeats: Repeats[identifier_pb2.WorkflowExecutionIdentifier] = Repeats(options.dedupe_window_s)
 
@@ -108,8 +110,12 @@ class Launcher:
         check_create(request)
         surroundings = await self.look_up(request)
         given = given_inputs(request)
-        completion = completed(surroundings.target, given)
+        target = surroundings.target
+        artifacts = await self.artifact_inputs.find(request.project, request.domain, target, given)
+        given = with_artifacts(given, artifacts)
+        completion = completed(target, given)
         parent = await self._find_parent(request.spec.metadata)
+        is_repeat = source_execution_id is not None
         if source_execution_id is None:
             source_execution_id = await self._find_reference(request.spec.metadata)
         user_inputs = given.SerializeToString()
@@ -124,7 +130,9 @@ class Launcher:
             source_execution_id=source_execution_id,
             recovery=recovery,
             # What a node gives its child, the plan of the parent tells.
-            known_inputs=() if parent is not None else known_inputs(surroundings.target, given),
+            known_inputs=() if parent is not None else known_inputs(target, given, artifacts),
+            used_artifacts=[(found.id, name) for name, found in artifacts.items()],
+            inherits_artifacts=is_repeat,
         )
 
     async def look_up(self, request: execution_pb2.ExecutionCreateRequest) -> Surroundings:
@@ -152,7 +160,8 @@ class Launcher:
         if not created:
             return None
         [key] = created.values()
-        await record_inputs(connection, key, new.known_inputs, ())
+        source = new.source_execution_id if new.inherits_artifacts else None
+        await record_inputs(connection, key, new.known_inputs, new.used_artifacts, source)
         for uri, data in new.blobs(base).items():
             await self._blobs.put(uri, data)
         if waits and overlap is not None and overlap.behavior is Overlap.REPLACE:
@@ -203,14 +212,16 @@ def completed(target: LaunchTarget, given: literals_pb2.LiteralMap) -> bytes:
         raise invalid_argument(str(error)) from error
 
 
-def known_inputs(target: LaunchTarget, given: literals_pb2.LiteralMap) -> Sequence[tuple[str, str]]:
+def known_inputs(
+    target: LaunchTarget, given: literals_pb2.LiteralMap, artifacts: Container[str] = ()
+) -> Sequence[tuple[str, str]]:
     """What values the caller gave are known by elsewhere, as (variable, token); values that refer to nothing are not
-    looked into."""
+    looked into, and `artifacts` are known as such."""
     parameters = target.expected.parameters
     return [
         (name, token)
         for name, literal in given.literals.items()
-        if literal.hash or may_refer(parameters[name].var.type)
+        if name not in artifacts and (literal.hash or may_refer(parameters[name].var.type))
         for token in message_tokens(literal)
     ]
 
@@ -222,7 +233,7 @@ def _key(request: execution_pb2.ExecutionCreateRequest, caller: Caller, new: New
     attributes = decision.attributes
     digest = hashlib.sha256(f"{caller.peer}\n{caller.principal}\n{new.source_execution_id}\n".encode())
     digest.update(f"{attributes.cluster_label}\n{attributes.cluster_pool}\n{attributes.queue_tags}\n".encode())
-    digest.update(f"{decision.deadlines}\n{decision.priority}\n".encode())
+    digest.update(f"{decision.deadlines}\n{decision.priority}\n{new.used_artifacts}\n".encode())
     for message in (request, decision.config, attributes.task_resources, attributes.plugin_overrides):
         data = message.SerializeToString(deterministic=True)
         digest.update(len(data).to_bytes(8) + data)

@@ -3,6 +3,7 @@
 The state of a launch plan is no part of it: launching an inactive one is allowed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flyteidl.admin import execution_pb2, launch_plan_pb2
@@ -38,6 +39,8 @@ class LaunchTarget:
     """None: any number of executions may be alive at once."""
     deadlines: Deadlines
     """For executions that say nothing themselves."""
+    queries: Mapping[str, interface_pb2.Parameter]
+    """Inputs that an artifact is looked for, unless the caller gives them."""
 
     @property
     def settings(self) -> launch_plan_pb2.LaunchPlanSpec:
@@ -80,6 +83,11 @@ class LaunchTargets:
             spec=plan_spec,
             expected=record.launch_plan.closure.expected_inputs,
             overlap=overlap_policy(plan_spec) if task_id is None else None,
+            queries={
+                name: parameter
+                for name, parameter in record.launch_plan.closure.expected_inputs.parameters.items()
+                if parameter.WhichOneof("behavior") in ("artifact_query", "artifact_id")
+            },
             deadlines=(
                 stated_deadlines(plan_spec.annotations.values, plan_spec.quality_of_service)
                 if task_id is None

@@ -36,6 +36,15 @@ class NewExecution:
     batch: BatchPlace | None = None
     known_inputs: Sequence[tuple[str, str]] = ()
     """What values among the inputs are known by in other executions, as (variable, token)."""
+    used_artifacts: Sequence[tuple[int, str]] = ()
+    """Artifacts that were found for inputs, as (row id, variable)."""
+    inherits_artifacts: bool = False
+    """The inputs are those of the source execution, artifacts and all."""
+
+    @property
+    def has_lineage(self) -> bool:
+        """Whether anything ties the inputs to other executions."""
+        return bool(self.known_inputs or self.used_artifacts or self.inherits_artifacts)
 
     @property
     def needs_transaction(self) -> bool:
@@ -44,7 +53,7 @@ class NewExecution:
         return (
             len(self.inputs) > INLINE_BYTES_MAX
             or len(self.user_inputs) > INLINE_BYTES_MAX
-            or bool(self.known_inputs)
+            or self.has_lineage
             or self.decision.target.overlap is not None
         )
 

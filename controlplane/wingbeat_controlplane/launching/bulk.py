@@ -19,6 +19,7 @@ from flyteidl.core import identifier_pb2
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.executions.identifiers import execution_label
 from wingbeat_controlplane.executions.insertion import insert_executions
+from wingbeat_controlplane.executions.artifact_inputs import with_artifacts
 from wingbeat_controlplane.executions.launch import Caller, Launcher, completed, known_inputs
 from wingbeat_controlplane.executions.names import check_name, generated_name
 from wingbeat_controlplane.executions.new_execution import NewExecution
@@ -134,6 +135,9 @@ class BulkLauncher:
                 decision = await lookups.decision(settings)
                 literals = inputs.for_target(decision.target.expected)
                 try:
+                    finder = self._launcher.artifact_inputs
+                    artifacts = await finder.find(settings.project, settings.domain, decision.target, literals)
+                    literals = with_artifacts(literals, artifacts)
                     completion = completed(decision.target, literals)
                 except ApiError as error:
                     raise refused("inputs", error) from error
@@ -147,7 +151,8 @@ class BulkLauncher:
                     user_inputs + completion,
                     user_inputs,
                     is_named=bool(item.name),
-                    known_inputs=known_inputs(decision.target, literals),
+                    known_inputs=known_inputs(decision.target, literals, artifacts),
+                    used_artifacts=[(found.id, name) for name, found in artifacts.items()],
                 )
                 prepared.append(Prepared(number, key, new))
             except RefusedError as error:

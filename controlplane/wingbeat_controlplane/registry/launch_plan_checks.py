@@ -1,8 +1,9 @@
 """What a launch plan must look like, judged from the request and the interface of its workflow."""
 
 from flyteidl.admin import launch_plan_pb2
-from flyteidl.core import identifier_pb2, interface_pb2
+from flyteidl.core import artifact_id_pb2, identifier_pb2, interface_pb2
 
+from wingbeat_catalog.artifacts.queries import InvalidQueryError, check_query
 from wingbeat_controlplane.errors import invalid_argument, missing
 from wingbeat_controlplane.registry.deadlines import stated_deadlines
 from wingbeat_controlplane.registry.identifiers import check_identifier
@@ -26,7 +27,8 @@ def check_request(request: launch_plan_pb2.LaunchPlanCreateRequest) -> None:
     if not spec.HasField("workflow_id"):
         raise missing("workflow_id")
     check_identifier(spec.workflow_id, identifier_pb2.WORKFLOW)
-    _refuse_artifacts(spec)
+    if spec.entity_metadata.HasField("launch_conditions"):
+        raise invalid_argument("launch conditions (triggers by artifacts) are not supported")
     check_labels(spec.labels.values)
     check_notifications(spec.entity_metadata.notifications)
     check_schedule(spec.entity_metadata.schedule)
@@ -38,14 +40,6 @@ def check_request(request: launch_plan_pb2.LaunchPlanCreateRequest) -> None:
         raise invalid_argument("invalid value for max_parallelism: must not be negative")
 
 
-def _refuse_artifacts(spec: launch_plan_pb2.LaunchPlanSpec) -> None:
-    if spec.entity_metadata.HasField("launch_conditions"):
-        raise invalid_argument("artifact mode not enabled, launch conditions are not supported")
-    for name, parameter in spec.default_inputs.parameters.items():
-        if parameter.WhichOneof("behavior") in ("artifact_query", "artifact_id"):
-            raise invalid_argument(f"artifact mode not enabled, default input {name} cannot be an artifact")
-
-
 def complete(
     request: launch_plan_pb2.LaunchPlanCreateRequest, interface: interface_pb2.TypedInterface
 ) -> launch_plan_pb2.LaunchPlan:
@@ -53,6 +47,7 @@ def complete(
 
     Raises ApiError INVALID_ARGUMENT when inputs do not fit the workflow's interface or its schedule.
     """
+    _check_artifacts(request.spec, interface)
     try:
         completed = complete_launch_plan(request.spec, interface)
     except InvalidLaunchPlanError as error:
@@ -64,3 +59,19 @@ def complete(
             expected_inputs=completed.expected_inputs, expected_outputs=completed.expected_outputs
         ),
     )
+
+
+def _check_artifacts(spec: launch_plan_pb2.LaunchPlanSpec, interface: interface_pb2.TypedInterface) -> None:
+    for name in sorted(spec.default_inputs.parameters):
+        parameter = spec.default_inputs.parameters[name]
+        try:
+            match parameter.WhichOneof("behavior"):
+                case "artifact_query":
+                    check_query(parameter.artifact_query, interface.inputs.variables)
+                case "artifact_id":
+                    query = artifact_id_pb2.ArtifactQuery(artifact_id=parameter.artifact_id)
+                    check_query(query, interface.inputs.variables)
+                case _:
+                    pass
+        except InvalidQueryError as error:
+            raise invalid_argument(f"the artifact of default input {name}: {error}") from error

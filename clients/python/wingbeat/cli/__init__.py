@@ -63,6 +63,7 @@ COMMANDS = {
     "why": Command("wingbeat.cli.why:why", "Say why an execution or a node is not running.", server=False),
     "recover": Command("wingbeat.cli.recover:recover", "Go on from what an execution has done.", server=False),
     "foretell": Command("wingbeat.cli.foretell:foretell", "Say what a launch would find in the cache.", server=False),
+    "artifact": Command("wingbeat.cli.artifact:artifact", "Named, versioned outputs of tasks.", server=False),
     "lineage": Command("wingbeat.cli.lineage:lineage", "Show what a value was made from, or into.", server=False),
     "cache": Command("wingbeat.cli.cache:cache", "Why calls were not cached; evict.", server=False),
     "limits": Command("wingbeat.cli.limits:limits", "Weights and limits of projects and domains.", server=False),

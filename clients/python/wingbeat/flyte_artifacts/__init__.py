@@ -1,0 +1,1 @@
+"""Flyte's artifact registry on the wire; see artifacts_pb2."""
