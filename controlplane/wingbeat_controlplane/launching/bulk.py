@@ -17,9 +17,9 @@ import grpc
 from flyteidl.core import identifier_pb2
 
 from wingbeat_controlplane.errors import ApiError
+from wingbeat_controlplane.executions.artifact_inputs import with_artifacts
 from wingbeat_controlplane.executions.identifiers import execution_label
 from wingbeat_controlplane.executions.insertion import insert_executions
-from wingbeat_controlplane.executions.artifact_inputs import with_artifacts
 from wingbeat_controlplane.executions.launch import Caller, Launcher, completed, known_inputs
 from wingbeat_controlplane.executions.names import check_name, generated_name
 from wingbeat_controlplane.executions.new_execution import NewExecution
