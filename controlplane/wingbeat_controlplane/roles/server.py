@@ -10,8 +10,6 @@ import structlog
 from flyteidl.service import admin_pb2, auth_pb2, dataproxy_pb2, identity_pb2, signal_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import REGISTRY
-from wingbeatidl.cache.v1 import foretell_pb2
-from wingbeatidl.worker.v1 import worker_pb2
 
 from wingbeat.flyte_artifacts import artifacts_pb2
 from wingbeat_catalog.artifacts.queries import ArtifactQueries
@@ -88,6 +86,7 @@ from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.blobs.v1 import blobs_pb2
+from wingbeatidl.cache.v1 import foretell_pb2
 from wingbeatidl.launch.v1 import launch_pb2
 from wingbeatidl.lineage.v1 import lineage_pb2
 from wingbeatidl.operations.v1 import operations_pb2
@@ -97,6 +96,7 @@ from wingbeatidl.retention.v1 import retention_pb2
 from wingbeatidl.sql.v1 import sql_pb2
 from wingbeatidl.tenants.v1 import tenants_pb2
 from wingbeatidl.watch.v1 import watch_pb2
+from wingbeatidl.worker.v1 import worker_pb2
 
 _log = structlog.get_logger(__name__)
 
@@ -147,8 +147,6 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             )
         )
         pruner = Pruner(dsn, policies, _pruner_options(settings), eraser=eraser)
-        servicers.append((retention_pb2.DESCRIPTOR.services_by_name["RetentionService"], RetentionServicer(policies)))
-        pruner = Pruner(dsn, policies, _pruner_options(settings))
         artifacts, registrar = _artifacts(pool, store, registry)
         servicers.append((artifacts_pb2.DESCRIPTOR.services_by_name["ArtifactRegistry"], artifacts))
         rpcs = {name: rpc for service, servicer in servicers for name, rpc in rpcs_of(service, servicer).items()}
