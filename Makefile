@@ -86,6 +86,7 @@ bench: $(SETUP) ## short versions of all load tests, one JSON object each as its
 	$(BIN)/python -m loadtests.engine --executions 1000 --nodes 10 --shape diamond
 	$(BIN)/python -m loadtests.engine --executions 1000 --nodes 4 --shape chain --live --task-s 2
 	$(BIN)/python -m loadtests.engine --shape map --elements 10000
+	$(BIN)/python -m loadtests.cache --executions 500 --elements 10000
 	$(BIN)/python -m loadtests.lengths --live 20 --turns 1
 	$(BIN)/python -m loadtests.large --nodes 5000
 	$(BIN)/python -m loadtests.launch --seconds 5 --live 500

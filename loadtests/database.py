@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import asyncpg
 import psutil
@@ -23,6 +23,9 @@ from wingbeat_propeller.postgres.migrate import migrate
 
 PROJECT = "flytesnacks"
 DOMAIN = "development"
+
+
+Executor: TypeAlias = "asyncpg.Pool | asyncpg.pool.PoolConnectionProxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ async def store_inputs(database: TemporaryDatabase, inputs: literals_pb2.Literal
 
 
 async def insert_executions(
-    pool: asyncpg.Pool, workflow: int, names: list[str], inputs: StoredInputs | None = None
+    pool: Executor, workflow: int, names: list[str], inputs: StoredInputs | None = None
 ) -> None:
     """Launch executions of a workflow in bulk, with input x = 7 unless told otherwise."""
     if inputs is None:

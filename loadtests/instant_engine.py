@@ -14,6 +14,7 @@ from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.engine.alone import NoChildren, NoSignals
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
+from wingbeat_propeller.ports.cache import Cache
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases
@@ -39,7 +40,13 @@ class InstantEngine:
 
 @asynccontextmanager
 async def instant_engine(
-    pool: asyncpg.Pool, database: TemporaryDatabase, *, executions: int, live_max: int = 20_000, task_s: float = 0.0
+    pool: asyncpg.Pool,
+    database: TemporaryDatabase,
+    *,
+    executions: int,
+    live_max: int = 20_000,
+    task_s: float = 0.0,
+    cache: Cache | None = None,
 ) -> AsyncGenerator[InstantEngine]:
     """An engine on `database` that expects `executions` to end; see TimedRuntime for `task_s`."""
     runtime = TimedRuntime(InstantRuntime(), task_s=task_s)
@@ -64,6 +71,7 @@ async def instant_engine(
         plugins=TaskPlugins([NoOpPlugin()], ContainerPlugin()),
         signals=NoSignals(),
         children=NoChildren(),
+        cache=cache,
         on_durable=durable_s.append,
     )
     task = asyncio.create_task(engine.run(), name="engine")

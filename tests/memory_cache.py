@@ -35,41 +35,26 @@ class MemoryCache:
     async def look_up(self, asks: Sequence[CacheAsk]) -> Sequence[CacheAnswer]:
         """See `ports.Cache.look_up`."""
         await self._call("look_up")
-        return [self._answer(ask) for ask in asks]
+        return self.answers(asks)
 
     async def put(self, entries: Sequence[CachePut]) -> Sequence[CachePutOutcome]:
         """See `ports.Cache.put`."""
         await self._call("put")
-        for entry in entries:
-            if entry.overwrite or key_of(entry.ask) not in self.entries:
-                self.entries[key_of(entry.ask)] = (entry.outputs, entry.source)
-        return [CachePutDone(_catalog(entry.ask)) for entry in entries]
+        return self.kept(entries)
 
     async def reserve(
         self, claims: Sequence[CacheClaim], heartbeat_s: float
     ) -> Sequence[CacheReservation | CacheFailure]:
         """See `ports.Cache.reserve`."""
         await self._call("reserve")
-        now = self.clock()
-        found: list[CacheReservation | CacheFailure] = []
-        for claim in claims:
-            tag = _tag(claim.catalog)
-            owner, until = self.reservations.get(tag, ("", 0.0))
-            if until <= now or owner == claim.owner:
-                owner, until = claim.owner, now + 3 * heartbeat_s
-                self.reservations[tag] = (owner, until)
-            found.append(CacheReservation(owner, until - now, tag))
-        return found
+        return self.reserved(claims, heartbeat_s)
 
     async def release(self, claims: Sequence[CacheClaim]) -> None:
         """See `ports.Cache.release`."""
         await self._call("release")
-        for claim in claims:
-            tag = _tag(claim.catalog)
-            if self.reservations.get(tag, ("", 0.0))[0] == claim.owner:
-                del self.reservations[tag]
-                for wake in self._listeners:
-                    wake(tag)
+        for tag in self.released(claims):
+            for wake in self._listeners:
+                wake(tag)
 
     async def listen(self, wake: Callable[[str], None]) -> None:
         """See `ports.Cache.listen`."""
@@ -79,6 +64,43 @@ class MemoryCache:
             await asyncio.Event().wait()
         finally:
             self._listeners.remove(wake)
+
+    # ---- the same without waiting ----
+
+    def answers(self, asks: Sequence[CacheAsk]) -> list[CacheAnswer]:
+        """What is known of calls."""
+        return [self._answer(ask) for ask in asks]
+
+    def kept(self, entries: Sequence[CachePut]) -> list[CachePutOutcome]:
+        """Keep what is new, or to be overwritten."""
+        for entry in entries:
+            if entry.overwrite or key_of(entry.ask) not in self.entries:
+                self.entries[key_of(entry.ask)] = (entry.outputs, entry.source)
+        return [CachePutDone(_catalog(entry.ask)) for entry in entries]
+
+    def reserved(self, claims: Sequence[CacheClaim], heartbeat_s: float) -> list[CacheReservation | CacheFailure]:
+        """Give what is free, has lapsed or is the owner's."""
+        now = self.clock()
+        found: list[CacheReservation | CacheFailure] = []
+        for claim in claims:
+            tag = tag_of(claim.catalog)
+            owner, until = self.reservations.get(tag, ("", 0.0))
+            if until <= now or owner == claim.owner:
+                owner, until = claim.owner, now + 3 * heartbeat_s
+                self.reservations[tag] = (owner, until)
+            found.append(CacheReservation(owner, until - now, tag))
+        return found
+
+    def released(self, claims: Sequence[CacheClaim]) -> list[str]:
+        """Take away what is the owner's; returns the tags."""
+        found = [
+            tag_of(claim.catalog)
+            for claim in claims
+            if self.reservations.get(tag_of(claim.catalog), ("", 0.0))[0] == claim.owner
+        ]
+        for tag in found:
+            del self.reservations[tag]
+        return found
 
     async def _call(self, method: str) -> None:
         self.calls[method] = self.calls.get(method, 0) + 1
@@ -97,10 +119,11 @@ def key_of(ask: CacheAsk) -> str:
     return f"{task.project}/{task.domain}/{task.name}/{task.cache_version}/{ask.inputs.hex()}"
 
 
+def tag_of(catalog: bytes) -> str:
+    """What a call is known by, from what the engine was told of it."""
+    return catalog_pb2.CatalogMetadata.FromString(catalog).artifact_tag.name
+
+
 def _catalog(ask: CacheAsk) -> bytes:
     tag = catalog_pb2.CatalogArtifactTag(name=key_of(ask))
     return catalog_pb2.CatalogMetadata(artifact_tag=tag).SerializeToString()
-
-
-def _tag(catalog: bytes) -> str:
-    return catalog_pb2.CatalogMetadata.FromString(catalog).artifact_tag.name

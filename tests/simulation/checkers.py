@@ -4,12 +4,18 @@ with the interpreter's expectation, at each commit and at the end."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flyteidl.core import catalog_pb2
+from flyteidl.event import event_pb2
+
 from tests.property.workflows import total
+from tests.simulation.cache import Entries
 from tests.simulation.database import Change, SimulatedDatabase
 from tests.simulation.interpreter import Expectation, Expected
 from tests.simulation.programs import OUTPUT, Workflow
 from tests.simulation.render import FAILURE
 from tests.simulation.sql_text import Row
+from wingbeat_propeller.core.caching import CacheStatus, ReservationStatus
+from wingbeat_propeller.core.ids import generated_name
 from wingbeat_propeller.core.phases import EXECUTION_FINAL, NODE_FINAL, ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import FailurePolicy, NodeKind
 from wingbeat_propeller.core.values import split_literal_map
@@ -101,6 +107,24 @@ class Checkers:
             if any(s is not None and s.running_max is not None and slots.seen[term] >= s.limited_at for s in limits):
                 raise Violation(f"{origin} is launched without a slot: {slots}")
 
+    def launching_serialized(self, origin: AttemptOrigin, entries: Entries) -> None:
+        """Of calls that are to be made one at a time none is made while another has the reservation, unless the cache
+        failed or the reservation had lapsed for want of a living owner."""
+        launched = self.by_name[origin.execution]
+        row = self._database.tables["node_executions"].get((launched.key, origin.node_id))
+        if row is None or origin.element >= 0:
+            return
+        metadata = event_pb2.NodeExecutionEvent.FromString(row["details"] or b"").task_node_metadata
+        if metadata.reservation_status == catalog_pb2.CatalogReservation.RESERVATION_FAILURE:
+            return
+        if row["cache_status"] != CacheStatus.MISS:
+            return
+        tag = metadata.catalog_key.artifact_tag.name
+        own = generated_name(origin.execution, origin.node_id, 0)
+        owner, until = entries.reservations.get(tag, (own, 0.0))
+        if owner != own and until > entries.clock() and (tag, own) not in entries.lapsed:
+            raise Violation(f"{origin} is launched while {owner} has the reservation of its call")
+
     def admitted(self, scope: tuple[str, str], running_max: int, taken: int) -> None:
         """No limit is passed by an attempt that is let in."""
         if taken > running_max:
@@ -136,7 +160,7 @@ class Checkers:
             launched.active.discard(place)
             if new["ended_at"] is None:
                 raise Violation(f"{what} has ended without a time: {_shown(new)}")
-        elif new["phase"] == NodePhase.DYNAMIC_RUNNING:
+        elif new["phase"] == NodePhase.DYNAMIC_RUNNING or _waits_for_another(new):
             launched.active.discard(place)
         elif expected.counts:
             launched.active.add(place)
@@ -283,7 +307,8 @@ class Checkers:
                     raise Violation(f"{what} has lost its outputs: {_shown(node)}")
                 if (got := _value_of(data)) != want.value:
                     raise Violation(f"{what} has the output {got}, expected {want.value}")
-            if node["kind"] == NodeKind.TASK and node["phase"] != NodePhase.SKIPPED:
+            was_run = node["phase"] != NodePhase.SKIPPED and node["cache_status"] != CacheStatus.HIT
+            if node["kind"] == NodeKind.TASK and was_run:
                 stored = self._database.tables["task_executions"]
                 # The deadline of all attempts may come before the last one has started.
                 certain = attempts - 1 if node["phase"] == NodePhase.TIMED_OUT else attempts
@@ -311,6 +336,13 @@ class Checkers:
 
 
 _ATTEMPT_FINAL = (TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.ABORTED)
+
+
+def _waits_for_another(row: Row) -> bool:
+    """Whether a node waits for the one that makes what it needs; it has given its slot back."""
+    details: bytes = row["details"] or b""
+    metadata = event_pb2.NodeExecutionEvent.FromString(details).task_node_metadata
+    return metadata.reservation_status == ReservationStatus.EXISTS
 
 
 def _value_of(data: bytes) -> int:

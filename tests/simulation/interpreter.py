@@ -250,7 +250,12 @@ class _Run:
             result = Known(task_result(task.name, given.total), is_bare=not task.is_large)
         else:
             constant = Known(given.total, is_bare=True)
-            result = self.workflow(task.makes, constant, inside(len(ends) - 1))
+            place = inside(len(ends) - 1)
+            known = set(place.nodes)
+            result = self.workflow(task.makes, constant, place)
+            if task.is_cached:  # with a hit there is nothing inside
+                for made_id in place.nodes.keys() - known:
+                    place.nodes[made_id] = replace(place.nodes[made_id], is_optional=True)
         if result is None:
             return Expected(FAILED, made, None, failures), None
         return Expected(SUCCEEDED, made, result.total, failures), result

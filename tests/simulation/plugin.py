@@ -42,7 +42,7 @@ class SimulatedTasks:
         """How an attempt ends: always the same. `node_id`: of an element of an array `element_id` of it."""
         if task.hangs:
             return "hang"
-        if self._plan.attempt_failed_by_system:
+        if self._plan.attempt_failed_by_system and not task.is_safe:
             place = f"{self._seed}/{execution}/{node_id}/{attempt}".encode()
             roll = int.from_bytes(hashlib.blake2b(place, digest_size=4).digest(), "big") / 2**32
             if roll < self._plan.attempt_failed_by_system:
@@ -104,6 +104,11 @@ class SimulatedTasks:
             error = errors_pb2.ContainerError(code="E", message=end, kind=kind, origin=1)
             self._objects[f"{output_prefix}/error.pb"] = errors_pb2.ErrorDocument(error=error).SerializeToString()
         return Ended(request.name, at)
+
+    def is_serialized(self, request: RuntimeRequest) -> bool:
+        """Whether of the calls of its task one runs at a time."""
+        task = self._task(request)
+        return task.is_cached and task.is_serialized
 
     def _leave(self, task: Task, given: int, output_prefix: str) -> None:
         if task.makes is None:

@@ -75,6 +75,11 @@ class Task:
     makes: "Workflow | None" = None
     """It is dynamic: an attempt that ends well leaves this workflow, with the input as a constant, to be run in its
     place."""
+    is_cached: bool = False
+    is_serialized: bool = False
+    """Cacheable, of whose calls one runs at a time."""
+    is_safe: bool = False
+    """Its attempts are never lost by the system's fault, so that what it comes to does not depend on where it runs."""
     reads_lists: bool = False
     """Its program is given whole lists and picks its item itself, as mapped tasks of flytekit do."""
 
@@ -284,6 +289,31 @@ def workflows_of(workflow: Workflow) -> Iterator[Workflow]:
                 yield from workflows_of(node.element)
             case _:
                 pass
+
+
+def make_cacheable(workflow: Workflow, rng: random.Random) -> None:
+    """Let about half of the tasks that always come to the same be cacheable."""
+    for task in tasks_of(workflow):
+        if rng.random() < 0.5 and _always_succeeds(task):
+            task.is_cached = True
+            task.is_serialized = rng.random() < 0.5
+            task.is_safe = True
+            for inner in () if task.makes is None else tasks_of(task.makes):
+                inner.is_safe = True
+
+
+def _always_succeeds(task: Task) -> bool:
+    if task.behaviour.outcomes != ["ok"] or task.timeout_s:
+        return False
+    return task.makes is None or _is_plain(task.makes)
+
+
+def _is_plain(workflow: Workflow) -> bool:
+    return all(
+        (isinstance(node, TaskNode) and _always_succeeds(node.task))
+        or (isinstance(node, WorkflowNode) and _is_plain(node.workflow))
+        for node in inner_nodes(workflow)
+    )
 
 
 @dataclass(slots=True)

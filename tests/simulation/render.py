@@ -255,6 +255,11 @@ def _task(task: Task) -> tasks_pb2.TaskTemplate:
         id=_identifier(identifier_pb2.TASK, task.name),
         type=task.style,
         interface=_interface(),
+        metadata=tasks_pb2.TaskMetadata(
+            discoverable=task.is_cached,
+            discovery_version="1" if task.is_cached else "",
+            cache_serializable=task.is_serialized,
+        ),
     )
 
 

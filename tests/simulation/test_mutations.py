@@ -15,14 +15,16 @@ from wingbeat_propeller.core.kinds.branch import BranchKind
 from wingbeat_propeller.core.retry import decide_retry
 from wingbeat_propeller.core.state import Frame
 from wingbeat_propeller.core.walk import Walk
-from wingbeat_propeller.engine import child_keeper
+from wingbeat_propeller.engine import cache_keeper, child_keeper, reservation_keeper
 from wingbeat_propeller.engine.dispatcher import Dispatcher
 from wingbeat_propeller.engine.engine import Engine
 from wingbeat_propeller.engine.intake import Intake
 from wingbeat_propeller.engine.live import LiveExecution
+from wingbeat_propeller.engine.reservation_keeper import ReservationKeeper
 from wingbeat_propeller.engine.slot_keeper import SlotKeeper
 from wingbeat_propeller.engine.sweeper import Sweeper
 from wingbeat_propeller.engine.timer_wheel import TimerWheel
+from wingbeat_propeller.ports.cache import CacheAsk
 from wingbeat_propeller.ports.runtime import RuntimeEvent
 from wingbeat_propeller.postgres import journal_lane
 
@@ -234,4 +236,25 @@ def test_slots_that_the_next_owner_does_not_find(monkeypatch: Patch) -> None:
             self.forget(execution)
 
     monkeypatch.setattr(SlotKeeper, "look_up", blind)
+    found()
+
+
+def test_calls_that_are_told_apart_by_their_task_alone(monkeypatch: Patch) -> None:
+    """A hit with what was made of other inputs."""
+
+    async def blind(_blobs: Any, call: Any) -> CacheAsk:
+        return CacheAsk(call.task, b"")
+
+    monkeypatch.setattr(cache_keeper, "ask_of", blind)
+    monkeypatch.setattr(reservation_keeper, "ask_of", blind)
+    found()
+
+
+def test_a_reservation_that_is_not_waited_for(monkeypatch: Patch) -> None:
+    """A call is made while another makes it."""
+
+    def careless(_self: ReservationKeeper, _key: Any, claim: Any, _found: Any) -> bool:
+        return not claim.is_held
+
+    monkeypatch.setattr(ReservationKeeper, "_settle", careless)
     found()

@@ -17,6 +17,7 @@ from flyteidl.admin import execution_pb2, matchable_resource_pb2
 from flyteidl.core import literals_pb2
 
 from tests.simulation.blobs import BASE, SimulatedBlobs
+from tests.simulation.cache import Entries, SimulatedCache
 from tests.simulation.checkers import Checkers, Launched, Violation
 from tests.simulation.control_plane import SimulatedLauncher, SimulatedTerminator
 from tests.simulation.database import SimulatedDatabase
@@ -26,7 +27,7 @@ from tests.simulation.interpreter import SYSTEM_RETRIES_MAX, Expectation, Known,
 from tests.simulation.loop import Process, SimulatedLoop, current_process
 from tests.simulation.machine import Machine, SimulatedRuntime
 from tests.simulation.plugin import EngineTasksPlugin, SimulatedTasks
-from tests.simulation.programs import INPUT, Dice, Workflow, tasks_of, workflows_of
+from tests.simulation.programs import INPUT, Dice, Workflow, make_cacheable, tasks_of, workflows_of
 from tests.simulation.render import DOMAIN, PROJECT, boolean, closure, integer
 from tests.simulation.rules import NO_RULES, PLAN, draw_rules
 from tests.simulation.server import Client, SimulatedServer
@@ -112,6 +113,10 @@ class World:
         self._terms: dict[Process, int] = {}
         self._live_max = random.Random(f"{seed} memory").choice((1, 2, 20_000, 20_000)) if self.faults.on else 20_000
         self._shares_rng = random.Random(f"{seed} shares")
+        self._cache_rng = random.Random(f"{seed} cache")
+        self._caches = self._cache_rng.random() < 0.6
+        """Whether some tasks are cacheable."""
+        self.entries = Entries(self._wall_clock, self.database.notified)
         self._has_limits = self._shares_rng.random() < 0.5 and self.faults.on
         self.database.aborted = self._aborted
         self._workflows: dict[str, tuple[int, Workflow]] = {}
@@ -174,6 +179,8 @@ class World:
         tops: list[Workflow] = []
         for number in range(rng.randint(1, 3)):
             top = dice.workflow(f"wf{number}")
+            if self._caches:
+                make_cacheable(top, self._cache_rng)
             tops.append(top)
             for workflow in (top, *workflows_of(top)):
                 row = self.database.insert_workflow(closure(workflow).SerializeToString())
@@ -205,6 +212,8 @@ class World:
     def _launch_one(self, name: str, workflow: Workflow) -> None:
         rng = self._rng
         value = rng.randint(0, 99)
+        if self._caches and self._cache_rng.random() < 0.7:
+            value = 42  # so that calls are the same
         expectation = interpret(workflow, Known(value, is_bare=True), name, self.tasks.outcome)
         inputs = literals_pb2.LiteralMap(literals={INPUT: integer(value)}).SerializeToString()
         key = self._insert(name, workflow, expectation, inputs, max_parallelism=rng.choice((0, 0, 1, 2, 3)))
@@ -365,6 +374,7 @@ class World:
             slots=PostgresSlots(pool),
             signals=PostgresSignals(pool),
             sources=PostgresSources(pool),
+            cache=SimulatedCache(self.entries, self.server, process),
             children=ChildExecutions(pool, launcher, SimulatedTerminator(self.server, process)),
             clock=lambda: self._wall_clock() + process.offset_s,
         )
@@ -456,6 +466,8 @@ class World:
     def _launched(self, process: Process, request: RuntimeRequest, origin: AttemptOrigin) -> None:
         self.note(f"{process.name} launches attempt {origin.attempt} of {origin.node_id} of {origin.execution}")
         self.checkers.launching(self._terms[process], request.name, origin)
+        if self.tasks.is_serialized(request):
+            self.checkers.launching_serialized(origin, self.entries)
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is not None and not self._failure.done():
@@ -502,6 +514,8 @@ class World:
                 "counts": sum(engine._slot_keeper._counts.values()) + sum(engine._slot_keeper._asked.values()),
                 "held back": len(engine._slot_keeper._held_back) + len(engine._slot_keeper._aborting),
                 "gates": len(engine._signals._gates) + len(engine._signals._to_look),
+                "cache": 0 if engine._cache_keeper is None else engine._cache_keeper.waiting,
+                "reservations": 0 if engine._reservations is None else engine._reservations.count,
                 "children": len(engine._children._wanted) + len(engine._children._by_execution),
             }
             if any(left.values()):

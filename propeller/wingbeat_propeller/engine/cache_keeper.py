@@ -36,7 +36,7 @@ BATCHES_MAX = 4
 """Batches at once."""
 LARGE_MAX = 4
 """Calls at once whose values are read from the blob store; each may hold `cache_values.BYTES_MAX` twice."""
-CALL_S = 5.0
+CALL_S = 15.0
 """How long one call of the cache may take, whatever it promises itself."""
 TURN = 128
 """Answers passed on before other work gets its turn."""
@@ -66,7 +66,12 @@ class CacheKeeper:
         self._work = asyncio.Event()
         self._batches = asyncio.Semaphore(BATCHES_MAX)
         self._large = asyncio.Semaphore(LARGE_MAX)
-        _WAITING.set_function(lambda: len(self._calls) + len(self._pages) + len(self._keeps))
+        _WAITING.set_function(lambda: self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Questions that have not gone out."""
+        return len(self._calls) + len(self._pages) + len(self._keeps)
 
     def ask(self, live: LiveExecution, request: CacheRead) -> None:
         """Answered by LookedUp, ElementsLookedUp or Kept, within a bounded time."""
