@@ -1,7 +1,6 @@
-# ruff: noqa: N802 - rpcs carry the names of the protos
-"""Unary launches at a steady rate while many executions are alive.
+"""Unary launches at a steady rate while many executions are alive, and launches in bulk.
 
-    python -m loadtests.launch [--rate 200] [--seconds 20] [--live 2000]
+    python -m loadtests.launch [--rate 200] [--seconds 20] [--live 2000] [--bulk 40000]
 
 Starts `wingbeat up` on a temporary folder, launches `live` executions that wait at a gate, and then, at `rate` a second
 whatever the answers take, executions of three `echo` nodes that run to their end meanwhile. The time of a launch counts
@@ -11,7 +10,9 @@ from the moment it was due until it was answered. In the end every execution mus
     ended_s                                   from the last launch until all launched executions had ended
 
 `floor_p50_ms` and `floor_p99_ms` are the machine's own in the same run, at the same rate and with the same executions
-alive: a call that does nothing but insert a row (see launch_floor.py). `ratio` is floor_p99_ms by unary_p99_ms.
+alive: a call that does nothing but insert a row (see launch_floor.py). `floor_ratio` is floor_p99_ms by unary_p99_ms.
+
+Launches in bulk (`bulk_per_s`, `copy_per_s`, `ratio`) follow on an installation of their own: see launch_bulk.py.
 """
 
 import argparse
@@ -26,65 +27,24 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import asyncpg
 import grpc
-from flyteidl.admin import execution_pb2, launch_plan_pb2, task_pb2, workflow_pb2
-from flyteidl.core import identifier_pb2, interface_pb2, literals_pb2, tasks_pb2, types_pb2
-from flyteidl.core import workflow_pb2 as core_workflow_pb2
+from flyteidl.admin import execution_pb2
+from flyteidl.core import identifier_pb2, literals_pb2
 from flyteidl.service.admin_pb2_grpc import AdminServiceStub
 
 from loadtests.installation import DOMAIN, PROJECT, ROOT, database, installation
+from loadtests.launch_bulk import measure_bulk
 from loadtests.launch_floor import METHOD
+from loadtests.programs_of_launches import Admin, identifier, register
 from wingbeat_propeller.core.phases import ExecutionPhase
 
 _CALLS_AT_ONCE = 32
 _END_S_MAX = 120.0
 _POLL_S = 0.1
-_INTEGER = types_pb2.LiteralType(simple=types_pb2.INTEGER)
-
-
-class Admin(Protocol):
-    """What is used of AdminService over grpc.aio; its generated stub carries no types."""
-
-    def CreateTask(self, request: task_pb2.TaskCreateRequest) -> Awaitable[task_pb2.TaskCreateResponse]: ...
-    def CreateWorkflow(
-        self, request: workflow_pb2.WorkflowCreateRequest
-    ) -> Awaitable[workflow_pb2.WorkflowCreateResponse]: ...
-    def CreateLaunchPlan(
-        self, request: launch_plan_pb2.LaunchPlanCreateRequest
-    ) -> Awaitable[launch_plan_pb2.LaunchPlanCreateResponse]: ...
-    def CreateExecution(
-        self, request: execution_pb2.ExecutionCreateRequest
-    ) -> Awaitable[execution_pb2.ExecutionCreateResponse]: ...
-
-
-async def register(admin: Admin) -> None:
-    """A workflow that waits for an hour, and one of three echo nodes."""
-    hold = core_workflow_pb2.WorkflowTemplate(id=_identifier(identifier_pb2.WORKFLOW, "load.hold"))
-    gate = hold.nodes.add(id="n0", metadata=core_workflow_pb2.NodeMetadata(name="hold"))
-    gate.gate_node.sleep.duration.FromTimedelta(timedelta(hours=1))
-    await _register(admin, hold)
-    echo = tasks_pb2.TaskTemplate(
-        id=_identifier(identifier_pb2.TASK, "load.echo"),
-        type="echo",
-        interface=interface_pb2.TypedInterface(inputs=_variables("x"), outputs=_variables("o0")),
-        metadata=tasks_pb2.TaskMetadata(runtime=tasks_pb2.RuntimeMetadata(version="1.16.31", flavor="python")),
-    )
-    await admin.CreateTask(task_pb2.TaskCreateRequest(id=echo.id, spec=task_pb2.TaskSpec(template=echo)))
-    move = core_workflow_pb2.WorkflowTemplate(
-        id=_identifier(identifier_pb2.WORKFLOW, "load.move"),
-        interface=interface_pb2.TypedInterface(inputs=_variables("x"), outputs=_variables("o0")),
-    )
-    for number in range(3):
-        node = move.nodes.add(id=f"n{number}", metadata=core_workflow_pb2.NodeMetadata(name=f"n{number}"))
-        node.task_node.reference_id.CopyFrom(echo.id)
-        node.inputs.add(var="x", binding=_promise(f"n{number - 1}", "o0") if number else _promise("", "x"))
-    move.outputs.add(var="o0", binding=_promise("n2", "o0"))
-    await _register(admin, move)
 
 
 async def launch(admin: Admin, plan: str, name: str) -> None:
@@ -95,7 +55,7 @@ async def launch(admin: Admin, plan: str, name: str) -> None:
             project=PROJECT,
             domain=DOMAIN,
             name=name,
-            spec=execution_pb2.ExecutionSpec(launch_plan=_identifier(identifier_pb2.LAUNCH_PLAN, plan)),
+            spec=execution_pb2.ExecutionSpec(launch_plan=identifier(identifier_pb2.LAUNCH_PLAN, plan)),
             inputs=literals_pb2.LiteralMap(literals=inputs),
         )
     )
@@ -155,7 +115,7 @@ async def measure(rate: float, seconds: float, live: int) -> dict[str, object]:
         "ended_s": round(ended_s, 2),
         "floor_p50_ms": bare[0],
         "floor_p99_ms": bare[1],
-        "ratio": round(bare[1] / unary[1], 3),
+        "floor_ratio": round(bare[1] / unary[1], 3),
     }
 
 
@@ -198,27 +158,6 @@ def _floor(dsn: str) -> Generator[int]:
             process.terminate()
 
 
-async def _register(admin: Admin, template: core_workflow_pb2.WorkflowTemplate) -> None:
-    await admin.CreateWorkflow(
-        workflow_pb2.WorkflowCreateRequest(id=template.id, spec=workflow_pb2.WorkflowSpec(template=template))
-    )
-    plan = _identifier(identifier_pb2.LAUNCH_PLAN, template.id.name)
-    spec = launch_plan_pb2.LaunchPlanSpec(workflow_id=template.id)
-    await admin.CreateLaunchPlan(launch_plan_pb2.LaunchPlanCreateRequest(id=plan, spec=spec))
-
-
-def _identifier(kind: identifier_pb2.ResourceType, name: str) -> identifier_pb2.Identifier:
-    return identifier_pb2.Identifier(resource_type=kind, project=PROJECT, domain=DOMAIN, name=name, version="load")
-
-
-def _variables(*names: str) -> interface_pb2.VariableMap:
-    return interface_pb2.VariableMap(variables={name: interface_pb2.Variable(type=_INTEGER) for name in names})
-
-
-def _promise(node: str, var: str) -> literals_pb2.BindingData:
-    return literals_pb2.BindingData(promise=types_pb2.OutputReference(node_id=node, var=var))
-
-
 def _answer() -> literals_pb2.Literal:
     return literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(integer=42)))
 
@@ -234,8 +173,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--live", type=int, default=2_000)
+    parser.add_argument("--bulk", type=int, default=40_000)
     given = parser.parse_args()
-    print(json.dumps(asyncio.run(measure(given.rate, given.seconds, given.live))))
+    unary = asyncio.run(measure(given.rate, given.seconds, given.live))
+    print(json.dumps({**unary, **asyncio.run(measure_bulk(given.bulk))}))
 
 
 if __name__ == "__main__":

@@ -286,6 +286,15 @@ class CacheSettings(Section):
     this."""
 
 
+class BatchSettings(Section):
+    """Batches: manifests of launches."""
+
+    manifest_bytes_max: int = Field(default=4 << 30, gt=0)
+    """Largest manifest; a server that drives a batch keeps a copy among its temporary files."""
+    lease_s: float = Field(default=10.0, gt=0)
+    """How long a batch rests when the server that drove it is gone, before another one goes on."""
+
+
 class LoggingSettings(Section):
     """Log lines on the standard output."""
 
@@ -318,6 +327,7 @@ class Settings(BaseSettings):
     cache: CacheSettings = CacheSettings()
     retention: RetentionSettings = RetentionSettings()
     sql: SqlSettings = SqlSettings()
+    batches: BatchSettings = BatchSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @classmethod

@@ -48,6 +48,7 @@ WITH asked AS MATERIALIZED (
     FROM created
     JOIN asked ON asked.project = created.project AND asked.domain = created.domain AND asked.name = created.name
     WHERE asked.searched_labels IS NOT NULL OR asked.searched_inputs IS NOT NULL
+    ON CONFLICT DO NOTHING
 ), queued AS (
     INSERT INTO transitions (execution_id, phase, at)
     SELECT id, 1, now() FROM created WHERE waiting

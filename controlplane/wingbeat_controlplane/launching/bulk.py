@@ -8,7 +8,7 @@ what was launched.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -62,7 +62,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Repeated:
+class Repeated:
     """An item that is refused, and may have been launched when it was not."""
 
     number: int
@@ -92,7 +92,7 @@ class BulkLauncher:
         outcomes = [outcome_pb2.LaunchOutcome() for _ in items]
         gate = asyncio.Semaphore(COMMITTING_MAX)
 
-        async def write(prepared: Sequence[Prepared], repeated: Sequence[_Repeated]) -> None:
+        async def write(prepared: Sequence[Prepared], repeated: Sequence[Repeated]) -> None:
             try:
                 await self._write(prepared, repeated, outcomes)
             finally:
@@ -103,7 +103,7 @@ class BulkLauncher:
                 begin = 0
                 while begin < len(items):
                     end = _portion_end(items, begin)
-                    ready = await self._prepare(items, begin, end, lookups, outcomes)
+                    ready = await self.prepare(items, begin, end, lookups, outcomes)
                     await gate.acquire()
                     group.create_task(write(*ready), name="launch a portion")
                     begin = end
@@ -111,16 +111,22 @@ class BulkLauncher:
             raise _first(cast("BaseException", failed)) from failed
         return outcomes
 
-    async def _prepare(
+    async def prepare(
         self,
         items: Sequence[item_pb2.LaunchItem],
         begin: int,
         end: int,
         lookups: Lookups,
         outcomes: list[outcome_pb2.LaunchOutcome],
-    ) -> tuple[Sequence[Prepared], Sequence[_Repeated]]:
+        names: Callable[[int], str] | None = None,
+    ) -> tuple[Sequence[Prepared], Sequence[Repeated]]:
+        """Decide everything about items `begin` to `end`; those that are refused have their outcome afterwards, and are
+        listed if they have a key. `names` gives those their names that have none, instead of chance.
+
+        Raises asyncpg's errors; nothing is written.
+        """
         prepared: list[Prepared] = []
-        repeated: list[_Repeated] = []
+        repeated: list[Repeated] = []
         for number in range(begin, end):
             item = items[number]
             key: LaunchKey | None = None
@@ -128,7 +134,7 @@ class BulkLauncher:
                 settings = lookups.settings(item)
                 inputs = lookups.inputs(item)
                 _check_names(item)
-                name = item.name or generated_name()
+                name = item.name or (generated_name() if names is None else names(number))
                 if item.idempotency_key:
                     content = content_of(settings.digest, item.name.encode(), inputs.content())
                     key = LaunchKey(key_of(settings.project, settings.domain, item.idempotency_key), content, name)
@@ -159,7 +165,7 @@ class BulkLauncher:
                 outcomes[number] = error.outcome()
                 if key is not None:
                     settings = lookups.settings(item)
-                    repeated.append(_Repeated(number, key, settings.project, settings.domain))
+                    repeated.append(Repeated(number, key, settings.project, settings.domain))
             if number % TURN == TURN - 1:
                 await asyncio.sleep(0)
         return prepared, repeated
@@ -167,7 +173,7 @@ class BulkLauncher:
     async def _write(
         self,
         prepared: Sequence[Prepared],
-        repeated: Sequence[_Repeated],
+        repeated: Sequence[Repeated],
         outcomes: list[outcome_pb2.LaunchOutcome],
     ) -> None:
         first, again = _unique(prepared, outcomes)
@@ -221,7 +227,7 @@ class BulkLauncher:
     async def _settle(
         self,
         found: Sequence[Prepared],
-        repeated: Sequence[_Repeated],
+        repeated: Sequence[Repeated],
         outcomes: list[outcome_pb2.LaunchOutcome],
     ) -> None:
         """Say of items whose key is taken what has it, and of refused ones whether they were launched before."""

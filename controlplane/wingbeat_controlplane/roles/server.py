@@ -32,10 +32,6 @@ from wingbeat_controlplane.executions.why.owners import Owners
 from wingbeat_controlplane.gateway.application import GatewayOptions, GatewayParts, create_gateway
 from wingbeat_controlplane.gateway.http_server import HttpServer
 from wingbeat_controlplane.identity.anonymous import anonymous_principal
-from wingbeat_controlplane.launching.back_pressure import BackPressure
-from wingbeat_controlplane.launching.bulk import BulkLauncher
-from wingbeat_controlplane.launching.launch_keys import KeyPruner
-from wingbeat_controlplane.launching.target_versions import TargetVersions
 from wingbeat_controlplane.registry.registry import Registry, open_registry
 from wingbeat_controlplane.retention.eraser import Eraser
 from wingbeat_controlplane.retention.leavings import Leavings
@@ -43,6 +39,7 @@ from wingbeat_controlplane.retention.policies import PolicyStore
 from wingbeat_controlplane.retention.policy import Policy
 from wingbeat_controlplane.retention.pruner import Pruner, PrunerOptions
 from wingbeat_controlplane.roles.catalog import catalog_services, open_catalog_pool
+from wingbeat_controlplane.roles.launching import build_launching
 from wingbeat_controlplane.roles.options import (
     ConfigurationError,
     catalog_options,
@@ -62,7 +59,6 @@ from wingbeat_controlplane.services.blobs import BlobServicer
 from wingbeat_controlplane.services.dataproxy import DataProxyOptions, DataProxyServicer
 from wingbeat_controlplane.services.foretell import ForetellServicer
 from wingbeat_controlplane.services.identity import IdentityServicer
-from wingbeat_controlplane.services.launch import LaunchServicer
 from wingbeat_controlplane.services.lineage import LineageServicer
 from wingbeat_controlplane.services.local_calls import LocalCalls
 from wingbeat_controlplane.services.operations import OperationsServicer
@@ -87,7 +83,6 @@ from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.blobs.v1 import blobs_pb2
 from wingbeatidl.cache.v1 import foretell_pb2
-from wingbeatidl.launch.v1 import launch_pb2
 from wingbeatidl.lineage.v1 import lineage_pb2
 from wingbeatidl.operations.v1 import operations_pb2
 from wingbeatidl.query.v1 import query_pb2
@@ -124,6 +119,8 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         servicers = _servicers(settings, pool, store, registry, executions, owners)
         catalog = await open_catalog_pool(settings, "server")
         stack.push_async_callback(catalog.close)
+        launching = build_launching(settings, pool, store.blobs, registry, executions.launcher)
+        servicers += launching.services
         servicers += catalog_services(catalog, pool, store.blobs, catalog_options(settings))
         cache = PostgresCache(catalog, dsn, store.blobs, catalog_options(settings))
         foretelling = Foretelling(executions.launcher, PostgresExecutionStore(pool, dsn), cache)
@@ -180,8 +177,8 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             hearing = listen(dsn, "wingbeat_artifacts", lambda _: registrar.wake())
             announcing = group.create_task(hearing, name="listen for artifacts")
             pruning = group.create_task(pruner.run(), name="pruner")
-            keys = KeyPruner(pool, keep_s=settings.launch.key_days * 86_400)
-            forgetting = group.create_task(keys.run(), name="prune launch keys")
+            keeping = group.create_task(launching.keeper.run(), name="batches")
+            forgetting = group.create_task(launching.pruner.run(), name="prune launch keys")
             await grpc_server.start()
             _log.info("serving", grpc_port=grpc_port, http_port=http_server.port, blobs=store.blobs.base)
             notify_ready()
@@ -190,6 +187,7 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             watching.stop()
             pruning.cancel()
             forgetting.cancel()
+            keeping.cancel()
             http_server.stop()
             await grpc_server.stop(settings.server.grace_s)
             for task in (following, registering, announcing):
@@ -273,14 +271,6 @@ def _servicers(
         (
             recovery_pb2.DESCRIPTOR.services_by_name["RecoveryService"],
             RecoveryServicer(executions.recoverer, anonymous_principal),
-        ),
-        (
-            launch_pb2.DESCRIPTOR.services_by_name["LaunchService"],
-            LaunchServicer(
-                BulkLauncher(pool, store.blobs, executions.launcher, TargetVersions(pool)),
-                BackPressure(pool, settings.launch.not_begun_max),
-                anonymous_principal,
-            ),
         ),
         (tenants_pb2.DESCRIPTOR.services_by_name["TenantService"], TenantServicer(registry.tenant_shares)),
         (blobs_pb2.DESCRIPTOR.services_by_name["BlobService"], BlobServicer(store.blobs)),

@@ -1,0 +1,73 @@
+"""Drives whatever batches nobody drives; each server runs one.
+
+A batch whose driver is gone becomes free when its lease ends, and the next server that looks takes it. A driver that
+fails (a database or blob store that does not answer) leaves its batch to be taken up again, here or elsewhere.
+"""
+
+import asyncio
+
+import asyncpg
+import structlog
+
+from wingbeat_controlplane.batches.driver import Driver, Driving, LostBatchError
+from wingbeat_propeller.postgres.queries import load_queries
+
+_SQL = load_queries("wingbeat_controlplane.batches", "driver.sql")
+_log = structlog.get_logger(__name__)
+
+LOOK_S = 1.0
+"""How often free batches are looked for when nobody wakes the keeper."""
+
+
+class BatchKeeper:
+    """Claims batches and drives each in a task of its own."""
+
+    def __init__(self, driving: Driving) -> None:
+        self._driving = driving
+        self._wake = asyncio.Event()
+        self._driven: set[int] = set()
+
+    def wake(self) -> None:
+        """A batch was made or goes on."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled; batches are let go of then, so that others need not wait for the leases to end."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                try:
+                    while len(self._driven) < self._driving.options.driven_max:
+                        claimed = await self._driving.pool.fetchrow(
+                            _SQL["claim"], self._driving.options.lease_s, list(self._driven)
+                        )
+                        if claimed is None:
+                            break
+                        self._driven.add(claimed["id"])
+                        group.create_task(self._drive(claimed), name=f"batch {claimed['name']}")
+                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                    _log.warning("batches are looked for later", error=repr(error))
+                self._wake.clear()
+                try:
+                    async with asyncio.timeout(LOOK_S):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+
+    async def _drive(self, claimed: asyncpg.Record) -> None:
+        try:
+            await Driver(self._driving, claimed).run()
+        except LostBatchError:
+            _log.debug("batch has ended or is driven elsewhere", batch=claimed["name"])
+        except asyncio.CancelledError:
+            await self._let_go(claimed)
+            raise
+        except Exception as error:  # noqa: BLE001 (one batch's failure must not end the others; it is taken up again)
+            _log.warning("batch is taken up again", batch=claimed["name"], exc_info=error)
+        finally:
+            self._driven.discard(claimed["id"])
+
+    async def _let_go(self, claimed: asyncpg.Record) -> None:
+        try:
+            await self._driving.pool.execute(_SQL["let_go"], claimed["id"], claimed["term"])
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            _log.debug("the lease of a batch ends by itself", batch=claimed["name"], error=repr(error))
