@@ -43,6 +43,8 @@ def names(client: flytekit_client.Client) -> dict[str, str]:
         "files": ("files", "upper_wf"),
         "gate": ("gates", "input_wf"),
         "approval": ("gates", "approval_wf"),
+        "text": ("sizes", "text_wf"),
+        "text input": ("sizes", "text_input_wf"),
     }
     return {short: client.register(*entity).id.name for short, entity in wanted.items()}
 
@@ -118,6 +120,15 @@ def test_many(plain: wingbeat.Client, names: dict[str, str]) -> None:
     assert {plain.outputs(one)["o0"] for one in started} == {f"Hello, n{n}!" for n in range(12) if n != 3}
     again = [one.execution for one in plain.launch_many(launches) if one.execution]
     assert again == started
+
+
+def test_large_values(plain: wingbeat.Client, names: dict[str, str]) -> None:
+    """Values far beyond the size of an answer go in and come out whole."""
+    outputs = plain.run(names["text"], {"length": 5_000_000}, timeout_s=120)
+    assert outputs["o0"] == "0123456789" * 500_000
+    text = "straße ✈" * 400_000
+    (digest,) = plain.run(names["text input"], {"text": text}, timeout_s=120).values()
+    assert digest.startswith(f"{len(text)} ")
 
 
 def test_keys(plain: wingbeat.Client, names: dict[str, str]) -> None:

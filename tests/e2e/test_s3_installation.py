@@ -18,6 +18,7 @@ from tests.e2e.client import Client, succeeded
 from tests.e2e.installation import BIN, Installation, until
 from tests.integration.blobs.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, s3_options, seaweed
 
+import wingbeat
 from wingbeat_propeller.blobs.s3 import open_s3
 
 PREFIX = "installation"
@@ -135,3 +136,18 @@ def test_nothing_lies_on_the_machine(installation: Installation, client: Client,
     assert any(name.endswith("/inputs.pb") for name in mine)
     assert any(name.endswith("/outputs.pb") for name in mine)
     assert not (installation.data_dir / "blobs").exists()
+
+
+def test_the_client_without_access(installation: Installation, client: Client, tmp_path: Path) -> None:
+    """Wingbeat's own client moves files, folders and tables by signed URLs; it knows no credentials of the bucket."""
+    name = client.register("files", "upper_wf").id.name
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/a b.txt").write_text("a")
+    (tmp_path / "file.txt").write_text("text")
+    inputs = {"file": tmp_path / "file.txt", "folder": tmp_path / "folder", "frame": pd.DataFrame({"x": [1, 2]})}
+    with wingbeat.Client(installation.endpoint) as plain:
+        outputs = plain.run(name, inputs, timeout_s=120)
+        assert outputs["o0"].uri.startswith("s3://")
+        assert outputs["o0"].read_text() == "TEXT"
+        assert {name: file.read_text() for name, file in outputs["o1"].files().items()} == {"below/below/a b.txt": "A"}
+        assert list(outputs["o2"].to_pandas()["x"]) == [2, 4]
