@@ -81,8 +81,10 @@ class Changing(Reading):
         assume_unchanged: Iterable[str] = (),
         name: str = "",
         dry_run: bool = True,
+        nodes_max: int = 0,
     ) -> "recovery_pb2.RecoverExecutionResponse":
-        """What a recovery takes over and what it runs, node by node; starts nothing unless `dry_run` is False."""
+        """What a recovery takes over and what it runs, node by node, of `nodes_max` (10,000; 0: 1,000) nodes at most;
+        starts nothing unless `dry_run` is False."""
         from wingbeatidl.recovery.v1 import recovery_pb2
 
         request = recovery_pb2.RecoverExecutionRequest(
@@ -92,6 +94,7 @@ class Changing(Reading):
             rerun=rerun,
             assume_unchanged=assume_unchanged,
             dry_run=dry_run,
+            nodes_max=nodes_max,
         )
         method = "/wingbeatidl.recovery.v1.RecoveryService/RecoverExecution"
         return await self.call(method, request, recovery_pb2.RecoverExecutionResponse)

@@ -397,11 +397,19 @@ class Client:
         assume_unchanged: Iterable[str] = (),
         name: str = "",
         dry_run: bool = True,
+        nodes_max: int = 0,
     ) -> "recovery_pb2.RecoverExecutionResponse":
-        """What a recovery takes over and what it runs, node by node; starts nothing unless `dry_run` is False."""
+        """What a recovery takes over and what it runs, node by node, of `nodes_max` (10,000; 0: 1,000) nodes at most;
+        starts nothing unless `dry_run` is False."""
         return self._run(
             self._async.plan_recovery(
-                execution, version=version, rerun=rerun, assume_unchanged=assume_unchanged, name=name, dry_run=dry_run
+                execution,
+                version=version,
+                rerun=rerun,
+                assume_unchanged=assume_unchanged,
+                name=name,
+                dry_run=dry_run,
+                nodes_max=nodes_max,
             )
         )
 

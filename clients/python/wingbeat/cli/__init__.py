@@ -106,7 +106,7 @@ def _run(name: str, command: Command, arguments: Sequence[str]) -> None:
     else:
         assert callable(target), command.target
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command(epilog=_epilog(command))(target)
+        app.command(epilog=_epilog(name, command))(target)
     app(args=list(arguments), prog_name=f"wingbeat {name}")
 
 
@@ -115,13 +115,13 @@ def _load(target: str) -> object:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _epilog(command: Command) -> str | None:
+def _epilog(name: str, command: Command) -> str | None:
     """Examples, for the end of the help; Rich keeps lines apart that have an empty one between them."""
-    if not command.examples:
-        return None
-    lines = _load(command.examples)
+    lines = _load(command.examples or "wingbeat.cli.examples:EXAMPLES")
+    if isinstance(lines, dict):
+        lines = lines.get(name, ())  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     assert isinstance(lines, tuple), command.examples
-    return "Examples:\n\n" + "\n\n".join(map(str, lines))  # pyright: ignore[reportUnknownArgumentType]
+    return "Examples:\n\n" + "\n\n".join(map(str, lines)) if lines else None  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _print_help() -> None:

@@ -9,7 +9,7 @@ import typer
 from wingbeat.cli.calls import calls_to
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, parse_execution
 from wingbeat.cli.limits import DataDir, Endpoint, Output
-from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
+from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
 from wingbeat.cli.sizes import show_bytes
 from wingbeatidl.retention.v1 import retention_pb2
 
@@ -43,8 +43,8 @@ def erase(
         left.update(answer.left_alone)
         for field in ("blob_count", "blob_bytes", "log_count", "log_bytes"):
             sums[field] += getattr(answer, field)
-        if output is Format.JSON:
-            say_json(as_json(answer))
+        if output is not Format.TEXT:
+            say_document(output, as_json(answer))
         elif dry_run:
             _show(answer)
     if output is Format.TEXT:

@@ -8,7 +8,7 @@ import typer
 
 from wingbeat.cli.calls import calls_to
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Project
-from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
+from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
 from wingbeat.endpoint import EndpointError
 from wingbeat.errors import ConversionError, ServerError
 from wingbeatidl.cache.v1 import foretell_pb2
@@ -61,8 +61,8 @@ def foretell(
             response_deserializer=foretell_pb2.ForetellResponse.FromString,
         )
         answer: foretell_pb2.ForetellResponse = ask(request, timeout=_TIMEOUT_S)
-    if output is Format.JSON:
-        say_json(as_json(answer))
+    if output is not Format.TEXT:
+        say_document(output, as_json(answer))
         return
     for node in answer.nodes:
         entity = f" ({escape(node.entity)})" if node.entity else ""

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from wingbeat.cli.calls import query_client
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Execution, Project, execution_path, parse_execution
-from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
+from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
 from wingbeat.cli.times import parse_time, show_span, show_time
 from wingbeatidl.query.v1 import identity_pb2, query_pb2
 
@@ -43,10 +43,10 @@ def history(
     except (ValueError, OverflowError) as error:
         fail(str(error), status=2)
     answer = _ask(identifier, moment, endpoint, data_dir)
-    if output is Format.JSON:
+    if output is not Format.TEXT:
         content = as_json(answer)
         content.pop("nextPageToken")
-        say_json({"execution": as_json(identifier), "at": moment.astimezone(UTC).isoformat(), **content})
+        say_document(output, {"execution": as_json(identifier), "at": moment.astimezone(UTC).isoformat(), **content})
     else:
         _show(execution_path(identifier), moment, answer, limit)
 

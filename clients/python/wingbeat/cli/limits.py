@@ -9,7 +9,7 @@ from google.protobuf import field_mask_pb2
 from rich.table import Table
 
 from wingbeat.cli.calls import TIMEOUT_S, calls_to
-from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
+from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
 from wingbeatidl.tenants.v1 import tenants_pb2
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def list_shares(
     """Show weights and limits, and how many attempts hold slots now."""
     with _client(endpoint, data_dir) as client:
         states = client.list(project)
-    if output is Format.JSON:
-        say_json([as_json(state) for state in states])
+    if output is not Format.TEXT:
+        say_document(output, [as_json(state) for state in states])
     elif not states:
         say("No weight and no limit is set: all tenants have equal turns, and run what there is room for.")
     else:
@@ -174,8 +174,8 @@ def list_slots(
     """Show which attempts hold the slots of a limit, oldest first."""
     with _client(endpoint, data_dir) as client:
         answer = client.slots(project, domain, limit)
-    if output is Format.JSON:
-        say_json(as_json(answer))
+    if output is not Format.TEXT:
+        say_document(output, as_json(answer))
         return
     say(f"{_name(project, domain)}: {answer.total} attempts hold slots")
     for slot in answer.slots:

@@ -6,7 +6,7 @@ import typer
 
 from wingbeat.cli.calls import TIMEOUT_S, calls_to
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Project, execution_path, parse_execution
-from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
+from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
 from wingbeatidl.lineage.v1 import lineage_pb2
 from wingbeatidl.query.v1 import identity_pb2
 
@@ -61,8 +61,8 @@ def lineage(
     except ValueError as error:
         fail(str(error), status=2)
     steps, is_cut, is_more = _ask(request, limit, endpoint, data_dir)
-    if output is Format.JSON:
-        say_json({"steps": [as_json(step) for step in steps], "isCut": is_cut or is_more})
+    if output is not Format.TEXT:
+        say_document(output, {"steps": [as_json(step) for step in steps], "isCut": is_cut or is_more})
         return
     if not steps:
         say(

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 
 class Format(Enum):
-    """What `-o` chooses."""
+    """What `-o` chooses where there is an answer without a name."""
 
-    TEXT = "text"
+    TABLE = "table"
     JSON = "json"
+    YAML = "yaml"
+    TEXT = "table"  # noqa: PIE796  (an alias)
+    """The same as TABLE."""
 
 
 class Output(Enum):
@@ -63,9 +66,9 @@ def show_one(output: Output, headings: Sequence[str], thing: Shown) -> None:
         say_document(output, thing.document)
 
 
-def say_document(output: Output, document: object) -> None:
+def say_document(output: Output | Format, document: object) -> None:
     """Print a value as YAML, or else as JSON."""
-    if output is Output.YAML:
+    if output in (Output.YAML, Format.YAML):
         from wingbeat.cli.yaml_text import to_yaml
 
         typer.echo(to_yaml(document), nl=False)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from wingbeat.cli.calls import TIMEOUT_S, calls_to
 from wingbeat.cli.limits import DataDir, Domain, Endpoint, Output, Project
-from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
+from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
 from wingbeatidl.retention.v1 import retention_pb2
 
 retention = typer.Typer(
@@ -28,8 +28,8 @@ def list_policies(output: Output = Format.TEXT, endpoint: Endpoint = None, data_
             response_deserializer=retention_pb2.ListPoliciesResponse.FromString,
         )
         answer = call(retention_pb2.ListPoliciesRequest(), timeout=TIMEOUT_S)
-    if output is Format.JSON:
-        say_json(as_json(answer))
+    if output is not Format.TEXT:
+        say_document(output, as_json(answer))
         return
     table = Table("project", "domain", "executions", "cache entries", box=None, pad_edge=False, header_style="bold")
     for policy in (answer.installation, *answer.policies):

@@ -8,7 +8,7 @@ import typer
 
 from wingbeat.cli.calls import query_client
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Execution, Project, execution_path, parse_execution
-from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
+from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
 from wingbeat.cli.times import show_time
 from wingbeatidl.query.v1 import identity_pb2, why_pb2
 
@@ -39,8 +39,8 @@ def why(
         fail(str(error), status=2)
     with query_client(endpoint, data_dir) as client:
         answer = client.why(why_pb2.WhyRequest(execution=identifier, node=node, limit=limit))
-    if output is Format.JSON:
-        say_json({"execution": as_json(identifier), **as_json(answer)})
+    if output is not Format.TEXT:
+        say_document(output, {"execution": as_json(identifier), **as_json(answer)})
     else:
         _show(identifier, answer)
 
