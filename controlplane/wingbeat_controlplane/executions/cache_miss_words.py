@@ -39,6 +39,12 @@ def headline(task: identifier_pb2.Identifier, status: int, asked_at: datetime | 
     return f"{beginning}There is no entry with this key. The nearest one, {_maker(nearest)}: {told}{rest}."
 
 
+def hit_sentence(catalog: catalog_pb2.CatalogMetadata) -> str:
+    """Of a node that was given what another has made."""
+    source = catalog.source_task_execution.node_execution_id
+    return f"It was a hit: its outputs were made by {source.execution_id.name} {source.node_id}."
+
+
 def entry_sentence(near: Near) -> str:
     """An entry and everything in which it differs."""
     told = "; ".join(difference.sentence for difference in near.differences) or "it has the same key"

@@ -19,7 +19,7 @@ from wingbeat_catalog.keys import CallKey, TaskKey, call_key, task_key
 from wingbeat_catalog.misses.comparison import Difference, cache_version_of
 from wingbeat_catalog.misses.nearest import Found, Near, NearestEntries
 from wingbeat_controlplane.errors import failed_precondition, invalid_argument, missing, not_found
-from wingbeat_controlplane.executions.cache_miss_words import entry_sentence, headline
+from wingbeat_controlplane.executions.cache_miss_words import entry_sentence, headline, hit_sentence
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.registry.times import timestamp
 from wingbeat_propeller.core.cached_task import CachedTask
@@ -63,7 +63,10 @@ class CacheMisses:
             raise invalid_argument(f"limit is {request.limit}: it is between 0 and {LIMIT_MAX}")
         match request.WhichOneof("call"):
             case "node":
-                asked = await self._of_node(request.node)
+                found = await self._of_node(request.node)
+                if isinstance(found, cache_pb2.ExplainMissResponse):
+                    return found
+                asked = found
             case "task":
                 asked = await self._of_task(request.task)
             case _:
@@ -78,12 +81,12 @@ class CacheMisses:
             task = task_key(_cached_task(asked))
             key = call_key(task, asked.inputs)
             version = metadata.discovery_version if asked.cache_version is None else asked.cache_version
-            found = await self._nearest.of(task, version.strip(" "), key, asked.inputs)
+            nearest = await self._nearest.of(task, version.strip(" "), key, asked.inputs)
         except ValueError as error:
             raise failed_precondition(f"the call has no key: {error}") from error
-        return _response(asked, task, key, found, request.limit or LIMIT)
+        return _response(asked, task, key, nearest, request.limit or LIMIT)
 
-    async def _of_node(self, call: cache_pb2.NodeCall) -> _Asked:
+    async def _of_node(self, call: cache_pb2.NodeCall) -> _Asked | cache_pb2.ExplainMissResponse:
         name = call.execution
         execution = identifier_pb2.WorkflowExecutionIdentifier(project=name.project, domain=name.domain, name=name.name)
         if not call.node_id:
@@ -96,10 +99,12 @@ class CacheMisses:
             raise not_found("node execution", call.node_id)
         if row["kind"] != NodeKind.TASK:
             raise failed_precondition(f"node {call.node_id} is not one of a single task")
-        if row["closure"] is None:
-            raise failed_precondition(f"node {call.node_id} has run no task, so there is no call to explain")
         event = event_pb2.NodeExecutionEvent.FromString(row["details"] or b"")
         catalog = event.task_node_metadata.catalog_key
+        if row["closure"] is None:
+            if not catalog.HasField("source_task_execution"):
+                raise failed_precondition(f"node {call.node_id} has run no task, so there is no call to explain")
+            return cache_pb2.ExplainMissResponse(sentence=hit_sentence(catalog), cache_status=row["cache_status"])
         return _Asked(
             template=_template(row["closure"]),
             inputs=await self._inputs(call.node_id, row),
