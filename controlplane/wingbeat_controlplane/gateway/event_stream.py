@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 from contextlib import aclosing
 from typing import NoReturn, TypeAlias, TypeVar, cast
 
+import grpc
 import structlog
 from google.rpc import error_details_pb2
 from starlette.requests import Request
@@ -63,11 +64,18 @@ def event_routes(watch: Watch) -> list[Route]:
             portions = watch(message)
             first = await anext(portions)
         except ApiError as error:
-            status, body = encode_error(error, Form.CAMEL_JSON)
-            return Response(body, status_code=status, media_type=Form.CAMEL_JSON.media_type)
+            return _refusal(error)
+        except OSError as error:
+            _log.warning("no event stream: the database does not answer", error=repr(error))
+            return _refusal(ApiError(grpc.StatusCode.UNAVAILABLE, "the database does not answer; try again"))
         return StreamingResponse(_events(first, portions), headers=_HEADERS, media_type="text/event-stream")
 
     return [Route("/api/v1/watch", stream, methods=["GET"])]
+
+
+def _refusal(error: ApiError) -> Response:
+    status, body = encode_error(error, Form.CAMEL_JSON)
+    return Response(body, status_code=status, media_type=Form.CAMEL_JSON.media_type)
 
 
 async def _events(first: Portion, portions: AsyncGenerator[Portion, None]) -> AsyncIterator[bytes]:

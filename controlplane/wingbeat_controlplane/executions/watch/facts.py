@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from wingbeat_controlplane.executions.rows import Row
+from wingbeat_controlplane.executions.watch.fetching import fetch
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeatidl.query.v1 import identity_pb2
 from wingbeatidl.watch.v1 import transition_pb2
@@ -65,7 +66,7 @@ class Facts:
                 known.move_to_end(key)
                 found[key] = facts
         if unknown:
-            for row in await self._pool.fetch(_SQL["executions"], unknown):
+            for row in await fetch(self._pool, _SQL["executions"], unknown):
                 facts = _facts(row)
                 known[facts.id] = found[facts.id] = facts
             while len(known) > FACTS_KEPT:

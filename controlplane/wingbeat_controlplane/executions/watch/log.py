@@ -8,10 +8,10 @@ sees it first.
 A page may end within a transaction; the next one begins with the rest of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 import asyncpg
 import grpc
@@ -21,6 +21,7 @@ from wingbeat_controlplane.errors import ApiError, invalid_argument
 from wingbeat_controlplane.executions.log_snapshots import Snapshot, snapshot_of
 from wingbeat_controlplane.executions.rows import Row
 from wingbeat_controlplane.executions.watch.cursors import Cursor, CursorError, decode_cursor
+from wingbeat_controlplane.executions.watch.fetching import fetch
 from wingbeat_propeller.postgres.queries import load_queries
 
 LOG_SETTINGS = {
@@ -102,7 +103,7 @@ class TransitionLog:
 
     async def head(self) -> LogHead:
         """How it stands now."""
-        return _head(await self._pool.fetchrow(_SQL["head"]))
+        return _head((await fetch(self._pool, _SQL["head"]))[0])
 
     async def start(self, text: str) -> Cursor:
         """The cursor in a caller's text. Raises ApiError INVALID_ARGUMENT, OUT_OF_RANGE."""
@@ -126,7 +127,7 @@ class TransitionLog:
             # The entry itself comes again only if some of what it means was not told.
             first = start.seq + 1 if start.parts >= ALL_PARTS else start.seq
             arguments: tuple[object, ...] = (start.txid, first, limit, executions_only)
-            rows = await self._pool.fetch(_SQL["rest_of_transaction"], *arguments)
+            rows = await fetch(self._pool, _SQL["rest_of_transaction"], *arguments)
             head, entries = _split(rows, start)
             if len(entries) < limit:
                 end, is_last = Cursor(start.log, start.whole), False
@@ -138,10 +139,10 @@ class TransitionLog:
         if scope.executions:
             names = (scope.project, scope.domain, list(scope.executions))
             arguments = (snapshot.record, limit, *names, executions_only)
-            rows = await self._pool.fetch(_SQL["page_of_executions"], *arguments)
+            rows = await fetch(self._pool, _SQL["page_of_executions"], *arguments)
         else:
             arguments = (snapshot.xmin, snapshot.record, limit, executions_only)
-            rows = await self._pool.fetch(_SQL["page"], *arguments)
+            rows = await fetch(self._pool, _SQL["page"], *arguments)
         head, entries = _split(rows, start)
         is_last = len(entries) < limit
         if is_last:
@@ -150,14 +151,13 @@ class TransitionLog:
         return Page(start, entries, head, start.upto(head.snapshot, last.txid, last.seq, ALL_PARTS), is_last)
 
 
-def _split(rows: Sequence[Any], start: Cursor) -> tuple[LogHead, list[Entry]]:
+def _split(rows: Sequence[Row], start: Cursor) -> tuple[LogHead, list[Entry]]:
     head = next(_head(row) for row in rows if row["seq"] is None)
     _check_reach(start, head)
-    return head, [Entry._make(tuple(row)[4:]) for row in rows if row["seq"] is not None]
+    return head, [Entry._make(tuple(cast("Iterable[Any]", row))[4:]) for row in rows if row["seq"] is not None]
 
 
-def _head(row: Row | None) -> LogHead:
-    assert row is not None, "the table has one row"
+def _head(row: Row) -> LogHead:
     return LogHead(snapshot_of(tuple(row["snapshot"])), row["read_at"], row["dropped_txid"] or 0, row["log_id"])
 
 

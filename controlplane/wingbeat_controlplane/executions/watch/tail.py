@@ -22,7 +22,6 @@ from wingbeat_controlplane.executions.watch.log import Page, Scope, TransitionLo
 from wingbeat_controlplane.executions.watch.matching import Index, Matcher
 from wingbeat_controlplane.executions.watch.portions import Batch
 from wingbeat_controlplane.executions.watch.telling import Teller
-from wingbeat_propeller.postgres.outages import outages_as_oserror
 
 QUEUE_BYTES_MAX = 256 * 1024
 """Transitions that wait for a watcher, most of them shared with others."""
@@ -171,8 +170,7 @@ class Tail:
         while True:
             await self._wake.wait()
             try:
-                with outages_as_oserror():
-                    await self._follow()
+                await self._follow()
             except OSError as error:
                 _log.warning("the log of transitions cannot be read", error=str(error))
                 self.fail(unavailable("the database does not answer; call again"))

@@ -19,6 +19,7 @@ from flyteidl.core import execution_pb2
 
 from wingbeat_controlplane.executions.rows import Row
 from wingbeat_controlplane.executions.watch.facts import EntityName, ExecutionFacts, Facts, entity_message
+from wingbeat_controlplane.executions.watch.fetching import fetch
 from wingbeat_controlplane.executions.watch.log import Entry
 from wingbeat_controlplane.executions.watch.matching import Index, Matcher
 from wingbeat_controlplane.registry.times import timestamp
@@ -139,7 +140,8 @@ class Teller:
         asked = [entry for entry in entries if entry.node_id is not None and entry.execution_id in needed]
         if not asked:
             return {}
-        rows = await self._pool.fetch(
+        rows = await fetch(
+            self._pool,
             _SQL["attempts"],
             [entry.execution_id for entry in asked],
             [entry.node_id for entry in asked],
@@ -167,14 +169,15 @@ class Teller:
         final = [one for one in chosen if one.level == _EXECUTION and one.is_final]
         if not (keys := [one.facts.id for one in final if one.phase != _SUCCEEDED or id(one) in outputs_wanted]):
             return {}
-        rows = await self._pool.fetch(_SQL["ends"], keys, any(id(one) in outputs_wanted for one in final))
+        rows = await fetch(self._pool, _SQL["ends"], keys, any(id(one) in outputs_wanted for one in final))
         return {row["id"]: row for row in rows}
 
     async def _nodes(self, chosen: Iterable[Told], outputs_wanted: set[int]) -> Mapping[tuple[int, str], Row]:
         keys = {(one.facts.id, one.entry.node_id): one for one in chosen if one.entry.node_id is not None}
         if not keys:
             return {}
-        rows = await self._pool.fetch(
+        rows = await fetch(
+            self._pool,
             _SQL["nodes"],
             [execution for execution, _ in keys],
             [node for _, node in keys],

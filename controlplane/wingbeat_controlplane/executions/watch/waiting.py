@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from wingbeat_controlplane.errors import ApiError, invalid_argument
 from wingbeat_controlplane.executions.identifiers import check_text
 from wingbeat_controlplane.executions.rows import Row
+from wingbeat_controlplane.executions.watch.fetching import fetch
 from wingbeat_controlplane.executions.watch.matching import ends_of
 from wingbeat_controlplane.executions.watch.portions import PORTION_BYTES_MAX, PORTION_TRANSITIONS_MAX
 from wingbeat_controlplane.executions.watch.tail import Seat
@@ -84,7 +85,8 @@ class Waits:
                 self._watching.tail.detach(seat)
 
     async def _ids(self, names: Sequence[identity_pb2.ExecutionIdentifier]) -> set[int]:
-        rows = await self._pool.fetch(
+        rows = await fetch(
+            self._pool,
             _SQL["ids_by_name"],
             [name.project for name in names],
             [name.domain for name in names],
@@ -104,7 +106,7 @@ class Waits:
             step = _ENDS_AT_ONCE if with_outputs else PORTION_TRANSITIONS_MAX
             response = watch_pb2.WaitExecutionsResponse()
             size = 0
-            for row in await self._pool.fetch(_SQL["wanted_ends"], ids[begin : begin + step], with_outputs):
+            for row in await fetch(self._pool, _SQL["wanted_ends"], ids[begin : begin + step], with_outputs):
                 end = _end(row)
                 pending.discard(row["id"])
                 response.ends.append(end)
