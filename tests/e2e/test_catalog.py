@@ -23,7 +23,13 @@ class Programs:
 
     def run(self, workflow: str, **inputs: object) -> str:
         """Name of an execution that has succeeded."""
-        given = {"marks": str(self.marks), **inputs}
+        return self._run(workflow, {"marks": str(self.marks), **inputs})
+
+    def run_mapped(self, items: list[str]) -> str:
+        """The same of the map task."""
+        return self._run("mapped", {"items": items})
+
+    def _run(self, workflow: str, given: dict[str, object]) -> str:
         name = f"catalog-{uuid4().hex[:12]}"
         succeeded(self.client.wait(self.client.launch("caching", workflow, given, execution_name=name)))
         return name
@@ -65,6 +71,22 @@ def test_a_miss_is_explained_down_to_the_part_of_a_value(programs: Programs) -> 
     third = programs.run("structured", options=options(width=2, depth=1), names={"b": 2, "a": 1})
     assert programs.metadata(third, "n0").cache_status == catalog_pb2.CACHE_HIT
     assert "It was a hit" in programs.cache("why", third, "n0")
+
+
+def test_elements_of_map_tasks_are_explained(programs: Programs) -> None:
+    """Each element is a call of its own; the array as a whole is none."""
+    unique = uuid4().hex
+    first = programs.run_mapped([f"a{unique}", f"b{unique}"])
+    second = programs.run_mapped([f"a{unique}", f"c{unique}"])
+    text = programs.cache("why", second, "n0", "--element", "1")
+    assert f"put by {first} n0[" in text
+    assert f'and is "c{unique}" here' in text
+    assert "There is an entry with this key now" in programs.cache("why", second, "n0", "--element", "0")
+    for refused in ((), ("--element", "2")):
+        answer = programs.installation.wingbeat(
+            "cache", "why", second, "n0", *refused, "--data-dir", str(programs.installation.data_dir), check=False
+        )
+        assert answer.returncode == 1
 
 
 def test_evicted_entries_are_made_anew(programs: Programs) -> None:

@@ -12,6 +12,7 @@ from wingbeat_catalog.evictions import Evictions
 from wingbeat_catalog.misses.nearest import NearestEntries
 from wingbeat_catalog.options import CatalogOptions, create_catalog_pool
 from wingbeat_catalog.reservations import Reservations
+from wingbeat_controlplane.executions.cache_calls import CacheCalls
 from wingbeat_controlplane.executions.cache_eviction import CacheEviction
 from wingbeat_controlplane.executions.cache_misses import CacheMisses
 from wingbeat_controlplane.roles.options import database_url
@@ -53,7 +54,8 @@ def catalog_services(
         (
             cache_pb2.DESCRIPTOR.services_by_name["CacheService"],
             OwnCacheServicer(
-                CacheMisses(pool, blobs, NearestEntries(catalog)), CacheEviction(pool, Evictions(catalog, blobs))
+                CacheMisses(CacheCalls(pool, blobs), NearestEntries(catalog)),
+                CacheEviction(pool, Evictions(catalog, blobs)),
             ),
         ),
     ]

@@ -58,7 +58,8 @@ class CacheClient:
 @cache.command("why")
 def why(
     execution: Execution,
-    node: Annotated[str, typer.Argument(metavar="NODE", help="Unique id of a task node.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Unique id of a task node, or of an array of tasks.")],
+    element: Annotated[int | None, typer.Option(min=0, help="Of an array: which of its elements.")] = None,
     project: Project = PROJECT,
     domain: Domain = DOMAIN,
     limit: Annotated[int, typer.Option(min=1, max=50, help="Entries in the answer.")] = 5,
@@ -67,7 +68,7 @@ def why(
     data_dir: DataDir = None,
 ) -> None:
     """Say why a node was not found in the cache: the nearest entries, and what differs."""
-    call = cache_pb2.NodeCall(execution=_execution(execution, project, domain), node_id=node)
+    call = cache_pb2.NodeCall(execution=_execution(execution, project, domain), node_id=node, element=element)
     with calls_to(endpoint, data_dir) as channel:
         answer = CacheClient(channel).explain(cache_pb2.ExplainMissRequest(node=call, limit=limit))
     if output is Format.JSON:

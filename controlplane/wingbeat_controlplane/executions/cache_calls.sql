@@ -1,5 +1,5 @@
 -- name: node
-SELECT n.kind, n.phase, n.cache_status, n.created_at, n.inputs, n.input_uri, n.details, t.closure
+SELECT n.kind, n.spec_node_id, n.cache_status, n.created_at, n.inputs, n.input_uri, n.details, t.closure
 FROM node_executions AS n
 LEFT JOIN LATERAL (
     SELECT te.task_project, te.task_domain, te.task_name, te.task_version
@@ -17,4 +17,14 @@ WHERE n.execution_id = $1 AND n.node_id = $2;
 SELECT closure FROM tasks
 WHERE project = $1 AND domain = $2 AND name = $3 AND ($4 = '' OR version = $4)
 ORDER BY created_at DESC, id DESC
+LIMIT 1;
+
+-- name: workflow
+SELECT w.closure FROM executions AS e JOIN workflows AS w ON w.id = e.workflow_id WHERE e.id = $1;
+
+-- name: element
+-- The last attempt of an element.
+SELECT cache_status, queued_at FROM array_elements
+WHERE execution_id = $1 AND node_id = $2 AND element = $3
+ORDER BY attempt DESC
 LIMIT 1;

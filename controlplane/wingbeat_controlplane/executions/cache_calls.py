@@ -1,0 +1,189 @@
+"""Calls of tasks that questions about the cache are about: of a node, of an element of an array, or of nobody.
+
+Of a node the task is that of its first attempt, and the cache version that of its catalog key, where it has one: a node
+may override what its task says. Of an array the compiled workflow tells which inputs are mapped over; for arrays that
+dynamic tasks have made all lists are taken to be.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+from flyteidl.admin import task_pb2
+from flyteidl.core import catalog_pb2, compiler_pb2, identifier_pb2, literals_pb2, tasks_pb2, workflow_pb2
+from flyteidl.event import event_pb2
+from google.protobuf.message import DecodeError
+
+from wingbeat_catalog.misses.comparison import cache_version_of
+from wingbeat_controlplane.errors import failed_precondition, invalid_argument, missing, not_found
+from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
+from wingbeat_propeller.compiler.cached_tasks import cached_task
+from wingbeat_propeller.core.cached_task import CachedTask
+from wingbeat_propeller.core.plan import NodeKind
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.postgres.queries import load_queries
+from wingbeatidl.cache.v1 import cache_pb2
+
+_SQL = load_queries(__package__ or "", "cache_calls.sql")
+
+INPUTS_BYTES_MAX = 64 << 20
+
+
+class Maker(NamedTuple):
+    """The node, or element of an array, that has made a call."""
+
+    project: str
+    domain: str
+    execution: str
+    node_id: str
+    element: int
+    """-1: it is no element."""
+
+
+class AskedCall(NamedTuple):
+    """A call, and what the node that made it shows."""
+
+    task: identifier_pb2.Identifier
+    cached: CachedTask | None
+    """None: it is not cached."""
+    inputs: literals_pb2.LiteralMap
+    status: int = 0
+    maker: Maker | None = None
+    at: datetime | None = None
+
+
+class GivenCall(NamedTuple):
+    """A node that was given what another has made: no task is on record for it."""
+
+    catalog: catalog_pb2.CatalogMetadata
+    status: int
+
+
+class CacheCalls:
+    """Reads calls. Raises ApiError, and OSError for an outage."""
+
+    def __init__(self, pool: asyncpg.Pool, blobs: Blobs) -> None:
+        self._pool = pool
+        self._blobs = blobs
+        self._keys = ExecutionKeys(pool)
+
+    async def of_task(self, call: cache_pb2.TaskCall) -> AskedCall:
+        """A call that need not have been made."""
+        for field in ("project", "domain", "name"):
+            if not getattr(call, field):
+                raise missing(f"task {field}")
+        closure = await self._pool.fetchval(_SQL["task"], call.project, call.domain, call.name, call.version)
+        if closure is None:
+            raise not_found("TASK", f"{call.project}/{call.domain}/{call.name} {call.version}".rstrip())
+        template = _template(closure)
+        return AskedCall(template.id, cached_task(template, workflow_pb2.NodeMetadata()), _literals(call.inputs))
+
+    async def of_node(self, call: cache_pb2.NodeCall) -> AskedCall | GivenCall:
+        """What a node, or an element of an array, was called with."""
+        name = call.execution
+        execution = identifier_pb2.WorkflowExecutionIdentifier(project=name.project, domain=name.domain, name=name.name)
+        if not call.node_id:
+            raise missing("node id")
+        row_id = await self._keys.find(execution)
+        if row_id is None:
+            raise not_found("execution", execution)
+        row = await self._pool.fetchrow(_SQL["node"], row_id, call.node_id)
+        if row is None:
+            raise not_found("node execution", call.node_id)
+        if row["kind"] == NodeKind.ARRAY:
+            if not call.HasField("element"):
+                raise invalid_argument(f"node {call.node_id} is an array: name one of its elements")
+            return await self._of_element(call, row_id, row)
+        if row["kind"] != NodeKind.TASK:
+            raise failed_precondition(f"node {call.node_id} is not one of a task")
+        if call.HasField("element"):
+            raise invalid_argument(f"node {call.node_id} is no array: it has no elements")
+        event = event_pb2.NodeExecutionEvent.FromString(row["details"] or b"")
+        catalog = event.task_node_metadata.catalog_key
+        if row["closure"] is None:
+            if not catalog.HasField("source_task_execution"):
+                raise _no_task(call)
+            return GivenCall(catalog, row["cache_status"])
+        template = _template(row["closure"])
+        cached = cached_task(template, workflow_pb2.NodeMetadata())
+        if catalog.dataset_id.version:
+            said = workflow_pb2.NodeMetadata(cacheable=True)
+            cached = cached or cached_task(template, said)
+            assert cached is not None, "it is said to be cached"
+            cached = replace(cached, cache_version=cache_version_of(catalog.dataset_id.version))
+        maker = Maker(name.project, name.domain, name.name, call.node_id, -1)
+        inputs = await self._inputs(call.node_id, row)
+        return AskedCall(template.id, cached, inputs, row["cache_status"], maker, row["created_at"])
+
+    async def _of_element(self, call: cache_pb2.NodeCall, row_id: int, row: asyncpg.Record) -> AskedCall:
+        if row["closure"] is None:
+            raise _no_task(call)
+        template = _template(row["closure"])
+        closure = compiler_pb2.CompiledWorkflowClosure.FromString(await self._pool.fetchval(_SQL["workflow"], row_id))
+        array = _find_array(closure, row["spec_node_id"], template.id)
+        inputs = _of_element(await self._inputs(call.node_id, row), array, call.element)
+        element = await self._pool.fetchrow(_SQL["element"], row_id, call.node_id, call.element)
+        return AskedCall(
+            template.id,
+            cached_task(template, array.node.metadata, maps=not array.is_original_sub_node_interface.value),
+            inputs,
+            element["cache_status"] if element else 0,
+            Maker(call.execution.project, call.execution.domain, call.execution.name, call.node_id, call.element),
+            element["queued_at"] if element else row["created_at"],
+        )
+
+    async def _inputs(self, node_id: str, row: asyncpg.Record) -> literals_pb2.LiteralMap:
+        data: bytes | None = row["inputs"]
+        if data is None:
+            if not row["input_uri"]:
+                raise failed_precondition(f"the inputs of node {node_id} are not known yet")
+            try:
+                data = await self._blobs.get(row["input_uri"], INPUTS_BYTES_MAX)
+            except (BlobNotFoundError, BlobAccessError, BlobTooLargeError) as error:
+                raise failed_precondition(f"the inputs of node {node_id} cannot be read: {error}") from error
+        return _literals(data)
+
+
+def _no_task(call: cache_pb2.NodeCall) -> Exception:
+    return failed_precondition(f"node {call.node_id} has run no task, so there is no call to explain")
+
+
+def _find_array(
+    closure: compiler_pb2.CompiledWorkflowClosure, spec_node_id: str, task: identifier_pb2.Identifier
+) -> workflow_pb2.ArrayNode:
+    """The array over `task` with that id in the workflow or one inside of it; an empty one when there is none."""
+    for workflow in (closure.primary, *closure.sub_workflows):
+        for node in workflow.template.nodes:
+            if node.id == spec_node_id and node.array_node.node.task_node.reference_id == task:
+                return node.array_node
+    return workflow_pb2.ArrayNode()
+
+
+def _of_element(
+    inputs: literals_pb2.LiteralMap, array: workflow_pb2.ArrayNode, element: int
+) -> literals_pb2.LiteralMap:
+    """What one element is given: its items of the lists that are mapped over, and everything else as it is."""
+    of_element = literals_pb2.LiteralMap()
+    for name, literal in inputs.literals.items():
+        kind = literal.WhichOneof("value")
+        if name in array.bound_inputs or kind not in ("collection", "offloaded_metadata"):
+            of_element.literals[name].CopyFrom(literal)
+        elif kind == "offloaded_metadata":
+            raise failed_precondition(f"input {name} is stored apart: {literal.offloaded_metadata.uri}")
+        elif not 0 <= element < len(literal.collection.literals):
+            raise invalid_argument(f"element {element} is outside of the {len(literal.collection.literals)} there are")
+        else:
+            of_element.literals[name].CopyFrom(literal.collection.literals[element])
+    return of_element
+
+
+def _template(closure: bytes) -> tasks_pb2.TaskTemplate:
+    return task_pb2.TaskClosure.FromString(closure).compiled_task.template
+
+
+def _literals(data: bytes) -> literals_pb2.LiteralMap:
+    try:
+        return literals_pb2.LiteralMap.FromString(data)
+    except DecodeError as error:
+        raise invalid_argument("the inputs are no LiteralMap") from error
