@@ -67,9 +67,16 @@ class Changing(Reading):
         name: str = "",
     ) -> ExecutionId:
         """A new execution that takes over what succeeded in this one; with `version`, of mended code."""
-        answer = await self.plan_recovery(
-            execution, version=version, rerun=rerun, assume_unchanged=assume_unchanged, name=name, dry_run=False
-        )
+        source = self.execution_id(execution)
+        wanted = name or new_name()
+        try:
+            answer = await self.plan_recovery(
+                source, version=version, rerun=rerun, assume_unchanged=assume_unchanged, name=wanted, dry_run=False
+            )
+        except AlreadyExistsError:
+            if name or not await self.exists(made := ExecutionId(source.project, source.domain, wanted)):
+                raise
+            return made  # by a try whose answer was lost
         return ExecutionId.of(answer.execution)
 
     async def plan_recovery(

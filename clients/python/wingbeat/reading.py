@@ -12,6 +12,7 @@ from wingbeat.errors import (
     ExecutionRunningError,
     NotFoundError,
     ServerError,
+    UnavailableError,
     UnimplementedError,
     WaitTimeoutError,
 )
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WAIT = "/wingbeatidl.watch.v1.WatchService/WaitExecutions"
+_ASK_S = 120.0
+"""A wait is asked again so often, so that a connection that died without a word is noticed."""
+_GRACE_S = 30.0
 _POLL_S = 0.2
 _POLL_S_MAX = 2.0
 _HISTORY_PAGE = 5_000
@@ -259,16 +263,19 @@ class Reading(Core):
         self._use()
         while left:
             request = watch_pb2.WaitExecutionsRequest(executions=[one.wingbeat() for one in left])
-            if deadline is not None:
-                request.timeout.FromTimedelta(timedelta(seconds=max(deadline - loop.time(), 0.001)))
+            rest_s = _ASK_S if deadline is None else min(max(deadline - loop.time(), 0.001), _ASK_S)
+            request.timeout.FromTimedelta(timedelta(seconds=rest_s))
+            answer, silence_s_max, began = watch_pb2.WaitExecutionsResponse, rest_s + _GRACE_S, loop.time()
             try:
-                async for message in self._connection.stream(_WAIT, request, watch_pb2.WaitExecutionsResponse):
+                async for message in self._connection.stream(_WAIT, request, answer, silence_s_max=silence_s_max):
                     again.lived()
                     for end in message.ends:
                         identifier = ExecutionId.of(end.execution)
                         if identifier in left:  # what has ended comes again in the call after a broken one
                             del left[identifier]
                             yield identifier
+                if left and loop.time() - began < rest_s * 0.9:
+                    raise UnavailableError("UNAVAILABLE", "the server ended the stream too early")
             except ServerError as error:
                 await again.pause(error)
             if deadline is not None and loop.time() >= deadline:

@@ -18,6 +18,7 @@ from wingbeat.errors import (
     UnavailableError,
     WaitTimeoutError,
 )
+from wingbeatidl.batch.v1 import batch_pb2
 from wingbeatidl.launch.v1 import launch_pb2, outcome_pb2
 from wingbeatidl.query.v1 import identity_pb2
 from wingbeatidl.watch.v1 import transition_pb2, watch_pb2
@@ -180,6 +181,16 @@ async def test_waits_are_resumed(client: AsyncClient, script: Script) -> None:
     """Each end is told once, also when the call breaks and what had ended comes again."""
     script.will("WaitExecutions", [_end("e1"), Fault(UNAVAILABLE)], [_end("e1"), _end("e2")])
     assert [one.name async for one in client.wait_many(["e1", "e2"])] == ["e1", "e2"]
+
+
+async def test_results_are_resumed(client: AsyncClient, script: Script) -> None:
+    """A broken call leaves out what was got before it."""
+    first = batch_pb2.GetBatchResultsResponse(lines=['{"key": "a"}', '{"key": "b"}'])
+    second = batch_pb2.GetBatchResultsResponse(lines=['{"key": "c"}'])
+    script.will("GetBatchResults", [first, Fault(UNAVAILABLE)], [second])
+    assert [result["key"] async for result in client.batch_results("night")] == ["a", "b", "c"]
+    requests = map(batch_pb2.GetBatchResultsRequest.FromString, script.requests["GetBatchResults"])
+    assert [request.skip for request in requests] == [0, 2]
 
 
 async def test_a_wait_has_an_end(client: AsyncClient, script: Script) -> None:
