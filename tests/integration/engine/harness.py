@@ -24,6 +24,7 @@ from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.engine.alone import NoChildren, NoSignals
 from wingbeat_propeller.engine.engine import Engine, EngineOptions
+from wingbeat_propeller.ports.cache import Cache
 from wingbeat_propeller.ports.runtime import Places, Runtime
 from wingbeat_propeller.ports.tasks import InstantRequest, TaskContext, TaskPlugin
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
@@ -147,6 +148,7 @@ def make_engine(
     live_max: int = 20_000,
     tenant_live_min: int = 100,
     places: Places | None = None,
+    cache: Cache | None = None,
 ) -> Engine:
     """An engine over all that is real but the runtime. `plugin` builds the requests of all tasks."""
     blobs = FolderBlobs(folder)
@@ -167,6 +169,7 @@ def make_engine(
         plugins=TaskPlugins([], plugin or InstantPlugin()),
         slots=PostgresSlots(pool),
         places=places,
+        cache=cache,
         signals=NoSignals(),
         children=NoChildren(),
         lines=PostgresLines(pool),
@@ -184,6 +187,7 @@ class EngineSettings(TypedDict, total=False):
     live_max: int
     tenant_live_min: int
     places: Places | None
+    cache: Cache | None
 
 
 @asynccontextmanager

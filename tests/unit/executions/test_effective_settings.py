@@ -6,7 +6,10 @@ import pytest
 from flyteidl.admin import common_pb2, execution_pb2, launch_plan_pb2, matchable_resource_pb2
 from flyteidl.core import security_pb2
 
+from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.executions.effective_settings import resolve_notifications, resolve_settings, with_defaults
+from wingbeat_propeller.core.cache_switch import cache_mode
+from wingbeat_propeller.core.caching import CacheMode
 
 APPLICATION = matchable_resource_pb2.WorkflowExecutionConfig(max_parallelism=25)
 
@@ -213,3 +216,28 @@ def test_annotations_of_ours_go_no_further() -> None:
         ),
     )
     assert dict(config.annotations.values) == {"note": "plan"}
+
+
+def _cache(said: str) -> common_pb2.Annotations:
+    return common_pb2.Annotations(values={"wingbeat.dev/cache": said})
+
+
+def test_the_cache_is_switched_by_the_first_that_says_so() -> None:
+    """Request, launch plan, attributes of a project, installation; tasks see the rest of the annotations alone, and
+    executions that launch plan nodes make inherit the switch."""
+    off_by_project = matchable_resource_pb2.WorkflowExecutionConfig(annotations=_cache("off"))
+    assert _resolve(attributes=[off_by_project]).annotations.values["wingbeat.dev/cache"] == "off"
+    request = execution_pb2.ExecutionSpec(annotations=_cache("on"))
+    assert not _resolve(request, attributes=[off_by_project]).annotations.values
+    launch_plan = launch_plan_pb2.LaunchPlanSpec(annotations=_cache("off"))
+    assert _resolve(None, launch_plan).annotations.values["wingbeat.dev/cache"] == "off"
+    assert not _resolve(request, launch_plan).annotations.values
+    assert cache_mode(_resolve(attributes=[off_by_project])) is CacheMode.OFF
+    assert cache_mode(_resolve(execution_pb2.ExecutionSpec(overwrite_cache=True))) is CacheMode.OVERWRITE
+    assert cache_mode(_resolve()) is CacheMode.USE
+
+
+def test_a_switch_that_cannot_be_read_is_refused() -> None:
+    """Wherever it stands."""
+    with pytest.raises(ApiError, match="on or off is expected"):
+        _resolve(attributes=[matchable_resource_pb2.WorkflowExecutionConfig(annotations=_cache("no"))])
