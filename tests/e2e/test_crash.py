@@ -157,3 +157,20 @@ def _finished_nodes(client: Client, name: str) -> list[str]:
         for node in page.node_executions
         if node.closure.phase == core_execution_pb2.NodeExecution.SUCCEEDED and node.id.node_id.startswith("n")
     ]
+
+
+def test_killed_with_a_reservation(victim: Installation, tmp_path: Path) -> None:
+    """The engine that holds a reservation is killed while others wait for its call: the call goes on, is made once, and
+    all share what comes of it."""
+    client = Client(victim.endpoint)
+    marks = tmp_path / "marks"
+    given = {"marks": str(marks), "what": "a", "seconds": 5.0}
+    names = [f"reserved-{number}-{tmp_path.name[-8:].lower().replace('_', '-')}" for number in range(4)]
+    started = [client.launch("caching", "serialized", given, execution_name=name) for name in names]
+    until(lambda: marks.exists() and "a begins" in marks.read_text(), what="a task that runs")
+    victim.kill(["propeller-0"])
+    ended = [client.wait(execution) for execution in started]
+    assert [phase(execution) for execution in ended] == ["SUCCEEDED"] * 4
+    assert len({execution.outputs["o0"] for execution in ended}) == 1
+    assert marks.read_text().splitlines() == ["a begins", "a"]
+    client.close()

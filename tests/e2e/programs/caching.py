@@ -123,6 +123,7 @@ def made_on_the_way(marks: str, count: int) -> list[str]:
 @task(cache=True, cache_version="1", cache_serialize=True)
 def one_at_a_time(marks: str, what: str, seconds: float) -> str:
     """Takes a while, and should be made once."""
+    _mark(marks, f"{what} begins")
     time.sleep(seconds)
     return _mark(marks, what)
 
