@@ -23,7 +23,7 @@ from wingbeat_catalog.outputs import content_digest, entry_digest, mismatch, ref
 from wingbeat_catalog.references import ReferenceChecker
 from wingbeat_catalog.removals import BadEntry, Removals
 from wingbeat_catalog.task_keys import Call, TaskKeys, miss
-from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs
 from wingbeat_propeller.ports.cache import CacheAnswer, CacheAsk, CacheFailure, CacheHit, CacheMiss
 from wingbeat_propeller.postgres.queries import load_queries
 
@@ -116,7 +116,7 @@ class LookUps:
             if isinstance(judged, BadEntry) or not row["has_references"]:
                 return judged
             gone = await self._checker.first_gone(references(literals_pb2.LiteralMap.FromString(data)))
-        except BlobNotFoundError:
+        except (BlobNotFoundError, BlobAccessError):  # removed, or of a store that this installation had before
             return BadEntry(row, "gone", f"its outputs at {row['data_uri']} are gone")
         except OSError as error:
             return CacheFailure(_hit_catalog(call, row), f"the blob store does not answer: {error}")

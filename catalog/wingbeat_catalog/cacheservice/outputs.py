@@ -14,7 +14,7 @@ from wingbeat_catalog.large_outputs import outputs_uri, remove_objects
 from wingbeat_catalog.options import CatalogOptions
 from wingbeat_catalog.outputs import Reference, ReferenceKind, references
 from wingbeat_catalog.references import ReferenceChecker
-from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries(__package__ or "", "outputs.sql")
@@ -46,7 +46,7 @@ class CachedOutputs:
             data = row["output"] if row["output"] is not None else await self._blobs.get(row["output_uri"])
             output = cacheservice_pb2.CachedOutput.FromString(data)
             fault = "it is not what was put" if _digest(key, data) != row["output_digest"] else await self._gone(output)
-        except BlobNotFoundError:
+        except (BlobNotFoundError, BlobAccessError):
             fault, output = "it is gone", cacheservice_pb2.CachedOutput()
         except DecodeError:
             fault, output = "it cannot be read", cacheservice_pb2.CachedOutput()

@@ -32,7 +32,7 @@ from wingbeat_catalog.options import CatalogOptions
 from wingbeat_catalog.outputs import content_digest, entry_digest, references
 from wingbeat_catalog.references import ReferenceChecker
 from wingbeat_catalog.removals import BadEntry, Removals
-from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs
+from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries(__package__ or "", "artifacts.sql")
@@ -204,7 +204,7 @@ class Artifacts:
             data = row["data"]
             if data is None:
                 data = await self._blobs.get(row["data_uri"])
-        except BlobNotFoundError:
+        except (BlobNotFoundError, BlobAccessError):
             return BadEntry(row, "gone", f"its outputs at {row['data_uri']} are gone")
         if entry_digest(content_digest(row["dataset_digest"], data), row["artifact_id"]) != row["data_digest"]:
             return BadEntry(row, "poisoned", "its outputs are not those that were put")

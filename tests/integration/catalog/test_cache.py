@@ -195,10 +195,13 @@ async def test_large_outputs_lie_in_the_store(
     await blobs.put(stored, b"poison")
     assert isinstance(await _one(cache, call), CacheMiss)
     assert await blobs.list(f"{blobs.base}/cache/") == []
-    await cache.put([entry(call, "z" * 1000)])
-    (stored,) = await blobs.list(f"{blobs.base}/cache/")
-    await blobs.delete(stored)
-    assert isinstance(await _one(cache, call), CacheMiss)
+    for lose in ("gone", "elsewhere"):
+        await cache.put([entry(call, "z" * 1000)])
+        (stored,) = await blobs.list(f"{blobs.base}/cache/")
+        if lose == "elsewhere":
+            await catalog_pool.execute("UPDATE cache_artifacts SET data_uri = 's3://another/store'")
+        await blobs.delete(stored)
+        assert isinstance(await _one(cache, call), CacheMiss)
     assert await catalog_pool.fetchval("SELECT count(*) FROM cache_artifacts") == 0
     assert await catalog_pool.fetchval("SELECT count(*) FROM cache_tags") == 0
 
