@@ -16,6 +16,8 @@ from wingbeatidl.worker.v1 import worker_pb2
 
 WORK = "/wingbeatidl.worker.v1.WorkerService/Work"
 MESSAGE_BYTES_MAX = 64 << 20
+GATHER_S = 0.001
+"""Least time between two messages: a message costs far more than one more report in it."""
 _BACKOFF_S_MIN = 0.05
 _BACKOFF_S_MAX = 2.0
 _LEASE_S = 6.0
@@ -132,6 +134,8 @@ class EngineStream:
         await self.welcomed.wait()
         self._attempts.repeat_reports(self)
         self.tell_slots()
+        loop = asyncio.get_running_loop()
+        sent_at = 0.0
         while True:
             try:
                 async with asyncio.timeout(self._lease_s / 4):
@@ -139,7 +143,11 @@ class EngineStream:
             except TimeoutError:
                 yield worker_pb2.WorkRequest()
                 continue
+            wait_s = sent_at + GATHER_S - loop.time()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
             self._more.clear()
+            sent_at = loop.time()
             message, self._next = self._next, worker_pb2.WorkRequest()
             yield message
 

@@ -21,6 +21,7 @@ import traceback
 from typing import NoReturn, cast
 
 from . import execution
+from .flytekit_hooks import LAYOUT, Hooks
 from .messages import ForkRequest, Report, Task, pack, receive, rss_bytes
 
 _HARMLESS_THREADS = ("fsspecIO", "asyncio_")
@@ -39,9 +40,9 @@ def run_child(sock: socket.socket, request: ForkRequest) -> NoReturn:
         die_with_parent(signal.SIGKILL)
         folder = request["folder"]
         _enter(folder)
-        execution.renew(request["env"])
+        hooks = execution.renew(request["env"])
         gc.enable()
-        Child(sock, folder).serve()
+        Child(sock, folder, hooks).serve()
         code = 0
     except BaseException:  # noqa: BLE001 - the last frame of this process: nothing may unwind into the zygote's loop
         traceback.print_exc()
@@ -53,13 +54,13 @@ def run_child(sock: socket.socket, request: ForkRequest) -> NoReturn:
 class Child:
     """Runs the tasks that come over `sock`."""
 
-    def __init__(self, sock: socket.socket, folder: str) -> None:
+    def __init__(self, sock: socket.socket, folder: str, hooks: Hooks) -> None:
         self._sock = sock
+        self._hooks = hooks
         self._work = os.path.join(folder, "work")
         self._tmp = os.path.join(folder, "tmp")
         self._kept: set[str] = set()
         """What belongs into the working folder: the code."""
-        self._work_changed = 0
         self._threads = set(threading.enumerate())
         self._cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
         self._is_kept_to_cpus = False
@@ -72,7 +73,7 @@ class Child:
     def _run(self, task: Task) -> Report:
         self._keep_to(task["cpus"])
         started_at = time.time()
-        result = execution.run(task)
+        result = execution.run(task, self._hooks)
         recycle = self._clean_up(result.unpacked)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -102,24 +103,22 @@ class Child:
         try:
             if os.getcwd() != self._work:
                 os.chdir(self._work)
+            found = set(os.listdir(self._work))
             if unpacked:
-                self._kept = set(os.listdir(self._work))
-                self._work_changed = os.stat(self._work).st_mtime_ns
-            elif os.stat(self._work).st_mtime_ns != self._work_changed:
-                reason = self._clean_work() or reason
-            with os.scandir(self._tmp) as entries:
-                for entry in entries:
-                    _remove(entry.path)
+                self._kept = found
+            elif found != self._kept:
+                for name in found - self._kept:
+                    _remove(os.path.join(self._work, name))
+                if not self._kept <= found:
+                    reason = reason or "a task has removed code"
+            for part, kept in LAYOUT.items():
+                folder = os.path.join(self._tmp, part)
+                for name in os.listdir(folder):
+                    if name not in kept:
+                        _remove(os.path.join(folder, name))
         except OSError as error:
             return reason or f"its folders are not as they were: {error}"
         return reason
-
-    def _clean_work(self) -> str:
-        found = set(os.listdir(self._work))
-        for name in found - self._kept:
-            _remove(os.path.join(self._work, name))
-        self._work_changed = os.stat(self._work).st_mtime_ns
-        return "" if self._kept <= found else "a task has removed code"
 
     def _wait_for_threads(self) -> str:
         """A process waits at its end for threads that are no daemons, and so does the task."""

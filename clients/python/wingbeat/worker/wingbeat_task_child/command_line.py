@@ -13,7 +13,7 @@ EXECUTE = "pyflyte-execute"
 FAST_EXECUTE = "pyflyte-fast-execute"
 MAP_EXECUTE = "pyflyte-map-execute"
 
-_TASK_OPTIONS = {
+_TASK_FLAGS = {
     "--inputs": "inputs",
     "--output-prefix": "output_prefix",
     "--raw-output-data-prefix": "raw_output_data_prefix",
@@ -23,7 +23,8 @@ _TASK_OPTIONS = {
     "--dynamic-dest-dir": "dynamic_dest_dir",
     "--resolver": "resolver",
 }
-_FAST_OPTIONS = {"--additional-distribution": "additional_distribution", "--dest-dir": "dest_dir"}
+TASK_OPTIONS = tuple(_TASK_FLAGS.values())
+_FAST_FLAGS = {"--additional-distribution": "additional_distribution", "--dest-dir": "dest_dir"}
 _REQUIRED = ("inputs", "output_prefix", "resolver")
 
 
@@ -45,7 +46,7 @@ class TaskCommand(NamedTuple):
 
 def parse_fast(argv: Sequence[str]) -> FastCommand | None:
     """None: not understood."""
-    found = _parse(argv[1:], _FAST_OPTIONS)
+    found = _parse(argv[1:], _FAST_FLAGS)
     if found is None or not found[1]:
         return None
     options, inner = found
@@ -54,7 +55,7 @@ def parse_fast(argv: Sequence[str]) -> FastCommand | None:
 
 def parse_task(argv: Sequence[str]) -> TaskCommand | None:
     """None: not understood."""
-    found = _parse(argv[1:], _TASK_OPTIONS)
+    found = _parse(argv[1:], _TASK_FLAGS)
     if found is None or not found[1] or any(name not in found[0] for name in _REQUIRED):
         return None
     return TaskCommand(os.path.basename(argv[0]) == MAP_EXECUTE, *found)

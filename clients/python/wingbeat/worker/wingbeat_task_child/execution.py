@@ -1,9 +1,9 @@
 """One task in a process that has flytekit loaded: what the installed `pyflyte-execute` does, without its files.
 
-flytekit's own functions resolve the task, convert values, run it and judge errors; only where they read inputs.pb and
-write their results, a file access of ours hands the bytes over: inputs come with the task, and outputs.pb or error.pb
-go with the report when nothing else was written and they are small. In every other case (a deck, futures of a dynamic
-task, offloaded literals, large outputs) all of it is uploaded, as a container would have done.
+flytekit's own functions resolve the task, convert values, run it and judge errors. Inputs come with the task, and
+outputs.pb or error.pb go with the report when nothing else was written and they are small (`exchange`). In every other
+case (a deck, futures of a dynamic task, offloaded literals, large outputs) all of it is uploaded, as a container would
+have done.
 """
 
 from __future__ import annotations
@@ -21,15 +21,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from . import same_thread
-from .command_line import EXECUTE, FAST_EXECUTE, MAP_EXECUTE, parse_fast, parse_task
-from .file_access import Exchange, make_file_access
+from .command_line import EXECUTE, FAST_EXECUTE, MAP_EXECUTE, TASK_OPTIONS, parse_fast, parse_task
+from .exchange import Exchange
+from .flytekit_hooks import ENTRYPOINT, Hooks
 from .messages import Task
 
 CODES_FOLDER = "codes"
 """Beside the folders of the children: archives with code, each fetched once."""
-_ENTRYPOINT = "flytekit.bin.entrypoint"
 _COMMANDS = {EXECUTE: "execute_task_cmd", MAP_EXECUTE: "map_execute_task_cmd"}
+
+_FUNCTIONS: dict[str, tuple[str, dict[str, object]]] = {
+    EXECUTE: ("_execute_task", {}),
+    MAP_EXECUTE: ("_execute_map_task", {"max_concurrency": None}),
+}
+"""What the commands of flytekit's entry point call, and what else those are given."""
 
 _unpacked: set[str] = set()
 """Archives whose code lies in the working folder."""
@@ -48,17 +53,7 @@ class Result:
     unpacked: bool = False
 
 
-class _Entrypoint(Protocol):
-    """What is used of flytekit's module of that name."""
-
-    FileAccessProvider: type
-
-    def normalize_inputs(
-        self, raw: str | None, checkpoint: str | None, previous: str | None, /
-    ) -> tuple[str | None, str | None, str | None]: ...
-
-
-def renew(env: dict[str, str]) -> None:
+def renew(env: dict[str, str]) -> Hooks:
     """Make a fresh fork independent of its siblings: random generators, scratch folders, settings read at import."""
     _set_environment(env)
     for stream in (sys.stdout, sys.stderr):
@@ -71,75 +66,56 @@ def renew(env: dict[str, str]) -> None:
     # flytekit names blobs by a generator of its own; modules hold the object, so it is seeded in place.
     importlib.import_module("flytekit.interfaces.random").random.seed()
     importlib.import_module("flytekit.loggers").initialize_global_loggers()
-    provider = sys.modules["flytekit.core.data_persistence"].default_local_file_access_provider
-    provider.__init__(
-        local_sandbox_dir=tempfile.gettempdir(), raw_output_prefix=os.path.join(tempfile.gettempdir(), "raw")
-    )
-    entrypoint = _entrypoint()
-    entrypoint.FileAccessProvider = make_file_access(entrypoint.FileAccessProvider)
-    same_thread.install()
-    _have_dynamic_tasks_compiled_anew()
     main = types.ModuleType("__main__")
     main.__file__ = env.get("_", sys.executable)
     sys.modules["__main__"] = main
     search = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.path[:0] = search
+    return Hooks(env["TMPDIR"])
 
 
-def run(task: Task) -> Result:
+def run(task: Task, hooks: Hooks) -> Result:
     """Run a task to its end; nothing it raises gets out."""
     result = Result()
-    exchange = Exchange(task["inputs"])
+    exchange = hooks.current = Exchange(task["inputs"], hooks.results_folder)
     try:
         _set_environment(task["env"])
         argv = task["argv"]
         if os.path.basename(argv[0]) == FAST_EXECUTE:
             argv = _unpack(argv, result)
         sys.argv = list(argv)
-        with exchange.open():
-            _execute(argv, exchange)
-        result.code = 0
+        _execute(argv, exchange)
     except SystemExit as error:
         result.code = _exit_code(error)
     except BaseException:  # noqa: BLE001 - as the interpreter does with an exception that nobody caught
         traceback.print_exc()
         result.code = 1
-    if result.code == 0 or exchange.has_pending:
+    if result.code == 0 or exchange.has_results:
         try:
             exchange.settle(result)
         except BaseException:  # noqa: BLE001 - the upload of results failed: the task has, and may be tried again
             traceback.print_exc()
             result.code = result.code or 1
+    hooks.current = None
     return result
 
 
 def _execute(argv: Sequence[str], exchange: Exchange) -> None:
+    entrypoint = sys.modules[ENTRYPOINT]
+    name = os.path.basename(argv[0])
     command = parse_task(argv)
-    entrypoint = _entrypoint()
     if command is None:
-        getattr(entrypoint, _COMMANDS[os.path.basename(argv[0])]).main(list(argv[1:]), standalone_mode=False)
-        return
-    options = command.options
-    exchange.expect(options["inputs"], options["output_prefix"])
-    raw, checkpoint, previous = entrypoint.normalize_inputs(
-        options.get("raw_output_data_prefix"), options.get("checkpoint_path"), options.get("prev_checkpoint")
-    )
-    values: dict[str, object] = {
-        "inputs": options["inputs"],
-        "output_prefix": options["output_prefix"],
-        "raw_output_data_prefix": raw,
-        "test": False,
-        "resolver": options["resolver"],
-        "resolver_args": command.resolver_args,
-        "dynamic_addl_distro": options.get("dynamic_addl_distro"),
-        "dynamic_dest_dir": options.get("dynamic_dest_dir"),
-        "checkpoint_path": checkpoint,
-        "prev_checkpoint": previous,
-    }
-    if command.is_map:
-        _function("_execute_map_task")(max_concurrency=None, **values)
+        values = dict(cast("_Command", getattr(entrypoint, _COMMANDS[name])).make_context(name, list(argv[1:])).params)
     else:
-        _function("_execute_task")(**values)
+        values = {option: command.options.get(option) for option in TASK_OPTIONS}
+        values |= {"test": False, "resolver_args": command.resolver_args}
+    exchange.expect(str(values["inputs"]), str(values["output_prefix"]))
+    exchange.sets_up = True
+    normalize = cast("Callable[..., tuple[object, object, object]]", entrypoint.normalize_inputs)
+    paths = ("raw_output_data_prefix", "checkpoint_path", "prev_checkpoint")
+    values |= dict(zip(paths, normalize(*(values.get(path) for path in paths)), strict=True))
+    function, more = _FUNCTIONS[name]
+    cast("Callable[..., object]", getattr(entrypoint, function))(**{**more, **values})
 
 
 def _unpack(argv: Sequence[str], result: Result) -> list[str]:
@@ -185,29 +161,6 @@ def _archive(distribution: str, folder: str) -> str:
     return archive
 
 
-def _entrypoint() -> _Entrypoint:
-    return cast("_Entrypoint", sys.modules[_ENTRYPOINT])
-
-
-def _have_dynamic_tasks_compiled_anew() -> None:
-    """A dynamic task keeps the workflow that it has made, for a process that runs it once."""
-    tasks = cast("_DynamicTasks", importlib.import_module("flytekit.core.python_function_task").PythonFunctionTask)
-    compile_once = getattr(tasks, "compile_into_workflow", None)
-    if compile_once is None:
-        return
-
-    def compile_anew(task: _DynamicTask, *arguments: object, **options: object) -> object:
-        task._wf = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - where flytekit keeps it
-        return compile_once(task, *arguments, **options)
-
-    tasks.compile_into_workflow = compile_anew
-
-
-def _function(name: str) -> Callable[..., object]:
-    """A function of flytekit's entry point that its command calls."""
-    return cast("Callable[..., object]", getattr(sys.modules[_ENTRYPOINT], name))
-
-
 def _set_environment(env: dict[str, str]) -> None:
     current = os.environ
     zone = current.get("TZ")
@@ -229,12 +182,14 @@ def _exit_code(error: SystemExit) -> int:
     return 1
 
 
-class _DynamicTask(Protocol):
-    _wf: object
+class _Context(Protocol):
+    params: dict[str, object]
 
 
-class _DynamicTasks(Protocol):
-    compile_into_workflow: Callable[..., object]
+class _Command(Protocol):
+    """What is used of a click command."""
+
+    def make_context(self, info_name: str, args: list[str]) -> _Context: ...
 
 
 class _Stream(Protocol):
