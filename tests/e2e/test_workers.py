@@ -1,6 +1,7 @@
 """`wingbeat up --workers 2`: programs as users write them run in warm processes, and go on when those are killed."""
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 from fanout import WIDTH
+from flytekit.core.options import Options
+from flytekit.models.common import Labels
 from tests.e2e.client import Client, phase, succeeded
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import BIN, Installation, until
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,26 @@ def test_logs(client: Client, warm: Installation) -> None:
     [link] = [one for one in links if one.name == "stderr"]
     assert "User Error Captured" in httpx.get(link.uri).text
     assert warm.http_url in link.uri
+
+
+def test_a_task_that_no_worker_can_run_waits(client: Client, warm: Installation, tmp_path: Path) -> None:
+    """It says what it needs of a worker, holds up nothing else, and runs as soon as there is one."""
+    labels = Options(labels=Labels({"worker.wingbeat.dev/pool": "gpu"}))
+    waiting = client.launch("basics", "line_wf", options=labels)
+
+    def why() -> str:
+        return warm.wingbeat("why", waiting.id.name, "--data-dir", str(warm.data_dir)).stdout
+
+    until(lambda: "no worker is connected that can run it" in why(), what=f"a reason for {waiting.id.name}")
+    assert "label pool=gpu" in why()
+    succeeded(client.run("basics", "line_wf"))
+    command = [BIN / "wingbeat", "worker", "--data-dir", str(warm.data_dir), "--label", "pool=gpu", "--slots", "1"]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as worker:
+        try:
+            assert succeeded(client.wait(waiting)).outputs["slope"] == -1.5
+        finally:
+            worker.terminate()
+    assert worker.returncode == 0
 
 
 def test_kills(client: Client, warm: Installation, tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ class _Attempts:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self._queues: dict[bool, why_pb2.RuntimeQueue] = {}
-        """What takes up the room of eager tasks (True) and of all others."""
+        self._queues: dict[tuple[bool, str], why_pb2.RuntimeQueue] = {}
+        """What takes up the room of eager tasks (True) and of all others, by lane."""
         self._placed = 0
 
     def tell(self, live: LiveExecution, place: Place, node: why_pb2.NodeAnswer) -> None:
@@ -132,7 +132,12 @@ class _Attempts:
             tenant_limit.MergeFrom(why_pb2.TenantLimit(project=project, domain=domain, limit=limit))
             if tells_place:
                 tenant_limit.ahead = dispatcher.place_in_line(name)
-        occupancy = self._occupancy(eager=eager)
+        lane = "" if eager else dispatcher.lane(name)
+        if needs := dispatcher.wants_worker(lane):
+            waiting = sum(dispatcher.waiting(eager=False, lane=lane).values())
+            node.reasons.add(no_worker=why_pb2.NoWorker(needs=needs, waiting=waiting))
+            return
+        occupancy = self._occupancy(eager=eager, lane=lane)
         if limits and occupancy.under_way < occupancy.capacity:
             return
         queue = node.reasons.add().runtime_queue
@@ -140,14 +145,15 @@ class _Attempts:
         if tells_place:
             queue.ahead = dispatcher.place(name)
 
-    def _occupancy(self, *, eager: bool) -> why_pb2.RuntimeQueue:
-        if eager not in self._queues:
+    def _occupancy(self, *, eager: bool, lane: str) -> why_pb2.RuntimeQueue:
+        if (eager, lane) not in self._queues:
             dispatcher = self._dispatcher
-            under_way = Counter(live.tenant for live, _ in dispatcher.occupants(eager=eager))
-            waiting = dispatcher.waiting(eager=eager)
-            holders = islice(dispatcher.occupants(eager=eager), NAMED_MAX)
-            self._queues[eager] = why_pb2.RuntimeQueue(
-                capacity=dispatcher.capacity(eager=eager),
+            under_way = Counter(live.tenant for live, _ in dispatcher.occupants(eager=eager, lane=lane))
+            waiting = dispatcher.waiting(eager=eager, lane=lane)
+            holders = islice(dispatcher.occupants(eager=eager, lane=lane), NAMED_MAX)
+            self._queues[eager, lane] = why_pb2.RuntimeQueue(
+                workers=bool(lane),
+                capacity=dispatcher.capacity(eager=eager, lane=lane),
                 under_way=under_way.total(),
                 waiting=sum(waiting.values()),
                 holders=[holder(live.state, launch) for live, launch in holders],
@@ -161,7 +167,7 @@ class _Attempts:
                     for tenant in _largest(under_way, waiting)
                 ],
             )
-        return self._queues[eager]
+        return self._queues[eager, lane]
 
 
 def holder(state: ExecutionState, launch: Launch) -> why_pb2.Holder:

@@ -97,6 +97,29 @@ CASES = [
     (
         _said(
             why_pb2.STANDING_QUEUED,
+            runtime_queue=why_pb2.RuntimeQueue(
+                capacity=1,
+                under_way=1,
+                workers=True,
+                holders=[_holder("m", OTHER)],
+                tenants=[why_pb2.TenantLoad(project="p", domain="x", under_way=1)],
+            ),
+        ),
+        (
+            "n1 (work) is ready, and the first attempt of it waits: the only place with the workers that can run it is"
+            " taken (1 by p/x), by m of p/x/other (for 1 min 5 s)."
+        ),
+    ),
+    (
+        _said(why_pb2.STANDING_QUEUED, no_worker=why_pb2.NoWorker(needs="image 'i', label pool=gpu", waiting=3)),
+        (
+            "n1 (work) is ready, and the first attempt of it waits: no worker is connected that can run it:"
+            " image 'i', label pool=gpu; 3 attempts wait for one."
+        ),
+    ),
+    (
+        _said(
+            why_pb2.STANDING_QUEUED,
             tenant_limit=why_pb2.TenantLimit(
                 project="p", limit=1, holders=[_holder("m", OTHER)], holder_count=1, ahead=0
             ),

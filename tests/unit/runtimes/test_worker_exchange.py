@@ -58,6 +58,17 @@ def test_everything_else_is_uploaded(tmp_path: Path) -> None:
     assert (result.outputs, result.files, uploaded) == (None, True, ["outputs.pb"])
 
 
+def test_a_legacy_map_task_appends_its_index(tmp_path: Path) -> None:
+    """Its results are results all the same."""
+    exchange = Exchange(b"", str(tmp_path))
+    exchange.expect("s3://b/inputs.pb", "s3://b/0")
+    exchange.write(str(tmp_path / "outputs.pb"), b"o")
+    assert exchange.take(str(tmp_path), "s3://b/0/7", list)
+    result = Result()
+    exchange.settle(result)
+    assert result.outputs == b"o"
+
+
 def test_a_task_that_leaves_nothing(tmp_path: Path) -> None:
     """What lies in the store is judged, as of a container that left nothing."""
     exchange = Exchange(b"", str(tmp_path))

@@ -23,8 +23,12 @@ from wingbeat.worker.wingbeat_task_child.messages import Report
 from wingbeat.worker.zygote import describe_status
 from wingbeatidl.worker.v1 import worker_pb2
 
-TICK_S = 0.25
-"""How often running tasks are looked at: whether they are to be announced, their output, their memory."""
+TICK_S = 0.05
+"""How often running tasks are looked at, so that those that are not over at once are announced."""
+OLD_TICKS = 600
+"""How many until ends that nobody has asked for are looked through."""
+LOOK_TICKS = 5
+"""How many of these until their output and their memory are looked at."""
 
 _log = logging.getLogger(__name__)
 
@@ -329,9 +333,16 @@ class Attempts:
 
     async def watch(self) -> None:
         """Announce tasks that run for a while, pass their output on, keep them to their memory. Until cancelled."""
+        tick = 0
         while True:
             await asyncio.sleep(TICK_S)
-            if not self._running:
+            tick += 1
+            self._drop_old(tick)
+            for attempt in self._running.values():
+                if not attempt.announced and attempt.engine is not None:
+                    attempt.announced = True
+                    attempt.engine.started(worker_pb2.Started(reference=attempt.reference, at=attempt.started_at))
+            if not self._running or tick % LOOK_TICKS:
                 continue
             rss: dict[int, int] | None = (
                 {} if all(not one.assignment.memory_limit_bytes for one in self._running.values()) else None
@@ -341,13 +352,19 @@ class Attempts:
             for attempt in list(self._running.values()):
                 self._look_at(attempt, rss)
 
+    def _drop_old(self, tick: int) -> None:
+        """Ends that no engine has asked for in all that time are of attempts that nobody knows any more."""
+        if tick % OLD_TICKS:
+            return
+        before = time.time() - self._options.ended_s
+        old = [name for name, one in self._known.items() if one.report is not None and one.report.ended_at < before]
+        for name in old:
+            del self._known[name]
+
     def _look_at(self, attempt: Attempt, rss: dict[int, int]) -> None:
         child = attempt.child
         if child is None:
             return
-        if not attempt.announced and attempt.engine is not None:
-            attempt.announced = True
-            attempt.engine.started(worker_pb2.Started(reference=attempt.reference, at=attempt.started_at))
         self._send_output(attempt, None, last=False)
         limit = attempt.assignment.memory_limit_bytes
         used = rss.get(child.pid, 0)

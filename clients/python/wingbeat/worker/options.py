@@ -37,6 +37,8 @@ class WorkerOptions:
     """Between the polite and the final signal to an aborted task."""
     orphan_s: float = 60.0
     """How long tasks go on whose engine is gone, in case another one takes them up."""
+    ended_s: float = 900.0
+    """How long it is remembered how a task ended whose engine has not said that it knows."""
     log_bytes_max: int = 64 << 20
     """Of each stream of an attempt; what follows is left out."""
     base_env: Mapping[str, str] = field(default_factory=lambda: task_variables(os.environ))

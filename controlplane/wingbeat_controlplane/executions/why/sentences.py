@@ -181,10 +181,13 @@ def _runtime_queue(reason: why_pb2.RuntimeQueue, now: Timestamp, here: _Executio
     )
     taken = words.holders(reason.holders, reason.under_way, now, here)
     places = "the only place" if reason.capacity == 1 else f"all {reason.capacity} places"
-    return (
-        f"{places} of its engine's runtime {'is' if reason.capacity == 1 else 'are'} taken"
-        f" ({tenants}), by {taken}{line}"
-    )
+    whose = "with the workers that can run it" if reason.workers else "of its engine's runtime"
+    return f"{places} {whose} {'is' if reason.capacity == 1 else 'are'} taken ({tenants}), by {taken}{line}"
+
+
+def _no_worker(reason: why_pb2.NoWorker, _now: Timestamp, _here: _Execution) -> str:
+    waiting = f"; {words.number(reason.waiting, 'attempt')} wait for one" if reason.waiting > 1 else ""
+    return f"no worker is connected that can run it: {reason.needs}{waiting}"
 
 
 _STEPS = {
@@ -345,5 +348,6 @@ _REASONS: dict[str, Callable[[Any, Timestamp, _Execution], str]] = cast(
         "deadline": _deadline_reason,
         "aborting": _aborting,
         "reservation": _reservation,
+        "no_worker": _no_worker,
     },
 )

@@ -69,7 +69,7 @@ class Exchange:
         """Put the upload of the results off, if that is what is asked for."""
         if not self._output_prefix:
             return False
-        if remote == self._output_prefix and local == self._folder:
+        if local == self._folder and remote.startswith(self._output_prefix):  # legacy maps append the index themselves
             self._upload = upload
             return True
         if remote.startswith(self._output_prefix):
