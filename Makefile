@@ -90,6 +90,7 @@ bench: $(SETUP) ## short versions of all load tests, one JSON object each as its
 	$(BIN)/python -m loadtests.lengths --live 20 --turns 1
 	$(BIN)/python -m loadtests.large --nodes 5000
 	$(BIN)/python -m loadtests.launch --seconds 5 --live 500 --bulk 5000
+	$(BIN)/python -m loadtests.batch --rows 4000
 	$(BIN)/python -m loadtests.hello
 	$(BIN)/python -m loadtests.tasks --tasks 200 --chains 5
 	$(BIN)/python -m loadtests.startup --runs 5

@@ -56,7 +56,8 @@ UNION ALL (
 );
 
 -- name: executions
-SELECT e.id, e.project, e.domain, e.name, e.launch_entity, NULL::text AS batch,
+SELECT e.id, e.project, e.domain, e.name, e.launch_entity,
+    (SELECT b.name FROM batches AS b WHERE b.id = e.batch_id) AS batch,
     w.project AS workflow_project, w.domain AS workflow_domain, w.name AS workflow_name,
     w.version AS workflow_version, coalesce(l.project, t.project) AS entity_project,
     coalesce(l.domain, t.domain) AS entity_domain, coalesce(l.name, t.name) AS entity_name,
