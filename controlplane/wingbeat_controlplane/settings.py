@@ -261,6 +261,23 @@ class RetentionSettings(Section):
     """Rest after each batch, as a multiple of the time it took."""
 
 
+class OpenLineageSettings(Section):
+    """Where OpenLineage events of executions go (`wingbeat[openlineage]`); nowhere unless a url or a file is set."""
+
+    url: str = ""
+    """Base of the receiver, for example http://marquez:5000."""
+    endpoint: str = "api/v1/lineage"
+    """Path that is added to it."""
+    api_key: SecretStr = SecretStr("")
+    """Sent as a bearer token."""
+    file: str = ""
+    """Append events to this file instead, a line of JSON each."""
+    namespace: str = Field(default="wingbeat", min_length=1)
+    """Of jobs; distinguishes installations that report to one receiver."""
+    timeout_s: float = Field(default=5.0, gt=0)
+    """For one event; it is tried again until the receiver has it."""
+
+
 class SqlSettings(Section):
     """Read-only SQL over the views (`wingbeat sql`)."""
 
@@ -328,6 +345,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     sql: SqlSettings = SqlSettings()
     batches: BatchSettings = BatchSettings()
+    openlineage: OpenLineageSettings = OpenLineageSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @classmethod

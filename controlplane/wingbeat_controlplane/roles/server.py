@@ -4,6 +4,7 @@ import asyncio
 import importlib.metadata
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
@@ -93,6 +94,9 @@ from wingbeatidl.tenants.v1 import tenants_pb2
 from wingbeatidl.watch.v1 import watch_pb2
 from wingbeatidl.worker.v1 import worker_pb2
 
+if TYPE_CHECKING:
+    from wingbeat_controlplane.executions.openlineage.exporter import OpenLineageExporter
+
 _log = structlog.get_logger(__name__)
 
 
@@ -145,6 +149,7 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         )
         pruner = Pruner(dsn, policies, _pruner_options(settings), eraser=eraser)
         artifacts, registrar = _artifacts(pool, store, registry)
+        exporter = await _exporter(settings, dsn, stack)
         servicers.append((artifacts_pb2.DESCRIPTOR.services_by_name["ArtifactRegistry"], artifacts))
         rpcs = {name: rpc for service, servicer in servicers for name, rpc in rpcs_of(service, servicer).items()}
         application = create_gateway(
@@ -176,6 +181,9 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             registering = group.create_task(registrar.run(), name="artifact registrar")
             hearing = listen(dsn, "wingbeat_artifacts", lambda _: registrar.wake())
             announcing = group.create_task(hearing, name="listen for artifacts")
+            exporting = None
+            if exporter is not None:
+                exporting = group.create_task(exporter.run(), name="OpenLineage exporter")
             pruning = group.create_task(pruner.run(), name="pruner")
             keeping = group.create_task(launching.keeper.run(), name="batches")
             forgetting = group.create_task(launching.pruner.run(), name="prune launch keys")
@@ -190,8 +198,9 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             keeping.cancel()
             http_server.stop()
             await grpc_server.stop(settings.server.grace_s)
-            for task in (following, registering, announcing):
-                task.cancel()
+            for task in (following, registering, announcing, exporting):
+                if task is not None:
+                    task.cancel()
 
 
 def _artifacts(pool: asyncpg.Pool, store: Store, registry: Registry) -> tuple[ArtifactServicer, ArtifactRegistrar]:
@@ -200,6 +209,42 @@ def _artifacts(pool: asyncpg.Pool, store: Store, registry: Registry) -> tuple[Ar
     registrar = ArtifactRegistrar(pool, store.blobs, artifacts)
     queries = ArtifactQueries(artifacts, registrar)
     return ArtifactServicer(artifacts, queries, registry.projects.require_active, anonymous_principal), registrar
+
+
+async def _exporter(settings: Settings, dsn: str, stack: AsyncExitStack) -> "OpenLineageExporter | None":
+    """What delivers OpenLineage events, if the settings say where. Raises ConfigurationError."""
+    said = settings.openlineage
+    if not said.url and not said.file:
+        return None
+    if said.url and said.file:
+        raise ConfigurationError("openlineage.url and openlineage.file are both set: events go to one of them")
+    try:
+        from wingbeat_controlplane.executions.openlineage.events import Naming
+        from wingbeat_controlplane.executions.openlineage.exporter import ExporterOptions, OpenLineageExporter
+        from wingbeat_controlplane.executions.openlineage.transports import TransportOptions, open_transport
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"openlineage is set, but there is no module {error.name}: install wingbeat[openlineage]"
+        ) from error
+    options = TransportOptions(
+        url=said.url,
+        endpoint=said.endpoint,
+        api_key=said.api_key.get_secret_value(),
+        timeout_s=said.timeout_s,
+        file=said.file,
+    )
+    try:
+        open_transport(options).close()
+    except ValueError as error:
+        raise ConfigurationError(f"openlineage.url: {error}") from error
+    pool = await create_pool(dsn, size_max=3, application_name="wingbeat openlineage", server_settings=LOG_SETTINGS)
+    stack.push_async_callback(pool.close)
+    return OpenLineageExporter(
+        pool,
+        partial(open_transport, options),
+        Naming(said.namespace, _version()),
+        ExporterOptions(connections=4 if said.url else 1),
+    )
 
 
 async def _watching(settings: Settings, dsn: str, stack: AsyncExitStack) -> Watching:
