@@ -6,7 +6,8 @@ again in the same way, so it holds nothing up and misses nothing.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import asyncpg
 import grpc
@@ -14,25 +15,21 @@ from google.rpc import error_details_pb2
 
 from wingbeat_controlplane.errors import ApiError, invalid_argument
 from wingbeat_controlplane.executions.identifiers import check_text
-from wingbeat_controlplane.executions.rows import Row
+from wingbeat_controlplane.executions.watch.batch_waiting import TIMEOUT_S_MAX, wait_for_batch
+from wingbeat_controlplane.executions.watch.ends import read_ends
 from wingbeat_controlplane.executions.watch.fetching import fetch
 from wingbeat_controlplane.executions.watch.matching import ends_of
-from wingbeat_controlplane.executions.watch.portions import PORTION_BYTES_MAX, PORTION_TRANSITIONS_MAX
 from wingbeat_controlplane.executions.watch.tail import Seat
-from wingbeat_controlplane.executions.watch.telling import error_message, outputs_of
 from wingbeat_controlplane.executions.watch.watching import Watching, duration_s
-from wingbeat_controlplane.registry.times import timestamp
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeatidl.query.v1 import identity_pb2
 from wingbeatidl.watch.v1 import watch_pb2
 
 EXECUTIONS_MAX = 10_000
-TIMEOUT_S_MAX = 30 * 86_400.0
 NAMED_MAX = 100
 """Executions that do not exist and are named in the error."""
 
 _SQL = load_queries(__package__ or "", "watch.sql")
-_ENDS_AT_ONCE = 200
 
 
 class Waits:
@@ -49,6 +46,12 @@ class Waits:
 
         Raises ApiError INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE.
         """
+        if request.batch:
+            _check_batch(request)
+            async with aclosing(wait_for_batch(self._pool, self._watching, request)) as responses:
+                async for response in responses:
+                    yield response
+            return
         names = _checked(request)
         loop = asyncio.get_running_loop()
         over_at = None
@@ -62,7 +65,7 @@ class Waits:
             while pending:
                 seat = Seat(ends_of(pending))
                 await self._watching.tail.attach(seat)
-                async for response in self._ended(pending, pending, with_outputs=request.with_outputs):
+                async for response in read_ends(self._pool, pending, pending, with_outputs=request.with_outputs):
                     is_first = False
                     yield response
                 if is_first:
@@ -76,7 +79,9 @@ class Waits:
                     if seat.is_full:
                         break
                     told = {one.entry.execution_id for one in seat.take().told}
-                    async for response in self._ended(told & pending, pending, with_outputs=request.with_outputs):
+                    async for response in read_ends(
+                        self._pool, told & pending, pending, with_outputs=request.with_outputs
+                    ):
                         yield response
                 self._watching.tail.detach(seat)
         finally:
@@ -97,42 +102,10 @@ class Waits:
             raise _not_found(unknown)
         return {row["id"] for row in rows}
 
-    async def _ended(
-        self, some: Iterable[int], pending: set[int], *, with_outputs: bool
-    ) -> AsyncGenerator[watch_pb2.WaitExecutionsResponse, None]:
-        """Those of `some` that have ended, taken out of `pending`."""
-        ids = list(some)
-        for begin in range(0, len(ids), _ENDS_AT_ONCE if with_outputs else PORTION_TRANSITIONS_MAX):
-            step = _ENDS_AT_ONCE if with_outputs else PORTION_TRANSITIONS_MAX
-            response = watch_pb2.WaitExecutionsResponse()
-            size = 0
-            for row in await fetch(self._pool, _SQL["wanted_ends"], ids[begin : begin + step], with_outputs):
-                end = _end(row)
-                pending.discard(row["id"])
-                response.ends.append(end)
-                size += end.ByteSize()
-                if size >= PORTION_BYTES_MAX:
-                    response.pending = len(pending)
-                    yield response
-                    response, size = watch_pb2.WaitExecutionsResponse(), 0
-            if response.ends:
-                response.pending = len(pending)
-                yield response
-
-
-def _end(row: Row) -> watch_pb2.ExecutionEnd:
-    return watch_pb2.ExecutionEnd(
-        execution=identity_pb2.ExecutionIdentifier(project=row["project"], domain=row["domain"], name=row["name"]),
-        phase=identity_pb2.ExecutionPhase.Name(row["phase"]),
-        ended_at=timestamp(row["ended_at"]),
-        error=None if row["error"] is None else error_message(row["error"]),
-        outputs=outputs_of(row["outputs"], row["outputs_uri"]),
-    )
-
 
 def _checked(request: watch_pb2.WaitExecutionsRequest) -> Sequence[identity_pb2.ExecutionIdentifier]:
     if not request.executions:
-        raise invalid_argument("nothing to wait for: name executions")
+        raise invalid_argument("nothing to wait for: name executions or a batch")
     if len(request.executions) > EXECUTIONS_MAX:
         raise invalid_argument(
             f"{len(request.executions)} executions; at most {EXECUTIONS_MAX} are waited for in a call"
@@ -141,6 +114,13 @@ def _checked(request: watch_pb2.WaitExecutionsRequest) -> Sequence[identity_pb2.
         for field in ("project", "domain", "name"):
             check_text(f"executions[{number}].{field}", getattr(execution, field))
     return request.executions
+
+
+def _check_batch(request: watch_pb2.WaitExecutionsRequest) -> None:
+    if request.executions:
+        raise invalid_argument("executions and a batch are waited for in calls of their own")
+    for field in ("batch", "project", "domain"):
+        check_text(field, getattr(request, field))
 
 
 def _not_found(unknown: Sequence[identity_pb2.ExecutionIdentifier]) -> ApiError:

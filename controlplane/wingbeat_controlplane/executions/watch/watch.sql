@@ -110,3 +110,18 @@ SELECT id, project, domain, name, phase, ended_at, error, CASE WHEN $2::boolean 
     CASE WHEN $2 THEN outputs_uri END AS outputs_uri
 FROM executions
 WHERE id = ANY($1::bigint[]) AND ended_at IS NOT NULL;
+
+-- name: batch
+-- Rows that have not ended, as far as the batch has counted.
+SELECT id, ended_at, greatest(0, total - succeeded - failed - timed_out - aborted - refused) AS pending
+FROM batches
+WHERE project = $1 AND domain = $2 AND name = $3;
+
+-- name: batch_ends
+-- Of the rows of batch $1 from number $2 on, $3 at a time: the executions that have ended. `is_recent`: so lately ($4,
+-- by whatever clock) that a stream from then on may tell of it as well.
+SELECT r.row, e.id, e.ended_at IS NOT NULL AS has_ended, coalesce(e.ended_at >= $4, false) AS is_recent
+FROM batch_rows AS r LEFT JOIN executions AS e ON e.id = r.execution_id
+WHERE r.batch_id = $1 AND r.row >= $2
+ORDER BY r.row
+LIMIT $3;
