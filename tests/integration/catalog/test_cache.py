@@ -228,27 +228,29 @@ async def test_an_entry_whose_file_is_gone_is_a_miss_and_goes(cache: PostgresCac
     assert isinstance(await _one(cache, gone), CacheHit)
 
 
-@pytest.mark.parametrize(
-    "poison",
-    [
-        "UPDATE cache_artifacts SET data = data || '\\x00' WHERE source_node = 'n0'",
-        "UPDATE cache_artifacts SET data_digest = sha256('x') WHERE source_node = 'n0'",
-        """UPDATE cache_artifacts AS a SET data = b.data
+_POISONS = [
+    "UPDATE cache_artifacts SET data = data || '\\x00' WHERE source_node = 'n0'",
+    "UPDATE cache_artifacts SET data_digest = sha256('x') WHERE source_node = 'n0'",
+    """UPDATE cache_artifacts AS a SET data = b.data
         FROM cache_artifacts AS b WHERE a.source_node = 'n0' AND b.source_node = 'n1'""",
-        """UPDATE cache_artifacts AS a SET data = b.data, data_digest = b.data_digest
+    """UPDATE cache_artifacts AS a SET data = b.data, data_digest = b.data_digest
         FROM cache_artifacts AS b WHERE a.source_node = 'n0' AND b.source_node = 'n1'""",
-    ],
-)
-async def test_poisoned_entries_are_refused(cache: PostgresCache, catalog_pool: asyncpg.Pool, poison: str) -> None:
+]
+"""What somebody may do to an entry behind our back."""
+
+
+async def test_poisoned_entries_are_refused(cache: PostgresCache, catalog_pool: asyncpg.Pool) -> None:
     """Outputs that are not those that were put, be they of another entry, are a miss, and the entry goes."""
-    calls = [ask(task(), a=integer(number)) for number in range(2)]
-    await cache.put([entry(call, f"{n}", source=SOURCE._replace(node_id=f"n{n}")) for n, call in enumerate(calls)])
-    await catalog_pool.execute(poison)
-    answers = await cache.look_up(calls)
-    assert [type(answer) for answer in answers] == [CacheMiss, CacheHit]
-    assert await catalog_pool.fetchval("SELECT count(*) FROM cache_artifacts") == 1
-    await cache.put([entry(calls[0], "again")])
-    assert isinstance(await _one(cache, calls[0]), CacheHit)
+    for poison in _POISONS:
+        await catalog_pool.execute("DELETE FROM cache_artifacts")
+        calls = [ask(task(), a=integer(number)) for number in range(2)]
+        await cache.put([entry(call, f"{n}", source=SOURCE._replace(node_id=f"n{n}")) for n, call in enumerate(calls)])
+        await catalog_pool.execute(poison)
+        answers = await cache.look_up(calls)
+        assert [type(answer) for answer in answers] == [CacheMiss, CacheHit], poison
+        assert await catalog_pool.fetchval("SELECT count(*) FROM cache_artifacts") == 1
+        await cache.put([entry(calls[0], "again")])
+        assert isinstance(await _one(cache, calls[0]), CacheHit)
 
 
 async def test_old_entries_are_not_used(open_cache: Callable[..., PostgresCache], catalog_pool: asyncpg.Pool) -> None:
