@@ -1,4 +1,4 @@
-"""`wingbeat erase` and `wingbeat retention` against a running installation."""
+"""`wingbeat erase`, `wingbeat gc` and `wingbeat retention` against a running installation."""
 
 import json
 from pathlib import Path
@@ -26,6 +26,20 @@ def test_erased_without_a_trace(installation: Installation, client: Client) -> N
     assert "missing entity" in gone.stderr
     asked = installation.wingbeat("sql", f"SELECT 1 FROM executions WHERE name = '{name}'", "-o", "json", *folder)
     assert asked.stdout == ""
+
+
+def test_garbage(installation: Installation, client: Client) -> None:
+    """A dry run of the collection lists nothing young, and what is young cannot be asked for."""
+    succeeded(client.run("hello_world", "hello_world_wf", {"name": "Kept"}))
+    folder = ("--data-dir", str(installation.data_dir))
+    assert (
+        " blobs would go: 0 B, older than 2h"
+        in installation.wingbeat("gc", "--dry-run", "--older-than", "2h", *folder).stdout
+    )
+    assert "0 of " in installation.wingbeat("gc", "--yes", "--project", "flytesnacks", *folder).stdout
+    refused = installation.wingbeat("gc", "--dry-run", "--older-than", "0h", *folder, check=False)
+    assert (refused.returncode, "younger" in refused.stderr) == (1, True)
+    assert installation.wingbeat("gc", "--older-than", "soon", *folder, check=False).returncode == 2
 
 
 def test_policies(installation: Installation) -> None:

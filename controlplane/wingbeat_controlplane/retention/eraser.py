@@ -169,6 +169,10 @@ class Eraser:
 
     async def _require_ended(self, keys: Sequence[int], *, terminates: bool, principal: str) -> None:
         live = await self._live(keys)
+        if batched := [row for row in live if not row["is_running"]]:
+            raise failed_precondition(
+                f"of a batch that is under way: {batched[0]['name']}; cancel the batch or wait for its end first"
+            )
         if live and not terminates:
             shown = ", ".join(row["name"] for row in live[:_SHOWN])
             more = f" and {len(live) - _SHOWN} more" if len(live) > _SHOWN else ""

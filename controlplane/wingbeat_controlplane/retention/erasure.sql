@@ -20,7 +20,11 @@ JOIN executions AS c ON c.id = t.execution_id AND c.project = p.project AND c.do
 WHERE p.id = ANY($1::bigint[]);
 
 -- name: live
-SELECT id, project, domain, name FROM executions WHERE id = ANY($1::bigint[]) AND ended_at IS NULL ORDER BY id;
+-- Those that run, or that a batch which is under way still looks at.
+SELECT e.id, e.project, e.domain, e.name, e.ended_at IS NULL AS is_running FROM executions AS e
+WHERE e.id = ANY($1::bigint[])
+    AND (e.ended_at IS NULL OR EXISTS (SELECT FROM batches AS b WHERE b.id = e.batch_id AND b.ended_at IS NULL))
+ORDER BY e.id;
 
 -- name: executions
 SELECT id AS execution_id, project, domain, name, created_at, coalesce(ended_at, now()) AS ended_at, config,
@@ -28,10 +32,16 @@ SELECT id AS execution_id, project, domain, name, created_at, coalesce(ended_at,
 FROM executions WHERE id = ANY($1::bigint[]) ORDER BY id;
 
 -- name: retire
--- This execution, if it has ended.
+-- This execution, if it has ended, with its row of a batch and the key that it was launched under.
 WITH gone AS (
     DELETE FROM executions AS e WHERE e.id = $1 AND e.ended_at IS NOT NULL
-    RETURNING e.id, e.project, e.domain, e.name, e.created_at, e.ended_at, e.config
+    RETURNING e.id, e.project, e.domain, e.name, e.created_at, e.ended_at, e.config, e.batch_id, e.batch_row
+), batched AS (
+    DELETE FROM batch_rows AS r USING gone WHERE r.batch_id = gone.batch_id AND r.row = gone.batch_row
+), keyed AS (
+    DELETE FROM launch_keys AS k USING gone
+    WHERE k.name = gone.name
+        AND k.created_at BETWEEN gone.created_at - interval '1 day' AND gone.created_at + interval '1 day'
 )
 INSERT INTO retired_executions (execution_id, project, domain, name, created_at, ended_at, config, erased)
 SELECT id, project, domain, name, created_at, ended_at, config, true FROM gone

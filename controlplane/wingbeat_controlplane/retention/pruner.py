@@ -1,4 +1,4 @@
-"""Prunes executions after their time, in the background of the server.
+"""Prunes executions and cache entries after their time, in the background of the server.
 
 Each server process runs one; a lock of a session of its own lets one of them work, and falls with its connection
 however that ends. A round looks at each project and domain that has something to go, oldest first, a small batch at a
@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import asyncpg
@@ -23,12 +23,14 @@ from wingbeat_controlplane.retention.eraser import Eraser
 from wingbeat_controlplane.retention.policies import PolicyStore
 from wingbeat_controlplane.retention.policy import Due, due
 from wingbeat_controlplane.retention.rows import SQL, Retired, finish, remove_rows, retire_aged, retired_of
+from wingbeat_propeller.ports.blob_pages import BlobPages
 from wingbeat_propeller.postgres.outages import outages_as_oserror
 
 _log = structlog.get_logger(__name__)
 
 _PRUNED = Counter("wingbeat_retention_pruned_executions", "Executions pruned after their time")
 _ROWS = Counter("wingbeat_retention_deleted_rows", "Rows deleted with executions that were pruned")
+_ENTRIES = Counter("wingbeat_retention_pruned_cache_entries", "Entries of the cache pruned after their time")
 _FAILED = Counter("wingbeat_retention_rounds_given_up", "Rounds of pruning that an outage ended")
 _ACTIVE = Gauge("wingbeat_retention_active", "Whether this process is the one that prunes")
 
@@ -42,6 +44,9 @@ _TABLES = (
     "task_executions",
     "array_elements",
     "retired_executions",
+    "cache_artifacts",
+    "cache_tags",
+    "cache_outputs",
 )
 _EPOCH = datetime.min.replace(tzinfo=UTC)
 
@@ -67,9 +72,16 @@ class Pruner:
     """Prunes; see the module."""
 
     def __init__(
-        self, dsn: str, policies: PolicyStore, options: PrunerOptions | None = None, *, eraser: Eraser | None = None
+        self,
+        dsn: str,
+        policies: PolicyStore,
+        options: PrunerOptions | None = None,
+        *,
+        eraser: Eraser | None = None,
+        blobs: BlobPages | None = None,
     ) -> None:
         self._dsn = dsn
+        self._blobs = blobs
         self._policies = policies
         self._eraser = eraser
         self._options = options or PrunerOptions()
@@ -96,6 +108,11 @@ class Pruner:
                     count = await self._finish_earlier(connection)
                     for scope in await self._due(connection, now):
                         count += await self._prune(connection, scope)
+                        if scope.cache_before is not None:
+                            where = (scope.project, scope.domain, scope.cache_before)
+                            await self._prune_cache(connection, "delete_cached_aged", *where)
+                    if days := self._policies.default.cache_days:
+                        await self._prune_cache(connection, "delete_outputs_aged", now - timedelta(days=days))
                     if count:
                         _log.info("executions pruned", count=count)
                         await self._vacuum(connection)
@@ -126,8 +143,9 @@ class Pruner:
         default = self._policies.default
         if not overrides and not default.executions_days and not default.cache_days:
             return ()
-        scopes = [(row["project"], row["domain"]) for row in await connection.fetch(SQL["scopes"])]
-        return due(scopes, overrides, default, now)
+        rows = [*await connection.fetch(SQL["scopes"]), *await connection.fetch(SQL["cache_scopes"])]
+        scopes = dict.fromkeys((row["project"], row["domain"]) for row in rows)
+        return due(list(scopes), overrides, default, now)
 
     async def _finish_earlier(self, connection: asyncpg.Connection) -> int:
         """Go on with what was left half done."""
@@ -153,6 +171,19 @@ class Pruner:
             count += len(retired)
             await self._rest(began)
         return count
+
+    async def _prune_cache(self, connection: asyncpg.Connection, name: str, *where: object) -> None:
+        """Entries go first, then what they kept in the blob store; what is left there is garbage, to be collected."""
+        while True:
+            began = asyncio.get_running_loop().time()
+            rows = await connection.fetch(SQL[name], *where, self._options.batch)
+            uris = [row["uri"] for row in rows if row["uri"] is not None]
+            if uris and self._blobs is not None:
+                await self._blobs.delete_all(uris)
+            _ENTRIES.inc(len(rows))
+            if len(rows) < self._options.batch:
+                return
+            await self._rest(began)
 
     async def _remove(self, connection: asyncpg.Connection, retired: Sequence[Retired]) -> None:
         _ROWS.inc(await remove_rows(connection, retired))

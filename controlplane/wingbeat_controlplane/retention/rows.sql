@@ -1,12 +1,14 @@
 -- name: retire_aged
 -- The oldest executions of a project and domain that ended before $3, from those created at $4 on: their row goes, and
--- is noted. Kept are children of an execution that is alive and those that one recovers from, as both are read again.
+-- is noted. Kept are children of an execution that is alive, those that one recovers from, and those of a batch that is
+-- under way, as all of them are read again.
 WITH aged AS MATERIALIZED (
     SELECT e.id
     FROM executions AS e
     WHERE e.project = $1 AND e.domain = $2 AND e.created_at < $3 AND e.created_at >= $4 AND e.ended_at < $3
         AND NOT EXISTS (SELECT FROM executions AS p WHERE p.id = e.parent_execution_id AND p.ended_at IS NULL)
         AND NOT EXISTS (SELECT FROM executions AS r WHERE r.source_execution_id = e.id AND r.ended_at IS NULL)
+        AND NOT EXISTS (SELECT FROM batches AS b WHERE b.id = e.batch_id AND b.ended_at IS NULL)
     ORDER BY e.created_at
     LIMIT $5
     FOR UPDATE OF e SKIP LOCKED
@@ -51,6 +53,25 @@ DELETE FROM tenant_slots WHERE execution_id = ANY($1::bigint[]);
 
 -- name: finish
 DELETE FROM retired_executions WHERE execution_id = ANY($1::bigint[]);
+
+-- name: delete_cached_aged
+-- Entries of the cache of a project and domain that were made and last renewed before $3.
+DELETE FROM cache_artifacts
+WHERE id = ANY (ARRAY(
+    SELECT a.id FROM cache_datasets AS d JOIN cache_artifacts AS a ON a.dataset_id = d.id
+    WHERE d.project = $1 AND d.domain = $2 AND a.created_at < $3 AND a.updated_at < $3
+    LIMIT $4
+))
+RETURNING data_uri AS uri;
+
+-- name: delete_outputs_aged
+-- The same of CacheService, whose keys tell no project.
+DELETE FROM cache_outputs
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM cache_outputs WHERE updated_at < $1 LIMIT $2))
+RETURNING output_uri AS uri;
+
+-- name: cache_scopes
+SELECT DISTINCT project, domain FROM cache_datasets;
 
 -- name: scopes
 -- Projects and domains that have executions, found by skipping from one to the next in the index.

@@ -34,6 +34,7 @@ from wingbeat_controlplane.gateway.application import GatewayOptions, GatewayPar
 from wingbeat_controlplane.gateway.http_server import HttpServer
 from wingbeat_controlplane.identity.anonymous import anonymous_principal
 from wingbeat_controlplane.registry.registry import Registry, open_registry
+from wingbeat_controlplane.retention.collector import GarbageCollector
 from wingbeat_controlplane.retention.eraser import Eraser
 from wingbeat_controlplane.retention.leavings import Leavings
 from wingbeat_controlplane.retention.policies import PolicyStore
@@ -144,13 +145,13 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         servicers.append(
             (
                 retention_pb2.DESCRIPTOR.services_by_name["RetentionService"],
-                RetentionServicer(policies, eraser, anonymous_principal),
+                RetentionServicer(policies, eraser, GarbageCollector(dsn, store.blobs), anonymous_principal),
             )
         )
-        pruner = Pruner(dsn, policies, _pruner_options(settings), eraser=eraser)
         artifacts, registrar = _artifacts(pool, store, registry)
         exporter = await _exporter(settings, dsn, stack)
         servicers.append((artifacts_pb2.DESCRIPTOR.services_by_name["ArtifactRegistry"], artifacts))
+        pruner = Pruner(dsn, policies, _pruner_options(settings), eraser=eraser, blobs=store.blobs)
         rpcs = {name: rpc for service, servicer in servicers for name, rpc in rpcs_of(service, servicer).items()}
         application = create_gateway(
             GatewayOptions(version=_version(), body_bytes_max=settings.server.message_bytes_max),

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from google.protobuf import field_mask_pb2
 
 from wingbeat_controlplane.errors import invalid_argument, missing
+from wingbeat_controlplane.retention.collector import AGE, GarbageCollector
 from wingbeat_controlplane.retention.eraser import ByLabel, ByName, ByProject, Eraser, Erasure, Target
 from wingbeat_controlplane.retention.policies import PolicyStore
 from wingbeat_controlplane.retention.policy import Policy
@@ -16,11 +17,18 @@ _FIELDS = ("executions_days", "cache_days")
 
 
 class RetentionServicer:
-    """SetPolicy, ListPolicies, DeletePolicy, Erase."""
+    """SetPolicy, ListPolicies, DeletePolicy, Erase, CollectGarbage."""
 
-    def __init__(self, policies: PolicyStore, eraser: Eraser, principal: Callable[[CallContext], str]) -> None:
+    def __init__(
+        self,
+        policies: PolicyStore,
+        eraser: Eraser,
+        collector: GarbageCollector,
+        principal: Callable[[CallContext], str],
+    ) -> None:
         self._policies = policies
         self._eraser = eraser
+        self._collector = collector
         self._principal = principal
 
     async def SetPolicy(
@@ -74,6 +82,25 @@ class RetentionServicer:
         async with aclosing(erasures):
             async for erasure in erasures:
                 yield _erased(erasure)
+
+    async def CollectGarbage(
+        self, request: retention_pb2.CollectGarbageRequest, context: CallContext
+    ) -> AsyncGenerator[retention_pb2.CollectGarbageResponse, None]:
+        """Collect, or tell what would go."""
+        older_than = request.older_than.ToTimedelta() if request.HasField("older_than") else AGE
+        pages = self._collector.collect(project=request.project, older_than=older_than, is_dry_run=request.dry_run)
+        scanned = count = size = 0
+        async with aclosing(pages):
+            async for page in pages:
+                scanned += page.scanned
+                count += len(page.garbage)
+                size += sum(blob.size for blob in page.garbage)
+                yield retention_pb2.CollectGarbageResponse(
+                    garbage=[retention_pb2.Garbage(uri=blob.uri, size_bytes=blob.size) for blob in page.garbage],
+                    scanned_count=scanned,
+                    garbage_count=count,
+                    garbage_bytes=size,
+                )
 
 
 def _target(request: retention_pb2.EraseRequest) -> Target:

@@ -4,6 +4,8 @@ import asyncio
 import random
 import sys
 from asyncio.subprocess import PIPE
+from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -13,6 +15,7 @@ from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.retention.policies import PolicyStore
 from wingbeat_controlplane.retention.policy import Policy
 from wingbeat_controlplane.retention.pruner import LOCK, Pruner, PrunerOptions
+from wingbeat_propeller.blobs.folder import FolderBlobs
 
 OPTIONS = PrunerOptions(batch=3, rest=0, lock_timeout_s=0.2, vacuum_rows_min=1)
 
@@ -36,12 +39,18 @@ async def test_what_others_need_stays(past: Past, policies: PolicyStore, databas
     await past.execution("child", days=80, parent_execution_id=parent, parent_node_id="n0")
     source = await past.execution("source", days=80)
     await past.execution("recovers", days=1, is_live=True, source_execution_id=source)
+    batch = await past.pool.fetchval(
+        "INSERT INTO batches (project, domain, name, content, principal, spec, uri, format, key_column)"
+        " VALUES ('p', 'd', 'b', gen_random_uuid(), '', '', '', 0, '') RETURNING id"
+    )
+    await past.execution("batched", days=80, batch_id=batch, batch_row=0)
     await past.execution("alone", days=80, parent_execution_id=10**9)
     pruner = Pruner(database_url, policies, OPTIONS)
     assert await pruner.prune(NOW) == 1
-    assert await past.names() == ["runs", "parent", "child", "source", "recovers"]
+    assert await past.names() == ["runs", "parent", "child", "source", "recovers", "batched"]
     await past.pool.execute("UPDATE executions SET ended_at = now() WHERE name IN ('parent', 'recovers')")
-    assert await pruner.prune(NOW) == 2
+    await past.pool.execute("UPDATE batches SET ended_at = now()")
+    assert await pruner.prune(NOW) == 3
     assert await past.names() == ["runs", "parent", "recovers"]
 
 
@@ -62,6 +71,40 @@ async def test_projects_have_policies_of_their_own(past: Past, policies: PolicyS
         await policies.delete(PROJECT, DOMAIN)
     with pytest.raises(ApiError):
         await policies.set("unknown", "", Policy(1), change_executions=True, change_cache=True)
+
+
+async def test_cache_entries(past: Past, policies: PolicyStore, database_url: str, tmp_path: Path) -> None:
+    """Entries of the cache go by their own policy, with what they keep in the blob store; renewed ones stay."""
+    blobs = FolderBlobs(tmp_path)
+    pool = past.pool
+    dataset = await pool.fetchval(
+        "INSERT INTO cache_datasets (digest, project, domain, name, version)"
+        " VALUES ('', $1, $2, 't', 'v') RETURNING id",
+        *(PROJECT, DOMAIN),
+    )
+    for name, made, renewed in (("old", 20, 20), ("renewed", 20, 1), ("new", 1, 1)):
+        uri = f"{blobs.base}/cache/ab/{name}.pb"
+        await blobs.put(uri, b"x")
+        await pool.execute(
+            "INSERT INTO cache_artifacts (dataset_id, artifact_id, data_uri, data_digest, has_references, created_at,"
+            " updated_at) VALUES ($1, $2, $3, '', false, $4, $5)",
+            *(dataset, name, uri, NOW - timedelta(days=made), NOW - timedelta(days=renewed)),
+        )
+        await pool.execute(
+            "INSERT INTO cache_outputs (key, output, output_digest, updated_at) VALUES ($1, '', '', $2)",
+            *(name, NOW - timedelta(days=renewed)),
+        )
+    await Pruner(database_url, policies, OPTIONS, blobs=blobs).prune(NOW)
+    assert await pool.fetchval("SELECT count(*) FROM cache_artifacts") == 3
+    await policies.set(PROJECT, "", Policy(cache_days=10), change_executions=False, change_cache=True)
+    await Pruner(database_url, policies, OPTIONS, blobs=blobs).prune(NOW)
+    names = [row["artifact_id"] for row in await pool.fetch("SELECT artifact_id FROM cache_artifacts ORDER BY id")]
+    assert names == ["renewed", "new"]
+    assert [uri.rpartition("/")[2] for uri in await blobs.list(blobs.base)] == ["new.pb", "renewed.pb"]
+    assert await pool.fetchval("SELECT count(*) FROM cache_outputs") == 3
+    policies.default = Policy(cache_days=10)
+    await Pruner(database_url, policies, OPTIONS, blobs=blobs).prune(NOW)
+    assert await pool.fetchval("SELECT count(*) FROM cache_outputs") == 2
 
 
 async def test_one_at_a_time(past: Past, policies: PolicyStore, database_url: str) -> None:
@@ -155,5 +198,5 @@ async def test_every_table_of_executions(past: Past) -> None:
         "SELECT conrelid::regclass::text AS name FROM pg_constraint"
         " WHERE confrelid = 'executions'::regclass AND confdeltype = 'c'"
     )
-    known = {*TABLES, *(row["name"] for row in cascading)}
+    known = {*TABLES, *(row["name"] for row in cascading), "batch_rows"}  # which are of their batch
     assert {row["table_name"] for row in rows} <= known

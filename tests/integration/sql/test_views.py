@@ -54,6 +54,20 @@ async def test_resources(readers: Readers, pool: asyncpg.Pool) -> None:
     ]
 
 
+async def test_artifacts(readers: Readers, pool: asyncpg.Pool) -> None:
+    """An artifact shows its partitions, aliases and who made it, in its project alone."""
+    key = await pool.fetchval(
+        "INSERT INTO artifacts (project, domain, name, version, partitions, spec, execution_name, var)"
+        """ VALUES ($1, 'development', 'model', 'v1', '{"region": "eu"}', '', 'ours', 'o0') RETURNING id""",
+        OURS,
+    )
+    await pool.execute("INSERT INTO artifact_tags VALUES ($1, 'development', 'model', 'prod', $2)", OURS, key)
+    question = "SELECT name, partitions, aliases, execution, variable FROM artifacts WHERE 'prod' = ANY (aliases)"
+    found = [("model", '{"region": "eu"}', ["prod"], "ours", "o0")]
+    assert await readers.rows(question) == await readers.rows(question, projects=[OURS]) == found
+    assert await readers.rows(question, projects=["secret"]) == []
+
+
 async def test_error_messages(pool: asyncpg.Pool) -> None:
     """Every message comes out as text, wherever it stands in the error; a NUL is written out."""
     for message in ("", "plain", "ünïcode\n\ttext", "a\0b", "x" * 300):

@@ -69,6 +69,7 @@ COMMANDS = {
     "limits": Command("wingbeat.cli.limits:limits", "Weights and limits of projects and domains.", server=False),
     "sql": Command("wingbeat.cli.sql:sql", "Ask a read-only question in SQL.", server=False),
     "erase": Command("wingbeat.cli.erase:erase", "Erase executions with all that is theirs.", server=False),
+    "gc": Command("wingbeat.cli.gc:collect", "Remove blobs that nothing refers to.", server=False),
     "retention": Command("wingbeat.cli.retention:retention", "How long things are kept.", server=False),
     "worker": Command("wingbeat.cli.worker:worker", "Run tasks with their code kept loaded.", server=False),
     "version": Command("wingbeat.cli.version:version", "Print the version.", server=False),

@@ -48,7 +48,7 @@ def sql(
     endpoint: Annotated[str | None, typer.Option(help="host:port of the server.")] = None,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the installation to ask.")] = None,
 ) -> None:
-    """Ask in SQL: executions, nodes, attempts, cache_outcomes, resources, labels, transitions."""
+    """Ask in SQL: executions, nodes, attempts, cache_outcomes, resources, artifacts, labels."""
     text = sys.stdin.read() if question == "-" else question
     request = sql_pb2.QueryRequest(sql=text, projects=project or (), row_limit=limit)
     with calls_to(endpoint, data_dir) as channel:
