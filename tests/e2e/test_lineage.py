@@ -1,10 +1,12 @@
 """Lineage of real programs: up and down, through all kinds of nodes and across executions."""
 
 import json
+from pathlib import Path
 
 import grpc
 import pytest
-from tests.e2e.client import DOMAIN, PROJECT, Client, create_request, succeeded
+from flyteidl.admin import execution_pb2
+from tests.e2e.client import DOMAIN, PROJECT, Client, create_request, execution_id, succeeded
 from tests.e2e.installation import Installation
 
 from wingbeatidl.lineage.v1 import lineage_pb2, lineage_pb2_grpc
@@ -116,3 +118,29 @@ def test_unknown_names(client: Client) -> None:
     for value, words in ((_value(name, "n7"), "no node 'n7'"), (_value(name, "n0", "o7"), "no output 'o7': it has o0")):
         with pytest.raises(grpc.RpcError, match=words):
             stub.Trace(lineage_pb2.TraceRequest(direction=UP, value=value))
+
+
+def test_cached_and_recovered_nodes(client: Client, tmp_path: Path) -> None:
+    """A node that took its outputs from the cache, or from the execution that is recovered, leads to the node that made
+    them, and that one leads down to both."""
+    made = succeeded(client.run("lineages", "cached_wf", {"text": "once"})).id.name
+    # With a name of its own it is no repetition of the same request.
+    hit = succeeded(client.run("lineages", "cached_wf", {"text": "once"}, execution_name="lineage-hit")).id.name
+    up = _trace(client, UP, value=_value(hit))
+    assert [(step.execution.name, step.node_id) for step in up] == [(hit, "n0"), (made, "n0"), (made, "")]
+    assert [link.kind for link in up[0].links] == [lineage_pb2.LINK_KIND_CACHED]
+    (tmp_path / "broken").touch()
+    inputs = {"folder": str(tmp_path), "text": "twice"}
+    failed = client.run("lineages", "recovered_wf", inputs).id
+    (tmp_path / "broken").unlink()
+    request = execution_pb2.ExecutionRecoverRequest(id=execution_id(failed.name))
+    recovered = client.remote.fetch_execution(name=client.admin.RecoverExecution(request).id.name)
+    name = succeeded(client.wait(recovered)).id.name
+    up = _trace(client, UP, value=_value(name))
+    kinds = {(step.execution.name, step.node_id): [link.kind for link in step.links] for step in up}
+    assert kinds[name, "n0"] == [lineage_pb2.LINK_KIND_RECOVERED]
+    assert (failed.name, "n0") in kinds
+    down = _trace(client, DOWN, value=_value(made, "n0"))
+    assert (hit, "n0") in [(step.execution.name, step.node_id) for step in down]
+    down = _trace(client, DOWN, value=_value(failed.name, "n0"))
+    assert (name, "n0") in [(step.execution.name, step.node_id) for step in down]

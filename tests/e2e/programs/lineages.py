@@ -69,3 +69,29 @@ def long_way_wf(text: str) -> int:
     made = doubled_parts(number=chosen)
     parts = map_task(double)(number=[made, length])
     return total(numbers=parts)
+
+
+@task(cache=True, cache_version="1")
+def cached_text(text: str) -> str:
+    """Runs once for each text."""
+    return f"{text}!"
+
+
+@task
+def fail_while(folder: str, text: str) -> str:
+    """Fails as long as a file says so."""
+    if Path(folder, "broken").exists():
+        raise ValueError("broken")
+    return text
+
+
+@workflow
+def cached_wf(text: str) -> str:
+    """Its task may be cached."""
+    return cached_text(text=text)
+
+
+@workflow
+def recovered_wf(folder: str, text: str) -> str:
+    """What succeeded before the failure is taken over."""
+    return fail_while(folder=folder, text=cached_text(text=text))
