@@ -45,6 +45,8 @@ def record_outputs(
         if type(literal) is bytes and (var in referring or _HASH_TAG in literal):
             for token in tokens_of(literal):
                 effects.lineage.append(LineageRow(LineageKind.MADE, effects.execution, node_id, 0, var, token))
+    if not stored:
+        return
     for var, token in zip(stored[::2], stored[1::2], strict=True):
         effects.lineage.append(LineageRow(LineageKind.MADE, effects.execution, node_id, 0, var, token))
 
