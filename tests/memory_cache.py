@@ -93,13 +93,12 @@ class MemoryCache:
 
     def released(self, claims: Sequence[CacheClaim]) -> list[str]:
         """Take away what is the owner's; returns the tags."""
-        found = [
-            tag_of(claim.catalog)
-            for claim in claims
-            if self.reservations.get(tag_of(claim.catalog), ("", 0.0))[0] == claim.owner
-        ]
-        for tag in found:
-            del self.reservations[tag]
+        found: list[str] = []
+        for claim in claims:
+            tag = tag_of(claim.catalog)
+            if self.reservations.get(tag, ("", 0.0))[0] == claim.owner:
+                del self.reservations[tag]
+                found.append(tag)
         return found
 
     async def _call(self, method: str) -> None:

@@ -78,6 +78,7 @@ class ArrayRun:
         "next",
         "outputs",
         "phases",
+        "putting",
         "recalling",
         "repeats",
         "size",
@@ -98,6 +99,8 @@ class ArrayRun:
         """The next ones are being looked up."""
         self.misses: dict[int, LookedUp] = {}
         """Of elements that are not there and whose turn has not come."""
+        self.putting = 0
+        """Elements under way that are over, and being put into the cache: they take nobody's room."""
         self.repeats = 0
         """After a restart: so many of the next elements may have begun before, although no row says so."""
         self.needed = spec.successes_needed(size)
@@ -138,6 +141,15 @@ class ArrayRun:
     def last_begun(self) -> int:
         """The highest index of an element that has had its turn, -1 if none has."""
         return next((index for index in range(self.size - 1, -1, -1) if self.phases[index]), -1)
+
+    @property
+    def caches(self) -> bool:
+        """Whether outputs of elements go into the cache."""
+        return self.cache is not CacheMode.OFF
+
+    def has_room(self, limit: int) -> bool:
+        """Whether another element may begin where `limit` may run; as many again may be being put meanwhile."""
+        return len(self.under_way) - self.putting < limit and len(self.under_way) < 2 * limit
 
     def open(self, inputs: ArrayInputs) -> None:
         """What elements are given is known."""

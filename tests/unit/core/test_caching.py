@@ -9,6 +9,7 @@ from tests.unit.core.arrays import array, array_plan, integers, launches, output
 from tests.unit.core.plans import fan, line, task
 
 from wingbeat_propeller.core.array_inputs import take_apart
+from wingbeat_propeller.core.bindings import BindingProgram
 from wingbeat_propeller.core.cached_task import CachedTask
 from wingbeat_propeller.core.caching import CacheMode, CacheStatus, Caching, ReservationStatus, dynamic_details
 from wingbeat_propeller.core.effects import (
@@ -19,6 +20,7 @@ from wingbeat_propeller.core.effects import (
     LookUpElements,
     NodeRef,
     OpenArray,
+    Recall,
     Reserve,
     Unreserve,
 )
@@ -29,6 +31,7 @@ from wingbeat_propeller.core.events import (
     ElementsLookedUp,
     Kept,
     LookedUp,
+    Recalled,
     ReservationHeld,
     Reserved,
     TaskBecameDynamic,
@@ -39,13 +42,17 @@ from wingbeat_propeller.core.events import (
     TimerKind,
 )
 from wingbeat_propeller.core.ids import ExecutionKey
+from wingbeat_propeller.core.kinds import KINDS
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import Plan, TaskSpec
 from wingbeat_propeller.core.recovery import rebuild
-from wingbeat_propeller.core.rows import ElementRow, NodeRow
+from wingbeat_propeller.core.reuse import ALL
+from wingbeat_propeller.core.rows import FLAG_DYNAMIC, ElementRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.step import step
+from wingbeat_propeller.core.waiting import explain
+from wingbeatidl.query.v1 import why_pb2
 
 CATALOG = catalog_pb2.CatalogMetadata(
     artifact_tag=catalog_pb2.CatalogArtifactTag(name="flyte_cached-x")
@@ -437,7 +444,7 @@ def test_an_array_that_is_wholly_there_runs_nothing() -> None:
 
 
 def test_a_restarted_array_asks_again_for_elements_without_rows() -> None:
-    """Those that ran may run on; one that has come to be there meanwhile is aborted, should it run."""
+    """Those that may have run are asked for; one that has come to be there meanwhile is aborted, should it run."""
     state, begun = _begun_array()
     missed = step(state, _looked_up(_page(begun), {0}))
     assert [launch.ref.element for launch in launches(missed)] == [1, 2, 3, 4]
@@ -448,7 +455,7 @@ def test_a_restarted_array_asks_again_for_elements_without_rows() -> None:
     assert [call.ref.element for call in page.calls] == [2, 3, 4, 5]
     effects = step(again, _looked_up(page, {2}))
     assert [command.ref.element for command in effects.commands if isinstance(command, Abort)] == [2]
-    assert {launch.ref.element: launch.is_repeat for launch in launches(effects)} == {3: True, 4: True, 5: False}
+    assert {launch.ref.element: launch.is_repeat for launch in launches(effects)} == {3: True, 4: True, 5: True}
 
 
 def test_elements_of_a_serialized_task_wait_for_each_other() -> None:
@@ -490,3 +497,62 @@ def test_details_are_the_message_that_readers_parse() -> None:
         dynamic_workflow=workflow,
     )
     assert Caching(None).details() is None
+
+
+def test_a_wait_for_another_call_has_a_name() -> None:
+    """Who makes what the node needs, and until when at most; an array says so for its elements."""
+    state, _, command = _waiting(line(cached(serialized=True)))
+    step(state, ReservationHeld(102.0, command.call.ref, "other", 130.0))
+    found = explain(state, KINDS, "n0", nodes_max=10)
+    assert found is not None
+    ((_, answer),) = found.nodes
+    assert answer.standing == why_pb2.STANDING_WAITING
+    (reason,) = answer.reasons
+    assert (reason.reservation.owner, reason.reservation.lapses.seconds) == ("other", 130)
+    state, effects = _begun_array(serialized=True)
+    effects = step(state, _looked_up(_page(effects), set()))
+    first = next(one for one in effects.commands if isinstance(one, Reserve))
+    step(state, ReservationHeld(102.0, first.call.ref, "other", 130.0))
+    found = explain(state, KINDS, "n0", nodes_max=10)
+    assert found is not None
+    assert any(reason.reservation.owner == "other" for reason in found.nodes[0][1].reasons)
+
+
+def test_one_that_waits_for_a_slot_again_says_so() -> None:
+    """The limit of max_parallelism and who holds it."""
+    plan = dataclasses.replace(fan(2), targets=(None, None, cached("a", serialized=True), task("b")))
+    state, begun = _begun(plan, max_parallelism=1)
+    (call,) = _look_ups(begun)
+    step(state, _answer(call.ref, CacheStatus.MISS))
+    step(state, ReservationHeld(102.0, call.ref, "other", 130.0))
+    step(state, Reserved(103.0, call.ref, ReservationStatus.ACQUIRED))
+    found = explain(state, KINDS, "n0", nodes_max=10)
+    assert found is not None
+    ((_, answer),) = found.nodes
+    assert answer.standing == why_pb2.STANDING_HELD
+    assert answer.reasons[0].parallelism.holder_count == 1
+
+
+def test_a_recovered_dynamic_task_puts_what_its_workflow_comes_to() -> None:
+    """Its attempt does not run again, and its call is known from the inputs of then."""
+    state = _state(line(cached()))
+    state.reuse = ALL
+    effects = step(state, Begin(100.0, dict(INPUTS)))
+    (recall,) = effects.reads
+    assert isinstance(recall, Recall)
+    workflow = event_pb2.DynamicWorkflowNodeMetadata(dynamic_job_spec_uri="mem://f/futures.pb")
+    source = NodeRow(
+        *(ExecutionKey(9), "n0", 3, "n0", None, None, "n0", 2, FLAG_DYNAMIC, NodePhase.FAILED, 0, 0, 1.0, 2.0),
+        inputs=b"\x0a\x07\x0a\x01x\x12\x02\x0a\x00",
+        details=dynamic_details(workflow),
+        cache_status=CacheStatus.MISS,
+    )
+    made = dataclasses.replace(line(task("inner")), bindings=line(task("inner")).bindings)
+    made = dataclasses.replace(made, bindings=(made.bindings[0], made.bindings[1], BindingProgram()))
+    effects = step(state, Recalled(101.0, recall.ref, source, None, made, None))
+    (inner,) = launches(effects)
+    (keep,) = step(state, TaskSucceeded(103.0, inner.ref, 103.0, dict(VALUES), OUT)).reads
+    assert isinstance(keep, Keep)
+    assert (keep.call.inputs, keep.outputs) == (source.inputs, OUT)
+    row = _only(step(state, Kept(104.0, keep.call.ref, CacheStatus.POPULATED, CATALOG)))
+    assert (row.phase, row.cache_status) == (NodePhase.SUCCEEDED, CacheStatus.POPULATED)

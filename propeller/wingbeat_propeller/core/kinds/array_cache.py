@@ -128,6 +128,7 @@ def keep(elements: "Elements", index: int, result: Result) -> None:
     caching = elements.array.under_way[index].cache
     assert caching is not None, "only cacheable ones are put"
     caching.result = result
+    elements.array.putting += 1
     if elements.array.is_open:  # else as soon as its inputs are known again
         _put(elements, index, caching, result)
 
@@ -139,6 +140,7 @@ def kept(elements: "Elements", index: int, event: Kept) -> Result | None:
     if caching is None or caching.result is None or elements.array.attempts[index] != event.ref.attempt:
         return None
     result, caching.result = caching.result, None
+    elements.array.putting -= 1
     if caching.status != CacheStatus.LOOKUP_FAILURE:
         caching.status = event.status
     let_go(elements, index)

@@ -155,7 +155,7 @@ class ArrayProgress:
             resume_cached(elements, index, element)
             if self.spec.runs_attempts and element.retry_at is None and element.child is None:
                 launch(elements.launch(index, is_repeat=True))
-        array.repeats = max(0, self._concurrency() - len(array.under_way))
+        array.repeats = max(0, self._concurrency() * (1 + array.caches) - len(array.under_way))
         self._fill(array, launch, is_restart=True)
 
     def _fill(self, array: ArrayRun, launch: Callable[[Launch], None], *, is_restart: bool = False) -> None:
@@ -164,7 +164,7 @@ class ArrayProgress:
             return
         walk, elements = self.walk, self.elements
         limit = self._concurrency()
-        while array.next < array.looked_up and len(array.under_way) < limit:
+        while array.next < array.looked_up and array.has_room(limit):
             if walk.elements_begun >= min(BEGUN_MAX, self._elements_max()) and not is_restart:
                 elements.wake(walk.now)
                 return
