@@ -3,7 +3,7 @@
 import pytest
 from flyteidl.core.literals_pb2 import Blob, Literal, LiteralMap, Scalar
 
-from wingbeat.cli.gc import parse_span
+from wingbeat.cli.garbage import parse_span
 from wingbeat.cli.sizes import show_bytes
 from wingbeat_controlplane.retention.owners import (
     Owner,
