@@ -1,5 +1,8 @@
 """The one statement that creates executions, however many: rows, tags and the notification of the engines.
 
+For one row alone, values stand in the statement in place of arrays of one: such a statement is planned once, while one
+over arrays is planned anew for each call.
+
 Concurrent callers cannot lock each other out: rows whose names others may choose, too, go first and in the order of
 their names, and names that the server made collide with nothing.
 """
@@ -14,6 +17,17 @@ from wingbeat_controlplane.executions.new_execution import NewExecution
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries("wingbeat_controlplane.executions", "insertion.sql")
+_MANY = _SQL["insert_executions"]
+
+
+def _for_one(statement: str) -> str:
+    """The same with the values of one row for its arrays."""
+    head, _, rest = statement.partition("unnest(")
+    arrays, _, tail = rest.partition(") WITH ORDINALITY AS a (")
+    return f"{head}(VALUES ({arrays.replace('[]', '')}, 1::bigint)) AS a ({tail}"
+
+
+_ONE = _for_one(_MANY)
 
 Connection: TypeAlias = "asyncpg.Pool | PoolConnectionProxy[asyncpg.Record]"
 ExecutionName: TypeAlias = tuple[str, str, str]
@@ -28,6 +42,9 @@ async def insert_executions(
         return {}
     rows = [each.row(base, waits=waits) for each in new]
     tags = [(number, key, value) for number, each in enumerate(new, 1) for key, value in each.decision.tags]
-    columns = [*zip(*rows, strict=True), *(zip(*tags, strict=True) if tags else ((), (), ()))]
-    created = await connection.fetch(_SQL["insert_executions"], *columns)
+    tag_columns = tuple(zip(*tags, strict=True)) if tags else ((), (), ())
+    if len(rows) == 1:
+        created = await connection.fetch(_ONE, *rows[0], *tag_columns)
+    else:
+        created = await connection.fetch(_MANY, *zip(*rows, strict=True), *tag_columns)
     return {(row["project"], row["domain"], row["name"]): row["id"] for row in created}
