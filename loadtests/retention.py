@@ -87,7 +87,7 @@ async def measure(executions: int, cycles: int, nodes: int, rest: float) -> dict
         await _listing(quiet, asyncio.sleep(3))
 
         policies = PolicyStore(pool, ProjectStore(pool, RegistryOptions()), Policy(executions_days=DAYS))
-        pruner = Pruner(database.dsn, policies, PrunerOptions(rest=rest))
+        pruner = Pruner(database.dsn, policies, PrunerOptions(rest=rest, vacuum_rows_min=min(20_000, executions // 20)))
         sizes = [await _size(pool)]
         pruned, took_s = 0, 0.0
         for cycle in range(cycles):
