@@ -95,5 +95,6 @@ bench: $(SETUP) ## short versions of all load tests, one JSON object each as its
 	$(BIN)/python -m loadtests.tasks --tasks 200 --chains 5
 	$(BIN)/python -m loadtests.sql --executions 20000 --asks 20
 	$(BIN)/python -m loadtests.retention --executions 20000 --rest 0.2
+	$(BIN)/python -m loadtests.workers --tasks 200 --sequences 40 --hellos 20
 	$(BIN)/python -m loadtests.startup --runs 5
 	$(BIN)/python -m loadtests.watch --rate 1000 --seconds 3 --watchers 100 --watched-rate 100

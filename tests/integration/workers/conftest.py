@@ -70,7 +70,7 @@ class Engine:
 
     async def start(self) -> None:
         """Serve."""
-        server = grpc.aio.server()
+        server = grpc.aio.server(options=[("grpc.max_receive_message_length", 2 << 20)])
         server.add_generic_rpc_handlers((handlers(self.pool, LEASE_S, grpc),))
         self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()

@@ -68,6 +68,16 @@ async def test_output_and_errors(installation: Installation) -> None:
     assert engine.log("t1", "stderr") == "to the error output\n"
 
 
+async def test_much_output(installation: Installation) -> None:
+    """It comes in messages of bounded size, and what is too long is cut off; the task itself is not held up."""
+    engine = await installation.engine(log_bytes_max=40 << 20)
+    await installation.worker("--slots", "1")
+    await engine.run("chatter", "c", integer(size=90 << 20))
+    assert result(await engine.ended("c")) == 90 << 20
+    await engine.until(lambda: "[wingbeat: what follows was left out" in engine.log("c", "stdout")[-100:])
+    assert len(engine.log("c", "stdout")) < 42 << 20
+
+
 async def test_output_is_seen_while_a_task_runs_and_an_abort_ends_it(installation: Installation) -> None:
     """A task that runs for a while is told as started, with its log; an aborted one makes room for the next."""
     engine = await installation.engine()

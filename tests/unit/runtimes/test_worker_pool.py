@@ -51,7 +51,7 @@ class Pool:
         for name in names:
             assert self.pool.take(self.lane, name)
         await self.pool.launch([request(name) for name in names])
-        return [one.reference for one in (await session.next_message(1)).assign]
+        return [one.reference for one in (await said(session)).assign]
 
 
 TASK = TaskSpec.__new__(TaskSpec)
@@ -95,6 +95,13 @@ def succeeded(reference: worker_pb2.Reference, outputs: bytes = b"") -> worker_p
     """A worker reports a good end."""
     ended = worker_pb2.Ended(reference=reference, started_at=1.0, ended_at=2.0, outputs=outputs)
     return worker_pb2.WorkRequest(ended=[ended])
+
+
+async def said(session: Session) -> worker_pb2.WorkResponse:
+    """What the worker is told next."""
+    message = await session.next_message(session.stream, 5)
+    assert message is not None
+    return message
 
 
 def ends(events: Sequence[RuntimeEvent]) -> list[Ended]:
@@ -214,7 +221,7 @@ async def test_a_lost_worker_reports_nothing_any_more(make: Callable[..., Pool])
     assert (end.failure.kind, end.failure.code, end.failure.retryable) == (ErrorKind.SYSTEM, "WorkerLost", True)
     pool.pool.hear(session, succeeded(reference))
     again = pool.connect(held=[worker_pb2.Held(reference=reference)])
-    assert list((await again.next_message(1)).abort) == [reference]
+    assert list((await said(again)).abort) == [reference]
     pool.pool.hear(again, succeeded(reference))
     assert len(ends(pool.events)) == 1
     running.cancel()
@@ -226,7 +233,7 @@ async def test_only_the_last_token_counts(make: Callable[..., Pool]) -> None:
     session = pool.connect()
     [old] = await pool.run(session, "a")
     await pool.pool.abort(["a"])
-    assert list((await session.next_message(1)).abort) == [old]
+    assert list((await said(session)).abort) == [old]
     [new] = await pool.run(session, "a")
     assert new.token != old.token
     pool.pool.hear(session, succeeded(old))
@@ -245,11 +252,23 @@ async def test_a_stream_that_breaks_costs_nothing(make: Callable[..., Pool]) -> 
     await pool.pool.abort(["c"])
     held = [worker_pb2.Held(reference=got), worker_pb2.Held(reference=ended)]
     assert pool.connect(slots=3, held=held) is session
-    message = await session.next_message(1)
+    message = await said(session)
     assert [one.reference for one in message.assign] == [lost]
     assert list(message.abort) == [ended]
     pool.pool.hear(session, succeeded(got))
     assert len(ends(pool.events)) == 1
+
+
+async def test_a_stream_that_is_over_takes_nothing_from_the_next(make: Callable[..., Pool]) -> None:
+    """Whoever still serves the old stream of a worker gets no message that is meant for the new one."""
+    pool = make()
+    session, old, _ = pool.pool.connect(worker_pb2.Hello(worker_id="w", name="w", slots=1))
+    waiting = asyncio.create_task(session.next_message(old, 60))
+    await asyncio.sleep(1)
+    pool.connect("w", slots=1)
+    [reference] = await pool.run(session, "a")
+    assert reference.name == "a"
+    assert await waiting is None
 
 
 async def test_adoption(make: Callable[..., Pool]) -> None:
@@ -263,14 +282,14 @@ async def test_adoption(make: Callable[..., Pool]) -> None:
     session = pool.connect(held=[worker_pb2.Held(reference=worker_pb2.Reference(name="a", token=7))])
     asked: list[worker_pb2.Reference] = []
     while len(asked) < 2:
-        asked += (await session.next_message(5)).adopt
+        asked += (await said(session)).adopt
     of_a, of_b = asked
     pool.pool.hear(session, worker_pb2.WorkRequest(held=[worker_pb2.Held(reference=of_a)], unknown=[of_b]))
     assert await adopting == ["a"]
     pool.pool.hear(session, succeeded(of_a, b"\x0a\x00"))
     assert ends(pool.events)[0].name == "a"
     await pool.pool.forget(["a"])
-    assert list((await session.next_message(1)).forget) == ["a"]
+    assert list((await said(session)).forget) == ["a"]
     running.cancel()
 
 

@@ -6,6 +6,7 @@ one sends each report at once. A quiet stream carries heartbeats, four in a leas
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator
 
 import grpc
@@ -16,6 +17,8 @@ from wingbeatidl.worker.v1 import worker_pb2
 
 WORK = "/wingbeatidl.worker.v1.WorkerService/Work"
 MESSAGE_BYTES_MAX = 64 << 20
+BYTES_MAX = 1 << 20
+"""Output and values in one message, but for the last one."""
 GATHER_S = 0.001
 """Least time between two messages: a message costs far more than one more report in it."""
 _BACKOFF_S_MIN = 0.05
@@ -34,10 +37,14 @@ class EngineStream:
         self._hello = hello
         self._attempts = attempts
         self._next = worker_pb2.WorkRequest()
+        self._full: deque[worker_pb2.WorkRequest] = deque()
+        """Messages before that one, which are large enough."""
+        self._bytes = 0
         self._more = asyncio.Event()
         self._elsewhere = 0
         self._lease_s = _LEASE_S
         self._draining = False
+        self._talks = 0
 
     # ---- what attempts say ----
 
@@ -49,12 +56,12 @@ class EngineStream:
     def ended(self, report: worker_pb2.Ended) -> None:
         """See attempts.Engine."""
         self._next.ended.append(report)
-        self._more.set()
+        self._grown(len(report.outputs) + len(report.error_document))
 
     def output(self, chunk: worker_pb2.LogChunk) -> None:
         """See attempts.Engine."""
         self._next.logs.append(chunk)
-        self._more.set()
+        self._grown(len(chunk.content))
 
     def returned(self, reference: worker_pb2.Reference) -> None:
         """See attempts.Engine."""
@@ -80,7 +87,7 @@ class EngineStream:
 
     async def flushed(self) -> None:
         """Wait until all that was to be said is on its way."""
-        while self._more.is_set() or self._next.ByteSize():  # noqa: ASYNC110 - once, when the worker ends
+        while self._more.is_set() or self._full or self._next.ByteSize():  # noqa: ASYNC110 - once, when the worker ends
             await asyncio.sleep(0.01)
 
     # ---- the stream ----
@@ -100,7 +107,7 @@ class EngineStream:
                 failures = 0
             failures += 1
             _log.warning("no stream to the engine at %s: %s", self.address, reason)
-            self._next.Clear()
+            self._drop_unsaid()
             await asyncio.sleep(min(_BACKOFF_S_MAX, _BACKOFF_S_MIN * 2 ** min(failures, 10)))
 
     def _connect(self) -> grpc.aio.Channel:
@@ -118,20 +125,27 @@ class EngineStream:
             request_serializer=worker_pb2.WorkRequest.SerializeToString,
             response_deserializer=worker_pb2.WorkResponse.FromString,
         )
-        call = work(self._say())
-        async for response in call:
-            self._hear(response)
-            self._attempts.start_waiting()
+        self._talks += 1
+        call = work(self._say(self._talks))
+        try:
+            async for response in call:
+                self._hear(response)
+                self._attempts.start_waiting()
+        finally:
+            call.cancel()
 
-    async def _say(self) -> AsyncIterator[worker_pb2.WorkRequest]:
+    async def _say(self, number: int) -> AsyncIterator[worker_pb2.WorkRequest]:
+        """What is said in one talk; a later one ends it, lest it take from that what is to be said."""
         hello = worker_pb2.Hello()
         hello.CopyFrom(self._hello)
         for attempt in self._attempts.resume(self):
             hello.held.add(reference=attempt.reference, ended=attempt.report is not None)
-        self._next.Clear()
+        self._drop_unsaid()
         self._elsewhere = 0
         yield worker_pb2.WorkRequest(hello=hello, draining=self._draining)
         await self.welcomed.wait()
+        if number != self._talks:
+            return
         self._attempts.repeat_reports(self)
         self.tell_slots()
         loop = asyncio.get_running_loop()
@@ -143,13 +157,36 @@ class EngineStream:
             except TimeoutError:
                 yield worker_pb2.WorkRequest()
                 continue
+            if number != self._talks:
+                return
             wait_s = sent_at + GATHER_S - loop.time()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
+            if number != self._talks:
+                return
             self._more.clear()
             sent_at = loop.time()
+            while self._full and number == self._talks:
+                yield self._full.popleft()
+            if number != self._talks:
+                return
             message, self._next = self._next, worker_pb2.WorkRequest()
+            self._bytes = 0
             yield message
+
+    def _grown(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > BYTES_MAX:
+            self._full.append(self._next)
+            self._next = worker_pb2.WorkRequest()
+            self._bytes = 0
+        self._more.set()
+
+    def _drop_unsaid(self) -> None:
+        """The stream is another one: what counts is said again, output is not."""
+        self._next = worker_pb2.WorkRequest()
+        self._full.clear()
+        self._bytes = 0
 
     def _hear(self, response: worker_pb2.WorkResponse) -> None:
         attempts = self._attempts

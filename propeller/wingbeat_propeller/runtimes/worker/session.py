@@ -78,13 +78,16 @@ class Session:
         """Have whoever waits for something to say look again."""
         self._more.set()
 
-    async def next_message(self, timeout_s: float) -> worker_pb2.WorkResponse:
-        """What is to be said, empty when there was nothing for so long."""
+    async def next_message(self, stream: int, timeout_s: float) -> worker_pb2.WorkResponse | None:
+        """What is to be said on a stream, empty when there was nothing for so long; None when it is not the worker's
+        any more, and then nothing is taken from the one that is."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._more.wait()
         except TimeoutError:
-            return worker_pb2.WorkResponse()
+            return worker_pb2.WorkResponse() if self.stream == stream else None
+        if self.stream != stream:
+            return None
         self._more.clear()
         message, self._next = self._next, worker_pb2.WorkResponse()
         return message

@@ -42,10 +42,8 @@ def handlers(pool: WorkerPool, lease_s: float, grpc: ModuleType) -> Any:
         listening = asyncio.create_task(_listen(pool, session, number, requests), name=f"worker {session.name}")
         try:
             yield worker_pb2.WorkResponse(welcome=welcome)
-            while session.stream == number and not listening.done():
-                message = await session.next_message(lease_s / 4)
-                if session.stream == number:
-                    yield message
+            while not listening.done() and (message := await session.next_message(number, lease_s / 4)) is not None:
+                yield message
         finally:
             listening.cancel()
             pool.disconnect(session, number)

@@ -40,6 +40,14 @@ def talk() -> int:
 
 
 @task
+def chatter(size: int) -> int:
+    """Writes very much."""
+    for _ in range(size >> 20):
+        sys.stdout.write("x" * (1 << 20))
+    return size
+
+
+@task
 def linger() -> int:
     """Says that it runs, and goes on until it is stopped."""
     print("lingering", flush=True)
