@@ -222,12 +222,6 @@ def test_attempts_that_ask_for_no_slot(monkeypatch: Patch) -> None:
     found()
 
 
-def test_calls_for_slots_that_come_after_the_end(monkeypatch: Patch) -> None:
-    """An attempt is asked for whose end is on its way to the journal."""
-    monkeypatch.setattr(SlotKeeper, "_is_aborting", lambda self, ask: False)
-    found()
-
-
 def test_slots_that_the_next_owner_does_not_find(monkeypatch: Patch) -> None:
     """What was taken over ends, and its slot stays."""
 
