@@ -96,7 +96,7 @@ def test_everything_flytekit_can_ask_for(client: Client, tmp_path: Path) -> None
             "look_wf",
             NAMES,
             options=Options(
-                labels=Labels({"team": "vision"}),
+                labels=Labels({"team": "every-setting"}),
                 annotations=Annotations({"ticket": "a b/c"}),
                 raw_output_data_config=RawOutputDataConfig(str(raw)),
                 max_parallelism=3,
@@ -108,7 +108,7 @@ def test_everything_flytekit_can_ask_for(client: Client, tmp_path: Path) -> None
     )
     expected = {
         "COLOUR": "blue",
-        "WINGBEAT_LABELS": {"team": "vision"},
+        "WINGBEAT_LABELS": {"team": "every-setting"},
         "WINGBEAT_ANNOTATIONS": {"ticket": "a b/c"},
         "WINGBEAT_INTERRUPTIBLE": "true",
     }
@@ -119,7 +119,7 @@ def test_everything_flytekit_can_ask_for(client: Client, tmp_path: Path) -> None
     assert _instance_classes(client, execution.id.name, 3) == [event_pb2.TaskExecutionMetadata.INTERRUPTIBLE] * 3
 
     spec = client.admin.GetExecution(execution_pb2.WorkflowExecutionGetRequest(id=execution_id(execution.id.name))).spec
-    assert (dict(spec.labels.values), dict(spec.annotations.values)) == ({"team": "vision"}, {"ticket": "a b/c"})
+    assert (dict(spec.labels.values), dict(spec.annotations.values)) == ({"team": "every-setting"}, {"ticket": "a b/c"})
     assert (spec.max_parallelism, spec.interruptible.value, spec.overwrite_cache) == (3, True, True)
     assert spec.raw_output_data_config.output_location_prefix == str(raw)
     assert [(pair.key, pair.value) for pair in spec.envs.values] == [("COLOUR", "blue")]
@@ -127,7 +127,7 @@ def test_everything_flytekit_can_ask_for(client: Client, tmp_path: Path) -> None
         common_pb2.ResourceListRequest(
             id=common_pb2.NamedEntityIdentifier(project=PROJECT, domain=DOMAIN),
             limit=5,
-            filters="eq(execution_tag.key,team)+eq(execution_tag.value,vision)",
+            filters="eq(execution_tag.key,team)+eq(execution_tag.value,every-setting)",
         )
     )
     assert [entry.id.name for entry in found.executions] == [execution.id.name]
