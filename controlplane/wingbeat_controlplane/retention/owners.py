@@ -4,6 +4,7 @@ A reference to anything inside of a folder of an owner keeps the whole folder. S
 looking for the store's address need not be cut at the right end, and nothing that is needed is taken for garbage.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -36,10 +37,14 @@ class Owner:
 
 _DEPTHS = {OwnerKind.RAW: 3, OwnerKind.METADATA: 3, OwnerKind.ADMIN: 5, OwnerKind.CACHE: 3}
 """Parts of an owner's folder."""
+_AFTER_URI = re.compile('[\x00-\x20"\ufffd]')
+"""What ends a URI in serialized values, as far as the parts of an owner's folder go: those hold none of it."""
 
 
 def owner_of(key: str) -> Owner | None:
     """The owner of the object with this key; None for what Wingbeat has not named, which is never garbage."""
+    if "\0" in key:  # no store has such a key: it was cut out of something else
+        return None
     for kind, depth in _DEPTHS.items():
         if key.startswith(f"{kind.value}/"):
             parts = key.split("/")
@@ -56,7 +61,7 @@ def references(data: bytes, base: bytes) -> Iterator[str]:
     while place >= 0:
         start = place + len(base)
         text = data[start : start + REFERENCE_BYTES_MAX].decode("utf-8", errors="replace")
-        owner = owner_of(text)
+        owner = owner_of(f"{_AFTER_URI.split(text, maxsplit=1)[0]}/")
         if owner is not None:
             yield owner.folder
         place = data.find(base, start)

@@ -52,6 +52,18 @@ def test_references_in_values() -> None:
     assert set(references(data, b"s3://b/")) == {"data/ab/one", "metadata/admin/p/d/up", "data/cd/three"}
 
 
+@pytest.mark.parametrize("after", [b"\0\0/\0x", b"\x1a\x02/", b"\n\x04ab/c", b'"}, "/"', b"\xff/x", b"", b"/"])
+def test_reference_to_a_folder_itself(after: bytes) -> None:
+    """A folder that is referred to without a file in it is found, and nothing of what follows is taken for its name."""
+    data = b"\x08\x01s3://b/data/ab/one" + after
+    assert set(references(data, b"s3://b/")) == {"data/ab/one"}
+
+
+def test_no_key_holds_a_nul() -> None:
+    """What was cut out of binary data is nobody's: it could not even be asked for."""
+    assert owner_of("data/ab/o\0ne/x") is None
+
+
 def test_projects() -> None:
     """Folders of metadata tell their project; raw data does not."""
     assert [
