@@ -144,3 +144,26 @@ def test_cached_and_recovered_nodes(client: Client, tmp_path: Path) -> None:
     assert (hit, "n0") in [(step.execution.name, step.node_id) for step in down]
     down = _trace(client, DOWN, value=_value(failed.name, "n0"))
     assert (name, "n0") in [(step.execution.name, step.node_id) for step in down]
+
+
+def test_what_eager_tasks_launch(client: Client) -> None:
+    """What an eager task returns leads up to the executions that it launched, at any depth, and what it was given leads
+    down to them; their inputs come from the eager task, and their outputs go back to it."""
+    name = succeeded(client.run("eager", "outer", {"x": 5})).id.name
+    up = _trace(client, UP, value=_value(name))
+    tasks = {step.entity.name.removeprefix("eager.") for step in up if step.node_id}
+    assert tasks == {"outer", "add_one", "double", "step", "inner"}
+    (outer,) = (step for step in up if step.execution.name == name and step.node_id)
+    children = {
+        getattr(link, "from").execution.name for link in outer.links if link.kind == lineage_pb2.LINK_KIND_EAGER
+    }
+    assert len(children) == 5
+    for child in children:
+        begun = [step for step in up if step.execution.name == child and not step.node_id]
+        sources = {(link.kind, getattr(link, "from").execution.name) for step in begun for link in step.links}
+        assert sources == {(lineage_pb2.LINK_KIND_EAGER, name)}
+    down = _trace(client, DOWN, value=_value(name, variable="x"))
+    assert {step.execution.name for step in down} == {step.execution.name for step in up}
+    (inner,) = (step for step in up if "-inner-" in step.execution.name and step.node_id and "double" not in step.name)
+    down = _trace(client, DOWN, value=_value(inner.execution.name, inner.node_id))
+    assert (name, outer.node_id) in [(step.execution.name, step.node_id) for step in down]

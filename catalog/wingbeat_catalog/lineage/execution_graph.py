@@ -9,6 +9,7 @@ functions say so by a Crossing, and whoever walks goes on in the other execution
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
@@ -36,6 +37,8 @@ class GraphRow(NamedTuple):
     phase: int
     attempt: int
     memo: bytes | None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 class Value(NamedTuple):

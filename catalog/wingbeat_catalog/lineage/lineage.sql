@@ -13,6 +13,7 @@ WHERE e.id = ANY($1::bigint[]);
 
 -- name: nodes
 SELECT execution_id, node_id, spec_node_id, parent_id, parent_attempt, node_name, kind, flags, phase, attempt,
+    started_at, ended_at,
     CASE WHEN kind = 7 THEN memo END AS memo, CASE WHEN flags & 2 <> 0 THEN details END AS details
 FROM node_executions
 WHERE execution_id = ANY($1::bigint[])
@@ -24,6 +25,26 @@ FROM executions AS c
 JOIN unnest($1::bigint[], $2::text[]) AS u (execution_id, node_id)
     ON c.parent_execution_id = u.execution_id AND c.parent_node_id = u.node_id
 ORDER BY c.id;
+
+-- name: launched_by_eager
+-- Executions that eager tasks of executions launched: flytekit labels them. Children of those inherit the label, and who
+-- launches one of them again takes it over.
+SELECT p.id AS parent_id, p.name AS parent_name, c.id, c.name, c.created_at
+FROM executions AS p
+JOIN execution_tags AS t ON t.key = 'eager-exec' AND t.value = p.name
+JOIN executions AS c ON c.id = t.execution_id AND c.project = p.project AND c.domain = p.domain
+WHERE p.id = ANY($1::bigint[]) AND c.id <> p.id AND c.parent_execution_id IS NULL AND c.source_execution_id IS NULL
+ORDER BY p.id, c.id
+LIMIT $2;
+
+-- name: eager_launchers
+-- The other way round.
+SELECT p.id AS parent_id, p.name AS parent_name, c.id, c.name, c.created_at
+FROM executions AS c
+JOIN execution_tags AS t ON t.execution_id = c.id AND t.key = 'eager-exec'
+JOIN executions AS p ON p.project = c.project AND p.domain = c.domain AND p.name = t.value
+WHERE c.id = ANY($1::bigint[]) AND c.id <> p.id AND c.parent_execution_id IS NULL AND c.source_execution_id IS NULL
+ORDER BY p.id, c.id;
 
 -- name: sources
 -- Where nodes took their outputs from.

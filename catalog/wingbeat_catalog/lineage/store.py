@@ -101,6 +101,14 @@ class LineageStore:
             found[row["execution_id"], row["node_id"]].append(row["id"])
         return found
 
+    async def launched_by_eager(self, executions: Iterable[int], limit: int) -> Sequence[Row]:
+        """Executions that eager tasks of these launched."""
+        return await self._by_execution("launched_by_eager", executions, limit)
+
+    async def eager_launchers(self, executions: Iterable[int]) -> Sequence[Row]:
+        """Executions whose eager tasks launched these."""
+        return await self._by_execution("eager_launchers", executions)
+
     async def sources(self, nodes: Iterable[NodeKey]) -> Sequence[Row]:
         """Where nodes took their outputs from."""
         return await self._by_node("sources", nodes)
@@ -198,4 +206,6 @@ def _graph_row(row: Row) -> GraphRow:
         row["phase"],
         row["attempt"],
         row["memo"],
+        row["started_at"],
+        row["ended_at"],
     )

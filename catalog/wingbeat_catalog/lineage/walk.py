@@ -5,13 +5,15 @@ executions, until every way has come to a step. Steps are met in an order that f
 page finds the same ones at the same places.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+from wingbeat_catalog.lineage.eager import eager_nodes, launchers
 from wingbeat_catalog.lineage.execution_graph import DynamicTask, ExecutionGraph, Made, Outcome, Reading, ToChild, Value
-from wingbeat_catalog.lineage.store import LineageStore, LoadedExecution, NodeKey
+from wingbeat_catalog.lineage.store import LineageStore, LoadedExecution, NodeKey, Row
 from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.rows import LineageKind
 
@@ -41,6 +43,7 @@ class LinkKind(IntEnum):
     HASH = 6
     ARTIFACT = 7
     DYNAMIC = 8
+    EAGER = 9
 
 
 class Link(NamedTuple):
@@ -170,6 +173,9 @@ class Walk:
                 _WayUp(step, LinkKind.BINDING, var, "", step.execution, found)
                 for var, found in graph.inputs(step.node_id)
             ]
+        ways += [
+            _WayUp(nodes[key], LinkKind.EAGER, "", "", child, Outcome("")) for key, child in await self._launched(nodes)
+        ]
         ways += await self._ways_into_executions([(step, value.var) for step, value in level if not step.node_id])
         return ways
 
@@ -190,6 +196,12 @@ class Walk:
                 if name == var or not var
             ]
         executions = {execution for execution, _ in rest}
+        by_eager = await self._launchers(executions)
+        ways += [
+            _WayUp(step, LinkKind.EAGER, var, "", parent, Value(node_id, ""))
+            for (execution, var), step in rest.items()
+            for parent, node_id in by_eager.get(execution, ())
+        ]
         wanted = {(step.execution, var): step for step, var in inputs}
         makers = await self._store.makers_of_inputs(executions, FAN_MAX)
         artifacts = await self._store.artifacts_of_inputs(parents)
@@ -326,6 +338,10 @@ class Walk:
         for execution, value in values:
             if value.node_id:
                 made[execution, value.node_id].add(value.var)
+        ways += [
+            _WayDown(Link(LinkKind.EAGER, "", execution, Value(node_id, "")), child, Reading("", ""))
+            for (execution, node_id), child in await self._launched(made)
+        ]
         ways += await self._ways_by_rows(made)
         return ways
 
@@ -394,9 +410,14 @@ class Walk:
         await self.load(row["parent_execution_id"] for row in rows.values() if row["parent_node_id"])
         artifacts = await self._store.users_of_artifacts([(execution, "") for execution in rows], FAN_MAX)
         await self.load(row["user_execution_id"] for row in artifacts)
+        by_eager = await self._launchers(key for key, row in rows.items() if not row["parent_node_id"])
         pending: list[_WayDown] = []
         for link, execution, var in ways:
             row = rows[execution]
+            pending += [
+                _WayDown(link._replace(kind=LinkKind.EAGER), parent, Reading(node_id, ""))
+                for parent, node_id in by_eager.get(execution, ())
+            ]
             around = self.graph(row["parent_execution_id"]) if row["parent_node_id"] else None
             if around is not None:
                 crossed = link._replace(kind=LinkKind.CHILD)
@@ -426,6 +447,34 @@ class Walk:
                 values.append(value)
 
     # ---- both ----
+
+    async def _launched(self, nodes: Iterable[NodeKey]) -> list[tuple[NodeKey, int]]:
+        """Executions that nodes with eager tasks launched."""
+        eager: defaultdict[int, set[str]] = defaultdict(set)
+        for execution, node_id in nodes:
+            eager[execution].add(node_id)
+        for execution in list(eager):
+            graph = self.graph(execution)
+            eager[execution] &= set() if graph is None else set(eager_nodes(graph))
+        rows = await self._store.launched_by_eager((key for key, found in eager.items() if found), FAN_MAX)
+        self.trace.is_cut |= len(rows) == FAN_MAX
+        await self.load(row["id"] for row in rows)
+        return [
+            ((row["parent_id"], node_id), row["id"])
+            for row in rows
+            for node_id in self._launching(row)
+            if node_id in eager[row["parent_id"]]
+        ]
+
+    async def _launchers(self, children: Iterable[int]) -> dict[int, list[NodeKey]]:
+        """The nodes with eager tasks that launched executions."""
+        rows = await self._store.eager_launchers(children)
+        await self.load(row["parent_id"] for row in rows)
+        return {row["id"]: [(row["parent_id"], node_id) for node_id in self._launching(row)] for row in rows}
+
+    def _launching(self, row: Row) -> Sequence[str]:
+        graph = self.graph(row["parent_id"])
+        return () if graph is None else launchers(graph, row["parent_name"], row["name"], row["created_at"])
 
     def _step(self, execution: int, node_id: str, depth: int) -> Step | None:
         """The step, made when it is met first; None when the trace is full or nobody knows the execution."""

@@ -77,8 +77,8 @@ async def wait(received: Receiver, count: int) -> None:
 
 
 async def test_events_of_executions(start: Start, received: Receiver, pool: asyncpg.Pool) -> None:
-    """START, COMPLETE, FAIL and ABORT carry run, job, parent, error, and the blobs given and made; what happened
-    before the first start is left out, nodes are too, and the key is sent."""
+    """START, COMPLETE, FAIL and ABORT carry run, job, parent (a node's execution, or an eager task's), error, and the
+    blobs given and made; what happened before the first start is left out, nodes are too, and the key is sent."""
     parent, child, broken, cut = await insert_executions(pool, 4)
     await write(pool, parent, RUNNING)
     await start()
@@ -90,6 +90,11 @@ async def test_events_of_executions(start: Start, received: Receiver, pool: asyn
         "UPDATE executions SET inputs = $2, parent_execution_id = $3 WHERE id = $1", child, inputs, parent
     )
     await pool.execute("UPDATE executions SET error = $2 WHERE id = $1", broken, error)
+    await pool.execute(
+        "INSERT INTO execution_tags (execution_id, key, value)"
+        " SELECT $1, 'eager-exec', name FROM executions WHERE id = $2",
+        *(cut, parent),
+    )
     await pool.execute("INSERT INTO lineage_values VALUES ($1, 'n0', 'o0', 'uri:s3://out/c')", child)
     await pool.execute("INSERT INTO transitions (execution_id, node_id, phase, at) VALUES ($1, 'n0', 3, now())", child)
     await write(pool, child, RUNNING, SUCCEEDED)
@@ -111,6 +116,9 @@ async def test_events_of_executions(start: Start, received: Receiver, pool: asyn
         for state in ("START", "COMPLETE")
     )
     assert begun["run"]["facets"]["parent"]["run"]["runId"] == run_id(NAMING, "p", "d", names[parent])
+    aborted = received.events[told.index((cut, "ABORT"))]
+    assert aborted["run"]["facets"]["parent"] == begun["run"]["facets"]["parent"]
+    assert "parent" not in received.events[told.index((broken, "FAIL"))]["run"]["facets"]
     assert begun["job"]["namespace"] == "test"
     assert [(one["namespace"], one["name"]) for one in begun["inputs"]] == [("s3://in", "a/b")]
     assert begun["outputs"] == []

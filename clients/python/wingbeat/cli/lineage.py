@@ -21,6 +21,7 @@ _VERBS = {
     lineage_pb2.LINK_KIND_HASH: "the hash of",
     lineage_pb2.LINK_KIND_ARTIFACT: "the artifact made by",
     lineage_pb2.LINK_KIND_DYNAMIC: "fixed by",
+    lineage_pb2.LINK_KIND_EAGER: "by way of an eager task from",
 }
 
 
