@@ -1,12 +1,13 @@
 """Tasks that behave well, and tasks that do not."""
 
+import json
 import os
 import sys
 import threading
 import time
 from pathlib import Path
 
-from flytekit import current_context, task
+from flytekit import FlyteContextManager, current_context, task
 
 _KEPT: list[bytes] = []
 LOADED_BY = os.getpid()
@@ -106,3 +107,52 @@ def leave_files() -> str:
 def refuse() -> int:
     """Fails for good."""
     raise ValueError("not with me")
+
+
+@task
+def describe() -> str:
+    """What it finds around it, but for where its scratch space lies."""
+    context = FlyteContextManager.current_context()
+    own = current_context()
+    access = context.file_access
+    scratch = os.environ["TMPDIR"]
+    found = {
+        "execution": str(own.execution_id),
+        "task": str(own.task_id),
+        "prefix": own.raw_output_prefix,
+        "metadata prefix": own.output_metadata_prefix,
+        "checkpoint": [own.checkpoint._checkpoint_dest, own.checkpoint._checkpoint_src],
+        "has checkpoint": own.checkpoint.prev_exists(),
+        "decks": [own.decks, own.enable_deck],
+        "working directory": own.working_directory.startswith(scratch) and Path(own.working_directory).is_dir(),
+        "mode": str(context.execution_state.mode),
+        "folders": [
+            str(folder).startswith(scratch) and Path(folder).is_dir()
+            for folder in (context.execution_state.working_dir, context.execution_state.engine_dir)
+        ],
+        "settings": repr(context.serialization_settings),
+        "access": [
+            access.raw_output_prefix,
+            repr(access.data_config),
+            repr(access._execution_metadata),
+            repr(access._default_protocol),
+            type(access.raw_output_fs).__name__,
+            type(access.local_access).__name__,
+            str(access.local_sandbox_dir).startswith(scratch) and Path(access.local_sandbox_dir).is_dir(),
+        ],
+        "raw": access.join(access.raw_output_prefix, access.get_random_string())[: len(access.raw_output_prefix)],
+        "time line": [sorted(entry) for entry in own.timeline_deck.time_info][:1],
+        "level": context.level,
+        "environment": sorted(name for name in os.environ if name.startswith("FLYTE")),
+        "arguments": sys.argv[1:],
+        "files": os.listdir(),
+    }
+    stats = own.stats
+    stats.incr("something")
+    found["stats"] = [type(stats).__name__, stats.full_prefix, repr(stats._tags)]
+    stats.clear_tags()
+    found["stats"].append(repr(stats._tags))
+    # Inputs come with the task in a worker, and are fetched by a process.
+    times = [entry["Name"] for entry in own.timeline_deck.time_info]
+    found["time line after"] = [name for name in times if not name.startswith("Download data")]
+    return json.dumps(found)

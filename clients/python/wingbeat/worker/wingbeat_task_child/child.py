@@ -12,7 +12,6 @@ import contextlib
 import gc
 import os
 import resource
-import shutil
 import signal
 import socket
 import sys
@@ -22,7 +21,8 @@ import traceback
 from typing import NoReturn, cast
 
 from . import execution
-from .flytekit_hooks import LAYOUT, Hooks
+from .flytekit_hooks import Hooks
+from .folders import Folders
 from .messages import ForkRequest, Report, Task, pack, receive, rss_bytes
 
 _HARMLESS_THREADS = ("fsspecIO", "asyncio_")
@@ -58,10 +58,7 @@ class Child:
     def __init__(self, sock: socket.socket, folder: str, hooks: Hooks) -> None:
         self._sock = sock
         self._hooks = hooks
-        self._work = os.path.join(folder, "work")
-        self._tmp = os.path.join(folder, "tmp")
-        self._kept: set[str] = set()
-        """What belongs into the working folder: the code."""
+        self._folders = Folders(os.path.join(folder, "work"), os.path.join(folder, "tmp"))
         self._threads = set(threading.enumerate())
         self._cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
         self._is_kept_to_cpus = False
@@ -77,7 +74,8 @@ class Child:
         self._keep_to(task["cpus"])
         started_at = time.time()
         result = execution.run(task, self._hooks)
-        recycle = self._clean_up(result.unpacked)
+        left = self._wait_for_threads()
+        recycle = left or self._folders.clean_up(code_came=result.unpacked)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
@@ -108,29 +106,6 @@ class Child:
                 os.sched_setaffinity(0, cpus or self._cpus)
             self._is_kept_to_cpus = bool(cpus)
 
-    def _clean_up(self, unpacked: bool) -> str:
-        """Make room for the next task; why there should be none."""
-        reason = self._wait_for_threads()
-        try:
-            if os.getcwd() != self._work:
-                os.chdir(self._work)
-            found = set(os.listdir(self._work))
-            if unpacked:
-                self._kept = found
-            elif found != self._kept:
-                for name in found - self._kept:
-                    _remove(os.path.join(self._work, name))
-                if not self._kept <= found:
-                    reason = reason or "a task has removed code"
-            for part, kept in LAYOUT.items():
-                folder = os.path.join(self._tmp, part)
-                for name in os.listdir(folder):
-                    if name not in kept:
-                        _remove(os.path.join(folder, name))
-        except OSError as error:
-            return reason or f"its folders are not as they were: {error}"
-        return reason
-
     def _wait_for_threads(self) -> str:
         """A process waits at its end for threads that are no daemons, and so does the task."""
         if threading.active_count() == len(self._threads):
@@ -157,11 +132,3 @@ def _enter(folder: str) -> None:
         os.dup2(handle, target)
         os.close(handle)
     os.chdir(os.path.join(folder, "work"))
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)

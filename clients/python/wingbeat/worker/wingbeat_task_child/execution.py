@@ -14,7 +14,6 @@ import os
 import random
 import sys
 import tempfile
-import time
 import traceback
 import types
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from .command_line import EXECUTE, FAST_EXECUTE, MAP_EXECUTE, TASK_OPTIONS, parse_fast, parse_task
+from .environment import set_environment
 from .exchange import Exchange
 from .flytekit_hooks import ENTRYPOINT, Hooks
 from .messages import Task
@@ -55,7 +55,7 @@ class Result:
 
 def renew(env: dict[str, str]) -> Hooks:
     """Make a fresh fork independent of its siblings: random generators, scratch folders, settings read at import."""
-    _set_environment(env)
+    set_environment(env)
     for stream in (sys.stdout, sys.stderr):
         cast("_Stream", stream).reconfigure(line_buffering=True)
     sys.dont_write_bytecode = True  # else an import would leave something among the user's files
@@ -77,9 +77,10 @@ def renew(env: dict[str, str]) -> Hooks:
 def run(task: Task, hooks: Hooks) -> Result:
     """Run a task to its end; nothing it raises gets out."""
     result = Result()
-    exchange = hooks.current = Exchange(task["inputs"], hooks.results_folder)
+    exchange = Exchange(task["inputs"], hooks.results_folder)
     try:
-        _set_environment(task["env"])
+        set_environment(task["env"])
+        hooks.begin(exchange, task["env"])
         argv = task["argv"]
         if os.path.basename(argv[0]) == FAST_EXECUTE:
             argv = _unpack(argv, result)
@@ -159,18 +160,6 @@ def _archive(distribution: str, folder: str) -> str:
         os.replace(os.path.join(arriving, "archive"), archive)
         os.rmdir(arriving)
     return archive
-
-
-def _set_environment(env: dict[str, str]) -> None:
-    current = os.environ
-    zone = current.get("TZ")
-    for key in [key for key in current if key not in env]:
-        del current[key]
-    for key, value in env.items():
-        if current.get(key) != value:
-            current[key] = value
-    if current.get("TZ") != zone:
-        time.tzset()
 
 
 def _exit_code(error: SystemExit) -> int:

@@ -10,31 +10,22 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import os
+import pathlib
 import sys
 import tempfile
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
-from . import same_thread
+from . import file_access, same_thread
 from .exchange import Exchange
+from .folders import BASE, SANDBOX, WORKSPACE, make_layout
 
 ENTRYPOINT = "flytekit.bin.entrypoint"
-SANDBOX = "flyte"
-"""In the scratch folder: what flytekit makes anew for each task."""
-BASE = "base"
-WORKSPACE = "workspace"
-LAYOUT = {
-    "": frozenset({SANDBOX, BASE, WORKSPACE}),
-    SANDBOX: frozenset({"local_flytekit"}),
-    f"{SANDBOX}/local_flytekit": frozenset({"engine_dir"}),
-    f"{SANDBOX}/local_flytekit/engine_dir": frozenset[str](),
-    f"{BASE}/local_flytekit": frozenset[str](),
-    WORKSPACE: frozenset[str](),
-}
-"""What is in the folders below the scratch folder when no task runs."""
+_STATS_ARGUMENTS = ("client", "full_prefix", "cfg", "prefix", "tags")
 
 
 class Hooks:
@@ -42,17 +33,22 @@ class Hooks:
 
     def __init__(self, scratch: str) -> None:
         self.current: Exchange | None = None
+        self._env: Mapping[str, str] = {}
         self.results_folder = os.path.join(scratch, SANDBOX, "local_flytekit", "engine_dir")
         self._sandbox = os.path.join(scratch, SANDBOX)
         self._workspace = os.path.join(scratch, WORKSPACE)
-        for folder in (self.results_folder, self._workspace):
-            os.makedirs(folder, exist_ok=True)
+        make_layout(scratch)
         self._renew_default_provider(os.path.join(scratch, BASE))
         self._hook_entrypoint()
+        _leave_known_folders_alone(self.results_folder, self._workspace)
         _compile_dynamic_tasks_anew()
         _make_checkpoint_folders_late()
         _keep_off_the_call_stack()
         same_thread.install()
+
+    def begin(self, exchange: Exchange, env: Mapping[str, str]) -> None:
+        """A task begins, with this environment."""
+        self.current, self._env = exchange, env
 
     def _renew_default_provider(self, folder: str) -> None:
         """Settings of the store and scratch folders were read at import, before this child had its environment."""
@@ -71,7 +67,11 @@ class Hooks:
 
     def _hook_entrypoint(self) -> None:
         entrypoint = cast("Any", sys.modules[ENTRYPOINT])
-        entrypoint.FileAccessProvider = _file_access(entrypoint.FileAccessProvider, self)
+        entrypoint.FileAccessProvider = file_access.derive(entrypoint.FileAccessProvider, self)
+        for settings in ("StatsConfig", "ImageConfig"):
+            setattr(entrypoint, settings, _ReadOnce(getattr(entrypoint, settings)))
+        entrypoint._get_stats = _late_stats(entrypoint._get_stats)  # noqa: SLF001 - as flytekit names it
+        entrypoint.get_one_of = self._get_one_of
         utils = entrypoint.utils
         read, write = utils.load_proto_from_file, utils.write_proto_to_file
 
@@ -90,6 +90,10 @@ class Hooks:
         realpath = functools.lru_cache(maxsize=1024)(os.path.realpath)
         entrypoint.os = _instead(os, path=_instead(os.path, realpath=realpath))
 
+    def _get_one_of(self, *names: str) -> str:
+        """As flytekit's; reading the mapping that came with the task is cheaper than reading os.environ."""
+        return next((self._env[name] for name in names if name in self._env), "")
+
     def _make_sandbox(self, **_: object) -> str:
         return self._sandbox
 
@@ -104,36 +108,63 @@ class _Provider(Protocol):
     get_random_local_directory: Callable[[], str]
 
 
-class _FileAccess(Protocol):
-    """What is used of flytekit's FileAccessProvider."""
+class _ReadOnce:
+    """A class of settings whose `auto` reads them once: all tasks of a child have them in common."""
 
-    def get_data(self, remote_path: str, local_path: str, is_multipart: bool = False, **options: object) -> object: ...
-    def put_data(self, local_path: str, remote_path: str, is_multipart: bool = False, **options: object) -> object: ...
+    def __init__(self, settings: Any) -> None:
+        self._settings = settings
+        self._read: object = None
+
+    def auto(self, *arguments: object, **options: object) -> object:
+        """As flytekit's."""
+        if arguments or options:
+            return self._settings.auto(*arguments, **options)
+        self._read = self._read or self._settings.auto()
+        return self._read
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._settings, name)
 
 
-def _file_access(base: type, hooks: Hooks) -> type:
-    """A FileAccessProvider that asks the exchange of the task under way first; `base` is flytekit's."""
-    theirs = cast("type[_FileAccess]", base)
-    theirs_get, theirs_put = theirs.get_data, theirs.put_data
+def _late_stats(get_stats: Callable[..., Any]) -> Callable[..., object]:
+    """Instead of flytekit's function that makes the statistics of a task: next to no task uses them, so they are made
+    when they are first looked at."""
+    theirs = getattr(importlib.import_module("flytekit.interfaces.stats.taggable"), "TaggableStats", None)
+    if theirs is None or inspect.getfullargspec(theirs).args != ["self", *_STATS_ARGUMENTS]:
+        return get_stats
 
-    def get_data(
-        self: _FileAccess, remote_path: str, local_path: str, is_multipart: bool = False, **options: object
-    ) -> object:
-        if hooks.current is not None and hooks.current.give(str(remote_path), str(local_path)):
-            return local_path
-        return theirs_get(self, remote_path, local_path, is_multipart=is_multipart, **options)
+    class LateStats(theirs):
+        def __init__(self, **options: object) -> None:
+            object.__setattr__(self, "options", options)
 
-    def put_data(
-        self: _FileAccess, local_path: str, remote_path: str, is_multipart: bool = False, **options: object
-    ) -> object:
-        def upload() -> object:
-            return theirs_put(self, local_path, remote_path, is_multipart=is_multipart, **options)
+        def __getattribute__(self, name: str) -> object:
+            made = get_stats(**object.__getattribute__(self, "options"))
+            object.__delattr__(self, "options")
+            object.__setattr__(self, "__class__", theirs)
+            theirs.__init__(self, made._client, made._full_prefix, made._cfg, made._scope_prefix, made._tags)  # noqa: SLF001
+            return getattr(self, name)
 
-        if hooks.current is not None and hooks.current.take(str(local_path), str(remote_path), upload):
-            return remote_path
-        return upload()
+    return LateStats
 
-    return type("FileAccess", (base,), {"get_data": get_data, "put_data": put_data})
+
+def _leave_known_folders_alone(*known: str) -> None:
+    """flytekit makes sure of the folders of a task several times; these are there."""
+    there = frozenset(known)
+
+    def path(*parts: str) -> pathlib.Path | _There:
+        return _There() if len(parts) == 1 and str(parts[0]) in there else pathlib.Path(*parts)
+
+    for name in (ENTRYPOINT, "flytekit.core.context_manager"):
+        module = importlib.import_module(name)
+        if hasattr(module, "pathlib"):
+            cast("Any", module).pathlib = _instead(pathlib, Path=path)
+
+
+class _There:
+    """A folder that is there."""
+
+    def mkdir(self, *_: object, **__: object) -> None:
+        """Nothing to do."""
 
 
 def _compile_dynamic_tasks_anew() -> None:

@@ -10,8 +10,12 @@ import asyncio
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, cast
+
+TURNS_MAX = 50
+"""Of a loop, without a look at its sockets and timers."""
 
 
 class _Runner(Protocol):
@@ -41,8 +45,32 @@ class SameThread:
         if _is_in_loop():
             self._other = self._other or self._make()
             return self._other.run(coro)
-        self._loop = self._loop or asyncio.new_event_loop()
+        self._loop = self._loop or new_loop()
         return self._loop.run_until_complete(coro)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A loop that looks at its sockets and timers once in a while only as long as it has something else to do: most
+    conversions wait for nothing."""
+    if hasattr(asyncio.SelectorEventLoop, "_run_once"):
+        return _EagerLoop()
+    return asyncio.new_event_loop()
+
+
+class _EagerLoop(asyncio.SelectorEventLoop):
+    _turns = 0
+
+    def _run_once(self) -> None:
+        ready = cast("deque[asyncio.Handle]", getattr(self, "_ready", ()))
+        if not ready or self._turns >= TURNS_MAX:
+            self._turns = 0
+            super()._run_once()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+            return
+        self._turns += 1
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()  # noqa: SLF001 - as its base does
 
 
 def _is_in_loop() -> bool:
