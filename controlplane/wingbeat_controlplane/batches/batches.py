@@ -4,7 +4,7 @@ Every change locks the batch's row, which a driver also locks for each portion, 
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -32,6 +32,8 @@ RETRIED = (row_pb2.ROW_PHASE_FAILED, row_pb2.ROW_PHASE_TIMED_OUT, row_pb2.ROW_PH
 RETRIABLE = (*RETRIED, row_pb2.ROW_PHASE_REFUSED)
 PARTS_AT_ONCE = 100
 LINES_IN_ANSWER = 500
+BYTES_IN_ANSWER = 1 << 20
+"""But for a line that is larger by itself."""
 
 _ENDINGS = {
     ".jsonl": manifest_pb2.MANIFEST_FORMAT_JSON_LINES,
@@ -214,8 +216,8 @@ class Batches:
                     continue
                 lines = (await self._blobs.get(part["uri"])).decode().splitlines()[skip:]
                 skip = 0
-                for begin in range(0, len(lines), LINES_IN_ANSWER):
-                    yield batch_pb2.GetBatchResultsResponse(lines=lines[begin : begin + LINES_IN_ANSWER])
+                for answer in _answers(lines):
+                    yield batch_pb2.GetBatchResultsResponse(lines=answer)
 
     async def _row(self, identifier: batch_pb2.BatchIdentifier) -> asyncpg.Record:
         row = await self._pool.fetchrow(_SQL["get"], identifier.project, identifier.domain, identifier.name)
@@ -230,6 +232,18 @@ class Batches:
         if row is None:
             raise _absent(identifier)
         return row
+
+
+def _answers(lines: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Lines by message, which a client's usual limit of 4 MiB lets through."""
+    begin = size = 0
+    for number, line in enumerate(lines):
+        if number > begin and (number - begin == LINES_IN_ANSWER or size + len(line) > BYTES_IN_ANSWER):
+            yield lines[begin:number]
+            begin, size = number, 0
+        size += len(line)
+    if begin < len(lines):
+        yield lines[begin:]
 
 
 def _absent(identifier: batch_pb2.BatchIdentifier) -> ApiError:

@@ -21,6 +21,8 @@ from wingbeatidl.launch.v1 import item_pb2, launch_pb2
 
 BUFFERED_MAX = 2 * PORTION
 """Items read and not yet launched, before the message that is being read."""
+BUFFERED_BYTES_MAX = 16 << 20
+"""And their bytes."""
 POLL_S = 0.25
 """How often a stream that is held back looks again."""
 
@@ -32,6 +34,7 @@ class _Buffer:
         self._requests = requests
         self._messages: deque[launch_pb2.LaunchStreamRequest] = deque()
         self._items = 0
+        self._bytes = 0
         self._ended = False
         self._error: BaseException | None = None
         self._changed = asyncio.Event()
@@ -44,8 +47,9 @@ class _Buffer:
                 check_count(len(request.items))
                 self._messages.append(request)
                 self._items += len(request.items)
+                self._bytes += request.ByteSize()
                 self._changed.set()
-                while self._items >= BUFFERED_MAX:
+                while self._items >= BUFFERED_MAX or self._bytes >= BUFFERED_BYTES_MAX:
                     self._room.clear()
                     await self._room.wait()
         except Exception as error:  # noqa: BLE001 (raised to whoever takes the next message)
@@ -66,6 +70,7 @@ class _Buffer:
         while self._messages and (not taken or count + len(self._messages[0].items) <= PORTION):
             count += len(self._messages[0].items)
             taken.append(self._messages.popleft())
+            self._bytes -= taken[-1].ByteSize()
         self._items -= count
         self._room.set()
         return taken

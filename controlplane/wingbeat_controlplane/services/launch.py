@@ -1,6 +1,7 @@
 """LaunchService: many executions at a time."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 
 from wingbeat_controlplane.executions.launch import Caller
 from wingbeat_controlplane.launching.back_pressure import BackPressure
@@ -34,8 +35,10 @@ class LaunchServicer:
         self, requests: AsyncIterator[launch_pb2.LaunchStreamRequest], context: CallContext
     ) -> AsyncGenerator[launch_pb2.LaunchStreamResponse, None]:
         """Launch items as they come."""
-        async for answer in launch_stream(requests, self._launcher, self._pressure, self._caller(context)):
-            yield answer
+        answers = launch_stream(requests, self._launcher, self._pressure, self._caller(context))
+        async with aclosing(answers):
+            async for answer in answers:
+                yield answer
 
     def _caller(self, context: CallContext) -> Caller:
         return Caller(self._principal(context), context.peer())

@@ -70,6 +70,7 @@ class World:
     new_keeper: Callable[[], BatchKeeper]
     fails: Callable[[int], bool] = field(default=lambda _: False)
     ends: bool = True
+    outputs: bytes = field(default_factory=lambda: entities.literals(text="out").SerializeToString())
 
     def identifier(self, name: str = "b") -> batch_pb2.BatchIdentifier:
         """A batch of these tests."""
@@ -119,7 +120,6 @@ class World:
 
     async def engine(self) -> None:
         """End what is there, as fast as it comes, and what is to be aborted."""
-        outputs = entities.literals(text="out").SerializeToString()
         while True:
             await asyncio.sleep(0.02)
             rows = await self.pool.fetch(
@@ -131,7 +131,7 @@ class World:
                 elif self.ends and row["batch_row"] is not None:
                     failed = self.fails(row["batch_row"])
                     error = entities.error("no luck") if failed else None
-                    await self._end(row["id"], 6 if failed else 4, None if failed else outputs, error)
+                    await self._end(row["id"], 6 if failed else 4, None if failed else self.outputs, error)
 
     async def _end(self, key: int, phase: int, outputs: bytes | None, error: bytes | None) -> None:
         await self.pool.execute(
@@ -286,6 +286,17 @@ async def test_a_broken_row(world: World) -> None:
     [refused] = [result for result in await world.results("c") if result["phase"] == "REFUSED"]
     assert (refused["row"], refused["line"], refused["execution"]) == (1234, 1235, None)
     assert "line 1235" in refused["error"]
+
+
+async def test_large_results(world: World) -> None:
+    """Results come in messages that a client with usual limits takes, however large the outputs are."""
+    world.outputs = entities.literals(text="x" * 60_000).SerializeToString()
+    await world.create("b", _lines(200))
+    await world.ended()
+    request = batch_pb2.GetBatchResultsRequest(id=world.identifier())
+    answers = [answer async for answer in world.stub.GetBatchResults(request)]
+    assert [json.loads(line)["row"] for answer in answers for line in answer.lines] == list(range(200))
+    assert max(answer.ByteSize() for answer in answers) < 2 << 20
 
 
 async def test_rows_that_cannot_be_launched(world: World) -> None:

@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 from tests.integration.executions import entities
 from tests.integration.launching.conftest import TEMPLATE, Client
 
+from wingbeat_controlplane.launching.launch_stream import BUFFERED_BYTES_MAX
 from wingbeat_propeller.core.values import INLINE_BYTES_MAX
 from wingbeatidl.launch.v1 import item_pb2, launch_pb2
 from wingbeatidl.launch.v1.outcome_pb2 import (
@@ -355,6 +356,26 @@ class TestBackPressure:
         assert (answer.first_item, len(answer.outcomes), answer.held_back) == (10, 5, False)
         await call.done_writing()
         assert await call.code() is grpc.StatusCode.OK
+
+    async def test_large_items(self, client: Client, pool: asyncpg.Pool) -> None:
+        """A stream that is held back reads ahead by so many bytes, not only by so many items."""
+        call = client.service.LaunchStream()
+        await call.write(
+            launch_pb2.LaunchStreamRequest(
+                project=entities.PROJECT, domain=entities.DOMAIN, template=TEMPLATE, items=[_item()] * 10
+            )
+        )
+        assert len((await call.read()).outcomes) == 10
+        text = "x" * (4 << 20)
+        large = launch_pb2.LaunchStreamRequest(items=[_item(json=f'{{"text": "{text}"}}')])
+        sent = 0
+        while sent < 60:
+            writing = asyncio.create_task(call.write(large))
+            if not (await asyncio.wait({writing}, timeout=3))[0]:
+                break  # the transport takes no more
+            sent += 1
+        assert sent * large.ByteSize() < BUFFERED_BYTES_MAX + (64 << 20)
+        call.cancel()
 
 
 async def test_a_stream(client: Client, pool: asyncpg.Pool) -> None:
