@@ -256,6 +256,25 @@ async def test_engines_share_the_slots_of_a_worker(installation: Installation) -
     assert result(await two.ended("b")) == 2
 
 
+async def test_what_one_engine_has_given_too_much_is_given_back(installation: Installation) -> None:
+    """Two engines fill the same slot in the same moment: what would wait behind a long task of the other one comes
+    back, so that another worker may run it."""
+    one, two = await installation.engine(), await installation.engine()
+    await installation.worker("--slots", "1")
+    gate = installation.folder / "gate"
+    for engine, name in ((one, "a"), (two, "b")):
+        await engine.until(lambda engine=engine, name=name: bool(engine.lane) and engine.pool.take(engine.lane, name))
+    await one.pool.launch([one.request("wait_for", "a", text(path=str(gate)))])
+    await one.started("a")
+    await two.pool.launch([two.request("increment", "b", integer(value=1))])
+    await two.until(lambda: two.returned == ["b"])
+    await installation.worker("--slots", "1")
+    await two.run("increment", "b", integer(value=1))
+    assert result(await two.ended("b")) == 2
+    gate.touch()
+    await one.ended("a")
+
+
 @pytest.mark.parametrize("python", ["/nowhere/python", "/bin/true"])
 async def test_an_interpreter_that_cannot_run_tasks(installation: Installation, python: str) -> None:
     """The worker says so and ends, instead of taking tasks that it cannot run."""

@@ -16,8 +16,8 @@ from wingbeat_propeller.core.plan import TaskSpec
 from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent, Started
 from wingbeat_propeller.ports.tasks import AttemptOrigin, ContainerRequest
 from wingbeat_propeller.runtimes.worker.options import WorkerPoolOptions
-from wingbeat_propeller.runtimes.worker.pool import TooManyWorkersError, WorkerPool
-from wingbeat_propeller.runtimes.worker.session import Session
+from wingbeat_propeller.runtimes.worker.pool import RETURN_REST_S, TooManyWorkersError, WorkerPool
+from wingbeat_propeller.runtimes.worker.session import MESSAGE_BYTES_MAX, UNSAID_MAX, Session
 from wingbeatidl.worker.v1 import worker_pb2
 
 pytestmark = pytest.mark.looptime
@@ -145,6 +145,71 @@ async def test_a_worker_that_lies_about_its_slots_is_bounded(make: Callable[...,
     assert not pool.pool.take(pool.lane, "d")
     pool.pool.hear(session, worker_pb2.WorkRequest(slots_elsewhere=10**6))
     assert pool.pool.capacity(pool.lane) == 0
+
+
+async def test_a_worker_that_gives_back_what_it_said_to_have_room_for(make: Callable[..., Pool]) -> None:
+    """It rests for a while, so that others get their turn and nothing goes round in circles; then it may try again."""
+    pool = make()
+    liar = pool.connect("liar", slots=1000)
+    pool.connect("honest", slots=1)
+    [reference] = await pool.run(liar, "a")
+    pool.pool.hear(liar, worker_pb2.WorkRequest(returned=[reference]))
+    assert pool.returned == ["a"]
+    honest = pool.connect("honest", slots=1)
+    await pool.run(honest, "a")
+    assert not pool.pool.take(pool.lane, "b")
+    await asyncio.sleep(RETURN_REST_S + 0.1)
+    assert pool.pool.take(pool.lane, "b")
+
+
+async def test_messages_to_a_worker_are_bounded(make: Callable[..., Pool]) -> None:
+    """However much it is given at once, each message is one that it takes, and all of it comes."""
+    pool = make()
+    session = pool.connect(slots=300)
+    names = [f"a{number}" for number in range(300)]
+    for name in names:
+        assert pool.pool.take(pool.lane, name)
+    await pool.pool.launch([replace(request(name), inputs=b"x" * 65_536) for name in names])
+    got: list[str] = []
+    while len(got) < 300:
+        message = await said(session)
+        assert message.ByteSize() < MESSAGE_BYTES_MAX + 100_000
+        got += [one.reference.name for one in message.assign]
+    assert got == names
+
+
+async def test_a_worker_that_never_reads(make: Callable[..., Pool]) -> None:
+    """One that makes the engine answer without end and takes no answer loses its stream; what it was given is sent to
+    its next one."""
+    pool = make()
+    session, number, _ = pool.pool.connect(worker_pb2.Hello(worker_id="w", name="w", slots=1))
+    assert pool.pool.take(pool.lane, "a")
+    await pool.pool.launch([request("a")])
+    flood = [worker_pb2.Held(reference=worker_pb2.Reference(name=f"x{one}", token=1)) for one in range(1000)]
+    for _ in range(UNSAID_MAX // 1000):
+        pool.pool.hear(session, worker_pb2.WorkRequest(held=flood))
+    assert await session.next_message(number, 5) is None
+    assert not pool.pool.take(pool.lane, "b")
+    again = pool.connect("w", slots=1)
+    assert [one.reference.name for one in (await said(again)).assign] == ["a"]
+
+
+async def test_kinds_of_needs_are_bounded(make: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels of executions may ask for whatever they like: what nothing waits for any more is forgotten."""
+    monkeypatch.setattr("wingbeat_propeller.runtimes.worker.pool.LANES_MAX", 3)
+    pool = make(without_worker="wait", lease_s=4.0)
+    running = asyncio.create_task(pool.pool.run())
+
+    def lane(number: int) -> str:
+        return pool.pool.lane(launch(), TENANT, {"worker.wingbeat.dev/pool": str(number)}, {})
+
+    lanes = [lane(number) for number in range(4)]
+    assert all("label pool=" in pool.pool.wants(one) for one in lanes)
+    await asyncio.sleep(1)
+    assert [pool.pool.wants(one) for one in lanes] == [""] * 4
+    assert not pool.pool.take(lanes[0], "a")
+    assert lane(0) not in lanes
+    running.cancel()
 
 
 async def test_too_many_workers(make: Callable[..., Pool]) -> None:

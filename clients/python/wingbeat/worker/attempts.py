@@ -23,6 +23,9 @@ from wingbeat.worker.wingbeat_task_child.messages import Report
 from wingbeat.worker.zygote import describe_status
 from wingbeatidl.worker.v1 import worker_pb2
 
+WAIT_S = 0.5
+"""How long an attempt may wait for a slot: engines do not know of each other's tasks at once, and what one of them has
+given too much may find room with another worker."""
 TICK_S = 0.05
 """How often running tasks are looked at, so that those that are not over at once are announced."""
 OLD_TICKS = 600
@@ -51,6 +54,7 @@ class Attempt:
         self.token = assignment.reference.token
         self.engine = engine
         self.child: Child | None = None
+        self.came_at = asyncio.get_running_loop().time()
         self.started_at = 0.0
         self.announced = False
         self.report: worker_pb2.Ended | None = None
@@ -338,6 +342,7 @@ class Attempts:
             await asyncio.sleep(TICK_S)
             tick += 1
             self._drop_old(tick)
+            self._return_waiting()
             for attempt in self._running.values():
                 if not attempt.announced and attempt.engine is not None:
                     attempt.announced = True
@@ -351,6 +356,18 @@ class Attempts:
                 rss = await asyncio.to_thread(session_rss_bytes)
             for attempt in list(self._running.values()):
                 self._look_at(attempt, rss)
+
+    def _return_waiting(self) -> None:
+        """Give back what waits behind tasks that are not over soon; the worker's own start is waited for."""
+        if not self._waiting or not self._children.zygote.is_ready:
+            return
+        before = asyncio.get_running_loop().time() - WAIT_S
+        for attempt in [one for one in self._waiting if one.came_at < before and one.engine is not None]:
+            self._waiting.remove(attempt)
+            if self._known.get(attempt.assignment.reference.name) is attempt:
+                del self._known[attempt.assignment.reference.name]
+                assert attempt.engine is not None, "chosen above"
+                attempt.engine.returned(attempt.reference)
 
     def _drop_old(self, tick: int) -> None:
         """Ends that no engine has asked for in all that time are of attempts that nobody knows any more."""

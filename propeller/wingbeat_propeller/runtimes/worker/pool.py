@@ -41,9 +41,12 @@ _ASSIGNED = Gauge("wingbeat_worker_attempts", "Attempts that workers have room f
 _LOST = Counter("wingbeat_workers_lost", "Workers of which nothing was heard for a lease")
 _STALE = Counter("wingbeat_worker_stale_reports", "Reports of workers about attempts that are not theirs")
 
+RETURN_REST_S = 1.0
+"""How long a worker that takes tasks and gives them back is given no more."""
 NEEDS_MAX = 10_000
 """Tasks whose needs are remembered."""
 LANES_MAX = 10_000
+"""Kinds of needs that are remembered; beyond, only those of attempts that wait."""
 
 
 class TooManyWorkersError(RuntimeError):
@@ -77,6 +80,7 @@ class WorkerPool:
         self._needs: dict[int, tuple[TaskSpec, Needs | None]] = {}
         self._lanes: dict[str, Needs] = {}
         self._lane_names: dict[Needs, str] = {}
+        self._lanes_made = 0
         self._serving: dict[str, Sequence[Session]] = {}
         """Workers of each lane; emptied when any of them changes."""
         self._logs = LogFiles(options.state_dir, options.logs_url_base, options.log_bytes_max)
@@ -104,7 +108,9 @@ class WorkerPool:
 
     def take(self, lane: str, name: str) -> bool:
         """See ports.Lanes. The worker with the most free slots gets it."""
-        best = max(self._workers_of(lane), key=_free, default=None)
+        now = self._now()
+        rested = (session for session in self._workers_of(lane) if session.rests_until <= now)
+        best = max(rested, key=_free, default=None)
         if best is None or best.free <= 0:
             return False
         best.names.add(name)
@@ -121,7 +127,7 @@ class WorkerPool:
 
     def wants(self, lane: str) -> str:
         """See ports.Lanes."""
-        return "" if self._workers_of(lane) else str(self._lanes[lane])
+        return "" if self._workers_of(lane) else str(self._lanes.get(lane, ""))
 
     def free(self, names: Sequence[str]) -> None:
         """These attempts are over, or not to run here."""
@@ -165,6 +171,7 @@ class WorkerPool:
             while True:
                 await asyncio.sleep(self._options.lease_s / 8)
                 self._end_silent()
+                self._bound_lanes()
 
     async def launch(self, requests: Sequence[RuntimeRequest]) -> None:
         """Send attempts to the workers that have room for them."""
@@ -295,15 +302,15 @@ class WorkerPool:
                 events += self._ended(ended)
         if events:
             self._report(events)
+        if request.draining and not session.draining:
+            session.draining = True
+            _log.info("worker takes no more tasks", worker=session.name)
+            self._workers_changed()
         if request.returned:
             self._give_back(session, request.returned)
         if request.HasField("slots_elsewhere"):
             session.elsewhere = min(max(request.slots_elsewhere, 0), session.slots)
             self._changed(False)
-        if request.draining and not session.draining:
-            session.draining = True
-            _log.info("worker takes no more tasks", worker=session.name)
-            self._workers_changed()
 
     # ---- parts ----
 
@@ -349,6 +356,10 @@ class WorkerPool:
             del self._given[name]
             session.names.discard(name)
         if names:
+            if not session.draining:
+                # Other engines were quicker, or it has not the room that it says: it would get the same again at once.
+                session.rests_until = self._now() + RETURN_REST_S
+                asyncio.get_running_loop().call_later(RETURN_REST_S, self._changed, False)
             self._returned(names)
 
     def _is_own(self, session: Session, reference: worker_pb2.Reference) -> bool:
@@ -411,15 +422,26 @@ class WorkerPool:
     def _lane_of(self, needs: Needs) -> str:
         lane = self._lane_names.get(needs)
         if lane is None:
-            lane = self._lane_names[needs] = f"worker-{len(self._lane_names)}"
+            self._lanes_made += 1
+            lane = self._lane_names[needs] = f"worker-{self._lanes_made}"
             self._lanes[lane] = needs
         return lane
+
+    def _bound_lanes(self) -> None:
+        """Labels of executions make lanes without end: forget them all, and those that are needed are made again."""
+        if len(self._lanes) > LANES_MAX:
+            self._lanes.clear()
+            self._lane_names.clear()
+            self._serving.clear()
+            self._changed(True)
 
     def _workers_of(self, lane: str) -> Sequence[Session]:
         """Those that may run what is in a lane, but for those that take no more."""
         serving = self._serving.get(lane)
         if serving is None:
-            needs, environments = self._lanes[lane], self._options.environments
+            needs, environments = self._lanes.get(lane), self._options.environments
+            if needs is None:
+                return ()  # it was forgotten
             serving = self._serving[lane] = [
                 session
                 for session in self._sessions.values()

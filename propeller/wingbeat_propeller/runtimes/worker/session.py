@@ -1,13 +1,20 @@
 """One worker as an engine sees it: what it announced, its slots, and the stream to it while there is one.
 
 A stream may break and begin again; the session, and with it what the worker has been given, lasts until nothing was
-heard for the time of a lease. What is to be said gathers in one message until the stream takes it.
+heard for the time of a lease. What is to be said gathers until the stream takes it, in messages of bounded size; a
+worker that asks for ever more and reads none of it loses its stream.
 """
 
 import asyncio
+from collections import deque
 
 from wingbeat_propeller.runtimes.worker.needs import Announcement
 from wingbeatidl.worker.v1 import worker_pb2
+
+MESSAGE_BYTES_MAX = 8 << 20
+"""Of attempts in one message, but for a single one; a worker takes 64 MiB."""
+UNSAID_MAX = 100_000
+"""Names in what a stream has not taken."""
 
 
 class Session:
@@ -21,6 +28,8 @@ class Session:
         self.elsewhere = 0
         """Slots that tasks of other engines take."""
         self.draining = False
+        self.rests_until = 0.0
+        """Until then it is given nothing."""
         self.heard_at = now
         self.names: set[str] = set()
         """Attempts that have room here, given to the worker or about to be."""
@@ -30,6 +39,8 @@ class Session:
         """Attempts that the worker was asked about and has not answered for."""
         self.answered = asyncio.Event()
         self._next = worker_pb2.WorkResponse()
+        self._assign: deque[worker_pb2.Assignment] = deque()
+        self._unsaid = 0
         self._more = asyncio.Event()
 
     @property
@@ -41,25 +52,25 @@ class Session:
 
     def assign(self, assignment: worker_pb2.Assignment) -> None:
         """Have it run an attempt."""
-        self._next.assign.append(assignment)
-        self._more.set()
+        if self._may_say():
+            self._assign.append(assignment)
 
     def abort(self, reference: worker_pb2.Reference) -> None:
         """Have it stop an attempt."""
-        self._next.abort.append(reference)
-        self._more.set()
+        if self._may_say():
+            self._next.abort.append(reference)
 
     def forget(self, name: str) -> None:
         """The end of an attempt is kept."""
-        self._next.forget.append(name)
-        self._more.set()
+        if self._may_say():
+            self._next.forget.append(name)
 
     def adopt(self, reference: worker_pb2.Reference) -> None:
         """Ask whether it has an attempt."""
-        self.asked.add(reference.name)
-        self.answered.clear()
-        self._next.adopt.append(reference)
-        self._more.set()
+        if self._may_say():
+            self.asked.add(reference.name)
+            self.answered.clear()
+            self._next.adopt.append(reference)
 
     def answer(self, name: str) -> None:
         """It has said whether it has an attempt."""
@@ -69,7 +80,7 @@ class Session:
 
     def restart(self) -> None:
         """A new stream begins: nothing is left to be said from before."""
-        self._next = worker_pb2.WorkResponse()
+        self._forget_unsaid()
         self._more.clear()
         self.asked.clear()
         self.answered.set()
@@ -88,9 +99,33 @@ class Session:
             return worker_pb2.WorkResponse() if self.stream == stream else None
         if self.stream != stream:
             return None
-        self._more.clear()
         message, self._next = self._next, worker_pb2.WorkResponse()
+        size = 0
+        while self._assign and (not size or size + self._assign[0].ByteSize() <= MESSAGE_BYTES_MAX):
+            size += self._assign[0].ByteSize()
+            message.assign.append(self._assign.popleft())
+        self._unsaid = len(self._assign)
+        if not self._assign:
+            self._more.clear()
         return message
+
+    def _may_say(self) -> bool:
+        """Whether one more thing can be said. Without a stream nothing is kept: the next one begins anew."""
+        if not self.stream:
+            return False
+        self._unsaid += 1
+        self._more.set()
+        if self._unsaid <= UNSAID_MAX:
+            return True
+        self.stream = 0
+        self._forget_unsaid()
+        self.answered.set()
+        return False
+
+    def _forget_unsaid(self) -> None:
+        self._next = worker_pb2.WorkResponse()
+        self._assign.clear()
+        self._unsaid = 0
 
 
 def announcement_of(hello: worker_pb2.Hello) -> Announcement:

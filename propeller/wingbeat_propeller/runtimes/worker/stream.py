@@ -5,6 +5,7 @@ A worker that says what no worker may say is refused with a status; nothing it s
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -28,7 +29,10 @@ def handlers(pool: WorkerPool, lease_s: float, grpc: ModuleType) -> Any:
     async def work(
         requests: AsyncIterator[worker_pb2.WorkRequest], context: Any
     ) -> AsyncIterator[worker_pb2.WorkResponse]:
-        hello = await anext(aiter(requests), None)
+        hello = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(lease_s):
+                hello = await anext(aiter(requests), None)
         problem = _problem(hello)
         if hello is None or problem:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
