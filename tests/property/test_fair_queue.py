@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wingbeat_propeller.engine.fair_queue import FairQueue, Turn
+from wingbeat_propeller.engine.dispatch.fair_queue import FairQueue, Turn
 
 _TENANTS = "abcd"
 _STEPS = st.lists(

@@ -16,7 +16,7 @@ from wingbeat_propeller.core.retry import decide_retry
 from wingbeat_propeller.core.state import Frame
 from wingbeat_propeller.core.walk import Walk
 from wingbeat_propeller.engine import cache_keeper, child_keeper, reservation_keeper
-from wingbeat_propeller.engine.dispatcher import Dispatcher
+from wingbeat_propeller.engine.dispatch.event_judge import EventJudge
 from wingbeat_propeller.engine.engine import Engine
 from wingbeat_propeller.engine.intake import Intake
 from wingbeat_propeller.engine.live import LiveExecution
@@ -97,7 +97,7 @@ def test_a_batch_that_is_written_twice(monkeypatch: Patch) -> None:
 
 def test_an_end_that_is_told_twice(monkeypatch: Patch) -> None:
     """A doubled event advances what follows twice."""
-    find, on_event = Walk.find, Dispatcher._on_event
+    find, on_event = Walk.find, EventJudge._on_event
     ends: dict[Any, Any] = {}
     attempts: dict[str, Any] = {}
 
@@ -106,14 +106,14 @@ def test_an_end_that_is_told_twice(monkeypatch: Patch) -> None:
         ends[place] = find(self, ref, **options) or ends.get(place)
         return ends[place]
 
-    def gullible(self: Dispatcher, tasks: Any, event: RuntimeEvent) -> None:
-        attempts.setdefault(event.name, self._under_way.get(event.name))
-        if attempts[event.name] is not None and event.name not in self._under_way:
-            self._under_way[event.name] = attempts[event.name]
+    def gullible(self: EventJudge, tasks: Any, event: RuntimeEvent) -> None:
+        attempts.setdefault(event.name, self._room.under_way.get(event.name))
+        if attempts[event.name] is not None and event.name not in self._room.under_way:
+            self._room.under_way[event.name] = attempts[event.name]
         on_event(self, tasks, event)
 
     monkeypatch.setattr(Walk, "find", remembering)
-    monkeypatch.setattr(Dispatcher, "_on_event", gullible)
+    monkeypatch.setattr(EventJudge, "_on_event", gullible)
     found()
 
 

@@ -36,7 +36,7 @@ from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.retry import RetryPolicy
-from wingbeat_propeller.engine.dispatcher import STARTING_MAX
+from wingbeat_propeller.engine.dispatch.starter import STARTING_MAX
 from wingbeat_propeller.engine.engine import PREPARING_MAX, Engine, EngineOptions
 from wingbeat_propeller.ports.journal import LeaseLostError
 from wingbeat_propeller.ports.signals import SignalKey
@@ -501,16 +501,16 @@ class World:
             left = {
                 "executions": len(engine.live),
                 "queued": engine.queued,
-                "under way": len(engine._dispatcher._under_way),
+                "under way": len(engine._dispatcher._room.under_way),
                 "in the engine": len(engine._dispatcher._engine_tasks),
-                "starting": STARTING_MAX - engine._dispatcher._starting._value,
-                "starts": len(engine._dispatcher._starts) + len(engine._dispatcher._aborted),
+                "starting": STARTING_MAX - engine._dispatcher._starter._starting._value,
+                "starts": len(engine._dispatcher._starter._starts) + len(engine._dispatcher._starter._aborted),
                 "preparing": PREPARING_MAX - engine._preparing._value,
                 "timers": len(engine._timers),
                 "undurable": len(engine.live.undurable),
                 "backlog": engine.journal.backlog,
                 "slots": len(engine._slot_keeper._slots) + len(engine._slot_keeper._by_execution),
-                "asked": len(engine._dispatcher._asked) + len(engine._slot_keeper._to_ask),
+                "asked": len(engine._dispatcher._room.asked) + len(engine._slot_keeper._to_ask),
                 "counts": sum(engine._slot_keeper._counts.values()) + sum(engine._slot_keeper._asked.values()),
                 "held back": len(engine._slot_keeper._held_back) + len(engine._slot_keeper._aborting),
                 "gates": len(engine._signals._gates) + len(engine._signals._to_look),

@@ -14,7 +14,7 @@ import grpc
 from wingbeat_controlplane.errors import ApiError, invalid_argument
 from wingbeat_controlplane.registry.identifiers import check_text
 from wingbeat_controlplane.registry.projects import ProjectStore
-from wingbeat_propeller.engine.fair_queue import WEIGHT_MAX
+from wingbeat_propeller.engine.dispatch.fair_queue import WEIGHT_MAX
 from wingbeat_propeller.postgres.queries import load_queries
 
 RUNNING_MAX_MAX = 1_000_000

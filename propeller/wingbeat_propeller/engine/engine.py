@@ -1,7 +1,7 @@
 """The engine: one process that drives every execution of the shards it owns.
 
 It takes executions up (`intake`), feeds events to the pure core (`apply`), submits the returned rows to the journal and
-carries out commands once those are durable (`dispatcher`). Everything runs on one event loop, so a step is atomic; a
+carries out commands once those are durable (`dispatch`). Everything runs on one event loop, so a step is atomic; a
 fault in one execution fails that execution and nothing else. When the lease is lost, `run` raises LeaseLostError and
 the process ends: what was not committed never happened, and the next owner rebuilds from the rows.
 """
@@ -65,7 +65,7 @@ from wingbeat_propeller.engine.arrays import gather, open_array
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.cache_keeper import CacheKeeper
 from wingbeat_propeller.engine.child_keeper import ChildKeeper
-from wingbeat_propeller.engine.dispatcher import Dispatcher
+from wingbeat_propeller.engine.dispatch.dispatcher import Dispatcher
 from wingbeat_propeller.engine.dynamics import DynamicPlan, Dynamics
 from wingbeat_propeller.engine.explainer import Explainer
 from wingbeat_propeller.engine.intake import Intake, IntakeOptions
@@ -328,7 +328,7 @@ class Engine:
         explainer = Explainer(
             name=self._options.name,
             live=self.live,
-            dispatcher=self._dispatcher,
+            whereabouts=self._dispatcher.whereabouts,
             condition=self._intake.condition,
             clock=self._clock,
         )

@@ -15,7 +15,7 @@ from wingbeat_propeller.core.kinds import KINDS
 from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.core.state import ExecutionState, NodeRun
 from wingbeat_propeller.core.waiting import NAMED_MAX, Place, explain, moment
-from wingbeat_propeller.engine.dispatcher import Dispatcher
+from wingbeat_propeller.engine.dispatch.whereabouts import Whereabouts
 from wingbeat_propeller.engine.live import LiveExecution, LiveExecutions, Tenant
 from wingbeatidl.engine.v1 import engine_pb2
 from wingbeatidl.query.v1 import identity_pb2, why_pb2
@@ -34,13 +34,13 @@ class Explainer:
         *,
         name: str,
         live: LiveExecutions,
-        dispatcher: Dispatcher,
+        whereabouts: Whereabouts,
         condition: Callable[[int], why_pb2.Engine],
         clock: Callable[[], float],
     ) -> None:
         self._name = name
         self._live = live
-        self._dispatcher = dispatcher
+        self._whereabouts = whereabouts
         self._condition = condition
         self._clock = clock
 
@@ -63,7 +63,7 @@ class Explainer:
         if found is None:
             return response
         response.knows_node = True
-        attempts = _Attempts(self._dispatcher)
+        attempts = _Attempts(self._whereabouts)
         for place, node in found.nodes:
             attempts.tell(live, place, node)
             answer.nodes.append(node)
@@ -77,8 +77,8 @@ class Explainer:
 class _Attempts:
     """Where the attempts of one answer are; what all of them have in common is looked up once."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, whereabouts: Whereabouts) -> None:
+        self._whereabouts = whereabouts
         self._queues: dict[tuple[bool, str], why_pb2.RuntimeQueue] = {}
         """What takes up the room of eager tasks (True) and of all others, by lane."""
         self._placed = 0
@@ -96,15 +96,15 @@ class _Attempts:
             self._tell_task(live, run.name, node)
 
     def _tell_task(self, live: LiveExecution, name: str, node: why_pb2.NodeAnswer) -> None:
-        dispatcher = self._dispatcher
-        if dispatcher.is_queued(name):
+        whereabouts = self._whereabouts
+        if whereabouts.is_queued(name):
             self._add_queue(live, name, node)
             return
         node.standing = why_pb2.STANDING_STARTING
         step = why_pb2.Starting.STEP_COMMITTING
-        if dispatcher.is_handed_over(name):
+        if whereabouts.is_handed_over(name):
             step = why_pb2.Starting.STEP_HANDED_OVER
-        elif dispatcher.is_started(name):
+        elif whereabouts.is_started(name):
             step = why_pb2.Starting.STEP_WRITING_FILES
         node.reasons.add(starting=why_pb2.Starting(step=step))
 
@@ -115,26 +115,26 @@ class _Attempts:
             for index, element in array.under_way.items()
             if element.started_at is None and element.retry_at is None
         )
-        queued = [name for name in names if self._dispatcher.is_queued(name)]
+        queued = [name for name in names if self._whereabouts.is_queued(name)]
         if queued:
             node.reasons[0].elements.queued = len(queued)
             self._add_queue(live, queued[0], node)
 
     def _add_queue(self, live: LiveExecution, name: str, node: why_pb2.NodeAnswer) -> None:
         """The limits of its tenant, the room in the runtime, or both, and the place of an attempt that waits."""
-        dispatcher = self._dispatcher
-        eager = dispatcher.is_eager(name)
-        limits = () if eager else dispatcher.limits(live.tenant)
+        whereabouts = self._whereabouts
+        eager = whereabouts.is_eager(name)
+        limits = () if eager else whereabouts.limits(live.tenant)
         self._placed += 1
         tells_place = self._placed <= PLACES_MAX
         for (project, domain), limit in limits:
             tenant_limit = node.reasons.add().tenant_limit
             tenant_limit.MergeFrom(why_pb2.TenantLimit(project=project, domain=domain, limit=limit))
             if tells_place:
-                tenant_limit.ahead = dispatcher.place_in_line(name)
-        lane = "" if eager else dispatcher.lane(name)
-        if needs := dispatcher.wants_worker(lane):
-            waiting = sum(dispatcher.waiting(eager=False, lane=lane).values())
+                tenant_limit.ahead = whereabouts.place_in_line(name)
+        lane = "" if eager else whereabouts.lane(name)
+        if needs := whereabouts.wants_worker(lane):
+            waiting = sum(whereabouts.waiting(eager=False, lane=lane).values())
             node.reasons.add(no_worker=why_pb2.NoWorker(needs=needs, waiting=waiting))
             return
         occupancy = self._occupancy(eager=eager, lane=lane)
@@ -143,17 +143,17 @@ class _Attempts:
         queue = node.reasons.add().runtime_queue
         queue.CopyFrom(occupancy)
         if tells_place:
-            queue.ahead = dispatcher.place(name)
+            queue.ahead = whereabouts.place(name)
 
     def _occupancy(self, *, eager: bool, lane: str) -> why_pb2.RuntimeQueue:
         if (eager, lane) not in self._queues:
-            dispatcher = self._dispatcher
-            under_way = Counter(live.tenant for live, _ in dispatcher.occupants(eager=eager, lane=lane))
-            waiting = dispatcher.waiting(eager=eager, lane=lane)
-            holders = islice(dispatcher.occupants(eager=eager, lane=lane), NAMED_MAX)
+            whereabouts = self._whereabouts
+            under_way = Counter(live.tenant for live, _ in whereabouts.occupants(eager=eager, lane=lane))
+            waiting = whereabouts.waiting(eager=eager, lane=lane)
+            holders = islice(whereabouts.occupants(eager=eager, lane=lane), NAMED_MAX)
             self._queues[eager, lane] = why_pb2.RuntimeQueue(
                 workers=bool(lane),
-                capacity=dispatcher.capacity(eager=eager, lane=lane),
+                capacity=whereabouts.capacity(eager=eager, lane=lane),
                 under_way=under_way.total(),
                 waiting=sum(waiting.values()),
                 holders=[holder(live.state, launch) for live, launch in holders],

@@ -12,7 +12,7 @@ from wingbeat_propeller.core.effects import Launch, NodeRef
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.state import ExecutionState, Settings
-from wingbeat_propeller.engine.dispatcher import Dispatcher
+from wingbeat_propeller.engine.dispatch.dispatcher import Dispatcher
 from wingbeat_propeller.engine.live import LiveExecution
 from wingbeat_propeller.ports.runtime import RuntimeEvent
 from wingbeat_propeller.ports.tasks import AttemptOrigin, InstantRequest, RuntimeRequest, TaskContext

@@ -8,7 +8,7 @@ from flyteidl.core import tasks_pb2
 from tests.unit.engine.test_dispatcher import _launch, _live, _made
 
 from wingbeat_propeller.core.effects import Launch
-from wingbeat_propeller.engine.eager_line import CHILD_LABEL, EAGER_MAX
+from wingbeat_propeller.engine.dispatch.eager_line import CHILD_LABEL, EAGER_MAX
 from wingbeat_propeller.engine.live import LiveExecution
 
 

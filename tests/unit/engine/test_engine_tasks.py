@@ -13,7 +13,7 @@ from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.events import Event, TaskFailed, TaskStarted, TaskSucceeded
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.values import INLINE_BYTES_MAX, Ref, build_literal_map
-from wingbeat_propeller.engine.dispatcher import Dispatcher
+from wingbeat_propeller.engine.dispatch.dispatcher import Dispatcher
 from wingbeat_propeller.engine.live import LiveExecution
 from wingbeat_propeller.ports.tasks import BadTaskError, InstantRequest, TaskContext
 from wingbeat_propeller.tasks.registry import TaskPlugins

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wingbeat_propeller.engine.fair_queue import FairQueue, QueueFullError
+from wingbeat_propeller.engine.dispatch.fair_queue import FairQueue, QueueFullError
 
 
 def _drain(queue: FairQueue[str, str, str]) -> list[str]:

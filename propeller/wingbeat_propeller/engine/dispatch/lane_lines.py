@@ -7,7 +7,7 @@ when it comes, and again whenever workers come or go (`sort_again`).
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
-from wingbeat_propeller.engine.fair_queue import FairQueue, Turn
+from wingbeat_propeller.engine.dispatch.fair_queue import FairQueue, Turn
 from wingbeat_propeller.engine.live import Tenant
 from wingbeat_propeller.ports.runtime import Lanes
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from prometheus_client import Gauge
 
 from wingbeat_propeller.core.effects import Launch
-from wingbeat_propeller.engine.fair_queue import FairQueue
+from wingbeat_propeller.engine.dispatch.fair_queue import FairQueue
 from wingbeat_propeller.engine.live import LiveExecution, Tenant
 
 T = TypeVar("T")
