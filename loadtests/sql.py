@@ -6,7 +6,8 @@ Fills a database with executions by SQL, with what a launch writes of labels and
 of the ways by which executions are found, with other values each time, through the reader of the server: as one who
 sees all projects, and as one who sees one of ten (`project_...`). Prints JSON; times in milliseconds.
 
-    <way>_p50_ms, <way>_p99_ms      by input value, label, user and text of the error, of the ten newest that match
+    <way>_p50_ms, <way>_p99_ms      by input value, label, user and text of the error, of the ten newest that match;
+                                    `common_...`: of very many, `searched_error`: by the function for it
     worst_p99_ms, project_...       the largest of these
     fill_s, database_bytes          what it took
     search_bytes                    of that, the table and indexes that the search adds
@@ -32,7 +33,7 @@ from wingbeat_propeller.postgres.pool import create_pool
 _NEWEST = "ORDER BY execution_id DESC LIMIT 10"
 
 
-def _questions(way: str, draw: random.Random, executions: int, *, is_filtered: bool) -> str:
+def _questions(way: str, draw: random.Random, executions: int) -> str:
     number = draw.randrange(max(executions // 1000, 1)) * 1000 + 3  # it has failed, and is of the fourth project
     match way:
         case "input":
@@ -45,21 +46,35 @@ def _questions(way: str, draw: random.Random, executions: int, *, is_filtered: b
             condition = f"""labels @> '{{"team": "team-{number % TEAMS}"}}'"""
         case "user":
             condition = f"launched_by = 'user-{number % USERS}'"
-        case "error" if is_filtered:
+        case "labels_view":
+            return f"SELECT execution FROM labels WHERE key = 'team' AND value = 'team-{number % TEAMS}' {_NEWEST}"
+        case "searched_error":
             return f"SELECT execution_id, name, error FROM search_errors('%lost shard {number}:%') {_NEWEST}"
+        case "common_error":
+            condition = "error ILIKE '%is not finite%'"
         case _:
             condition = f"error ILIKE '%lost shard {number}:%'"
     return f"SELECT execution_id, name, phase, labels, inputs, error FROM executions WHERE {condition} {_NEWEST}"
 
 
-WAYS = ("input", "common_input", "label", "common_label", "user", "error")
+WAYS = (
+    "input",
+    "common_input",
+    "label",
+    "common_label",
+    "labels_view",
+    "user",
+    "error",
+    "common_error",
+    "searched_error",
+)
 
 
 async def _time(reader: SqlReader, way: str, asks: int, executions: int, projects: Sequence[str] | None) -> list[float]:
     draw = random.Random(f"{way}{projects}")
     times: list[float] = []
     for number in range(asks + 1):
-        question = _questions(way, draw, executions, is_filtered=projects is not None)
+        question = _questions(way, draw, executions)
         began = time.perf_counter()
         found = 0
         async for batch in reader.ask(question, projects=projects):

@@ -1,11 +1,12 @@
 """A reader over a database with executions of two projects."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 import pytest
 
-from wingbeat_controlplane.sql.reader import SqlOptions, SqlReader
+from wingbeat_controlplane.sql.reader import PROJECT_READER, SqlOptions, SqlReader
 from wingbeat_propeller.core.ids import shard_of
 
 OURS = "flytesnacks"
@@ -27,6 +28,19 @@ class Readers:
             async for batch in self.reader.ask(question, projects=projects, row_limit=row_limit)
             for row in batch.rows
         ]
+
+    async def plan(self, pool: asyncpg.Pool, database_url: str, question: str, project: str) -> dict[str, int]:
+        """How the database answers, and what that took, as one who sees one project."""
+        connection = await asyncpg.connect(
+            database_url, user=PROJECT_READER, server_settings={"search_path": "wingbeat_project_views", "jit": "off"}
+        )
+        try:
+            pid = await connection.fetchval("SELECT pg_backend_pid()")
+            await pool.execute("INSERT INTO sql_scopes (pid, projects) VALUES ($1, $2)", pid, [project])
+            text: str = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT json) {question}")
+            return json.loads(text)[0]["Plan"]
+        finally:
+            await connection.close()
 
 
 @pytest.fixture

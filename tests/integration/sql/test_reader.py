@@ -86,16 +86,56 @@ async def test_projects_are_apart(readers: Readers) -> None:
 
 _LEAKS = [
     # Each would fail, or tell what it saw, if it met the hidden row.
-    "1 / (CASE WHEN name = 'theirs' THEN 0 ELSE 1 END) = 1",
-    "(CASE WHEN name = 'theirs' THEN name ELSE '1' END)::integer = 1",
-    "CASE WHEN error LIKE 'theirs%' THEN error::integer ELSE 1 END = 1",
+    "executions WHERE 1 / (CASE WHEN name = 'theirs' THEN 0 ELSE 1 END) = 1",
+    "executions WHERE (CASE WHEN name = 'theirs' THEN name ELSE '1' END)::integer = 1",
+    "executions WHERE CASE WHEN error LIKE 'theirs%' THEN error::integer ELSE 1 END = 1",
+    "executions WHERE (CASE labels ->> 'team' WHEN 'theirs' THEN 'x' ELSE '1' END)::integer = 1",
+    "executions WHERE (CASE inputs ->> 'word' WHEN 'theirs' THEN 'x' ELSE '1' END)::integer = 1",
+    "executions WHERE (CASE workflow WHEN 'hidden' THEN workflow ELSE '1' END)::integer = 1",
+    """(SELECT execution AS name, value FROM labels) AS l
+        WHERE (CASE value WHEN 'theirs' THEN value ELSE '1' END)::integer = 1""",
+    """executions WHERE labels ->> 'team' IN (SELECT value FROM labels)
+        AND 1 / (CASE WHEN labels ->> 'team' = 'theirs' THEN 0 ELSE 1 END) = 1""",
 ]
 
 
-async def test_nothing_leaks_through_errors(readers: Readers) -> None:
-    """Conditions of the caller never meet rows that he may not see."""
+async def test_nothing_leaks_through_errors(readers: Readers, pool: asyncpg.Pool) -> None:
+    """Conditions of the caller never meet rows that he may not see, in whatever order they are looked at."""
+    await pool.execute(
+        "WITH w AS (INSERT INTO workflows (project, domain, name, version, digest, typed_interface, closure)"
+        " VALUES ('p', 'd', 'hidden', 'v1', '', '', '') RETURNING id)"
+        " UPDATE executions SET workflow_id = w.id FROM w WHERE executions.name = 'theirs'"
+    )
+    for table in ("executions", "execution_search", "execution_tags"):
+        await pool.execute(f"ANALYZE {table}")
     for condition in _LEAKS:
-        assert await readers.rows(f"SELECT name FROM executions WHERE {condition}", projects=[OURS]) == [("ours",)]
+        for order in ("", " ORDER BY 1 DESC LIMIT 3"):
+            question = f"SELECT name FROM {condition}{order}"
+            assert await readers.rows(question, projects=[OURS]) == [("ours",)], question
+
+
+async def test_whoever_owns_the_views(readers: Readers, pool: asyncpg.Pool) -> None:
+    """A copy of the database whose views were given to its user shows no rows of other projects."""
+    for view in ("executions", "labels"):
+        await pool.execute(f"ALTER VIEW wingbeat_project_views.{view} OWNER TO CURRENT_USER")
+        assert len(await readers.rows(f"SELECT * FROM {view}", projects=[OURS])) == 1
+
+
+async def test_the_newest_of_many(readers: Readers, pool: asyncpg.Pool, database_url: str) -> None:
+    """The newest few that match are found without reading all that match, with a filter by project as without."""
+    await pool.execute(
+        "WITH many AS ("
+        " INSERT INTO executions (project, domain, name, shard, launch_entity, workflow_id, spec, config, phase)"
+        " SELECT project, domain, name || n, shard, launch_entity, workflow_id, '', '', 4"
+        " FROM executions, generate_series(1, 5000) AS n RETURNING id"
+        ") INSERT INTO execution_search SELECT id, jsonb_build_object('team', 'red'), NULL FROM many"
+    )
+    for table in ("executions", "execution_search"):
+        await pool.execute(f"VACUUM (ANALYZE) {table}")
+    question = """SELECT name FROM executions WHERE labels @> '{"team": "red"}' ORDER BY execution_id DESC LIMIT 10"""
+    plan = await readers.plan(pool, database_url, question, OURS)
+    assert plan["Actual Rows"] == 10
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 500
 
 
 _CLOSED = [
