@@ -13,7 +13,7 @@ SELECT pg_backend_pid();
 SELECT set_config('statement_timeout', $1, true);
 
 -- name: columns
--- What a question answers, as text for PREPARE; {question} is the caller's, and nothing but a query can stand there.
+-- The caller's question; nothing but a query can stand at its place, which this comment must not name.
 DECLARE wingbeat_rows NO SCROLL CURSOR FOR {question};
 
 -- name: rows

@@ -45,6 +45,8 @@ _REFUSED = [
     "SELECT query_to_xml('DELETE FROM public.executions', true, true, '')",
     "SELECT nextval('public.executions_id_seq')",
     "SELECT 1 / 0",
+    "SELECT 1\nSET ROLE postgres",
+    "\nRESET ROLE --",
 ]
 
 
@@ -151,6 +153,11 @@ async def test_the_unfiltered_views_are_closed(readers: Readers) -> None:
     """The role of single projects reaches neither the views of all nor the role that sees them."""
     for question in _CLOSED:
         assert "permission denied" in (await _refused(readers, question, OURS)).message, question
+
+
+async def test_lines(readers: Readers) -> None:
+    """A question may have several lines, and comments."""
+    assert await readers.rows("-- how many\nSELECT count(*) -- all\nFROM executions;\n", projects=[OURS]) == [(1,)]
 
 
 async def test_a_connection_forgets(readers: Readers, pool: asyncpg.Pool) -> None:
