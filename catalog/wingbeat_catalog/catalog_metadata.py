@@ -36,18 +36,20 @@ def with_tag(dataset: bytes, tag: str, artifact_id: str = "") -> bytes:
     return dataset + catalog_pb2.CatalogMetadata(artifact_tag=name).SerializeToString()
 
 
-def with_source(dataset: bytes, tag: str, artifact_id: str, task: tuple[str, str, str], source: Source) -> bytes:
-    """As `with_tag`, with the task execution that made it; `task` is project, domain and name."""
-    project, domain, name = task
+def with_source(dataset: bytes, tag: str, artifact_id: str, entity: identifier_pb2.Identifier, source: Source) -> bytes:
+    """As `with_tag`, with the task execution that made it, or the sub-workflow node; `entity` is what it ran, without
+    its version."""
     execution = identifier_pb2.WorkflowExecutionIdentifier(
-        project=source.project or project, domain=source.domain or domain, name=source.execution or UNKNOWN
+        project=source.project or entity.project,
+        domain=source.domain or entity.domain,
+        name=source.execution or UNKNOWN,
     )
     made_by = identifier_pb2.TaskExecutionIdentifier(
         task_id=identifier_pb2.Identifier(
-            resource_type=identifier_pb2.TASK,
-            project=project,
-            domain=domain,
-            name=name,
+            resource_type=entity.resource_type,
+            project=entity.project,
+            domain=entity.domain,
+            name=entity.name,
             version=source.task_version or UNKNOWN,
         ),
         node_execution_id=identifier_pb2.NodeExecutionIdentifier(

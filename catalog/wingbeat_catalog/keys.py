@@ -1,8 +1,9 @@
 """PURE: under which key the outputs of a call are kept: a dataset for the task, a tag in it for the inputs.
 
 Datasets and tags are named as Flyte v1 names them (contract CP §13.1, DP §11), so entries may be shared with its
-engines. What depends on the task alone is computed once a task. An entry has a second tag where Flyte's depends on the
-order in which members of dataclasses and dictionaries were written (`literal_hash`); both lead to the same outputs.
+engines. Sub-workflows, which Flyte v1 does not cache as a whole, have datasets of another name with the same parts.
+What depends on the task alone is computed once a task. An entry has a second tag where Flyte's depends on the order in
+which members of dataclasses and dictionaries were written (`literal_hash`); both lead to the same outputs.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from wingbeat_catalog.hashing.object_hash import text_of
 from wingbeat_propeller.core.cached_task import CachedTask
 
 DATASET_PREFIX = "flyte_task-"
+WORKFLOW_PREFIX = "flyte_workflow-"
 TAG_PREFIX = "flyte_cached-"
 
 
@@ -46,8 +48,10 @@ class CallKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TaskKey:
-    """The part of keys that a task gives."""
+    """The part of keys that a task, or a sub-workflow, gives."""
 
+    entity: identifier_pb2.Identifier
+    """Without its version."""
     dataset: DatasetName
     digest: bytes
     """Of the dataset's name."""
@@ -65,16 +69,23 @@ def task_key(task: CachedTask) -> TaskKey:
     """The part of keys that `task` gives. Raises ValueError for a task without a cache version."""
     version = task.cache_version.strip(" ")
     if not version:
-        raise ValueError(f"task {task.name} is to be cached, but has no cache version")
+        kind = "workflow" if task.is_workflow else "task"
+        raise ValueError(f"{kind} {task.name} is to be cached, but has no cache version")
     interface = strip_interface(interface_pb2.TypedInterface.FromString(task.interface))
     dataset = DatasetName(
         task.project,
         task.domain,
-        DATASET_PREFIX + task.name,
+        (WORKFLOW_PREFIX if task.is_workflow else DATASET_PREFIX) + task.name,
         f"{version}-{signature(interface.inputs)}-{signature(interface.outputs)}",
     )
     serialized = interface.SerializeToString(deterministic=True)
     return TaskKey(
+        entity=identifier_pb2.Identifier(
+            resource_type=identifier_pb2.WORKFLOW if task.is_workflow else identifier_pb2.TASK,
+            project=task.project,
+            domain=task.domain,
+            name=task.name,
+        ),
         dataset=dataset,
         digest=dataset.digest(),
         interface=serialized,

@@ -17,7 +17,6 @@ from prometheus_client import Counter
 
 from wingbeat_catalog.bounds import bounded
 from wingbeat_catalog.catalog_metadata import Source, with_source
-from wingbeat_catalog.keys import DATASET_PREFIX
 from wingbeat_catalog.options import CatalogOptions
 from wingbeat_catalog.outputs import content_digest, entry_digest, mismatch, references
 from wingbeat_catalog.references import ReferenceChecker
@@ -133,7 +132,6 @@ def _settle(
 
 
 def _hit_catalog(call: Call, row: asyncpg.Record) -> bytes:
-    dataset = call.task.dataset
     source = Source(
         row["source_project"],
         row["source_domain"],
@@ -143,8 +141,7 @@ def _hit_catalog(call: Call, row: asyncpg.Record) -> bytes:
         row["source_element"],
         row["task_version"],
     )
-    task = (dataset.project, dataset.domain, dataset.name.removeprefix(DATASET_PREFIX))
-    return with_source(call.task.catalog, row["name"], row["artifact_id"], task, source)
+    return with_source(call.task.catalog, row["name"], row["artifact_id"], call.task.entity, source)
 
 
 _LOOKUP_COUNTS = {

@@ -143,6 +143,34 @@ def test_a_dynamic_task_is_cached_with_its_final_outputs(runner: Runner) -> None
     assert sorted(runner.lines()) == ["compiled", "compiled", "part 0", "part 1", "part 2"]
 
 
+def test_a_sub_workflow_is_cached_as_a_whole(runner: Runner) -> None:
+    """Of three at once one runs its tasks; the others have no inner nodes, the same outputs, and show whose they are.
+    overwrite_cache replaces them."""
+    started = [runner.launch("kept_whole", {"what": "a"}) for _ in range(3)]
+    ended = [succeeded(runner.client.wait(execution)) for execution in started]
+    (value,) = {execution.outputs["o0"] for execution in ended}
+    assert runner.lines()[:3] == ["a begins", "a", value.rpartition("-")[0]]
+    statuses = {execution.id.name: runner.status(execution) for execution in ended}
+    assert sorted(statuses.values()) == [HIT, HIT, POPULATED]
+    (maker,) = (name for name, status in statuses.items() if status == POPULATED)
+    for execution in ended:
+        node = runner.nodes(execution)["n0"]
+        assert node.metadata.is_parent_node
+        inner = runner.nodes(execution, parent="n0")
+        if statuses[execution.id.name] == HIT:
+            key = node.closure.task_node_metadata.catalog_key
+            assert key.dataset_id.name == "flyte_workflow-caching.two_steps"
+            assert key.source_task_execution.node_execution_id.execution_id.name == maker
+            assert not inner
+        else:
+            assert {"n0", "n1"} < set(inner)
+    count = len(runner.lines())
+    replaced = runner.run("kept_whole", {"what": "a"}, overwrite_cache=True)
+    assert replaced.outputs["o0"] != value
+    assert len(runner.lines()) == count + 4
+    assert runner.run("kept_whole", {"what": "a"}).outputs["o0"] == replaced.outputs["o0"]
+
+
 def test_overwrite_cache_runs_and_replaces(runner: Runner) -> None:
     """The next call takes what was made last."""
     first = runner.run("plain", {"what": "a"})

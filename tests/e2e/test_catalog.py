@@ -104,6 +104,20 @@ def test_evicted_entries_are_made_anew(programs: Programs) -> None:
     assert programs.metadata(first, "n1").cache_status == catalog_pb2.CACHE_POPULATED
 
 
+def test_a_sub_workflow_is_explained_and_evicted_as_a_whole(programs: Programs) -> None:
+    """Which input differs from that of the nearest entry; whose outputs a hit has; and gone is gone."""
+    first = programs.run("kept_whole", what="a")
+    second = programs.run("kept_whole", what="b")
+    assert f"put by {first} n0" in (text := programs.cache("why", second, "n0"))
+    assert 'input what was "a" when it was made, and is "b" here' in text
+    third = programs.run("kept_whole", what="a")
+    assert f"made by {first} n0" in programs.cache("why", third, "n0")
+    assert programs.cache("evict", third).startswith("1 entry evicted; 1 nodes")
+    assert programs.metadata(third, "n0").cache_status == catalog_pb2.CACHE_EVICTED
+    fourth = programs.run("kept_whole", what="a")
+    assert programs.metadata(fourth, "n0").cache_status == catalog_pb2.CACHE_POPULATED
+
+
 def test_others_read_what_our_engine_has_put(installation: Installation, programs: Programs) -> None:
     """DataCatalog serves an entry by the catalog key that a node shows, with its outputs and who made them."""
     execution = programs.run("plain", what="a")

@@ -47,7 +47,7 @@ def _node(node: Node, spec_id: str, indent: str) -> Iterator[str]:
             yield f"{indent}{spec_id}: execution of {node.given}{after}"
             yield from describe(node.workflow, indent + "  ")
         case WorkflowNode():
-            yield f"{indent}{spec_id}: workflow of {node.given}{after}"
+            yield f"{indent}{spec_id}:{' cached' * node.is_cached} workflow of {node.given}{after}"
             yield from describe(node.workflow, indent + "  ")
         case BranchNode():
             yield f"{indent}{spec_id}: branch on {node.given}{after}"

@@ -4,7 +4,7 @@ It runs the model of the workflow node by node and knows nothing of events, rows
 one thing that is the task's own: how each attempt ends (`Outcome`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
@@ -177,7 +177,10 @@ class _Run:
             case TaskNode():
                 return self._task(node, place, spec_id, given)
             case WorkflowNode():
+                known = set(place.nodes)
                 result = self.workflow(node.workflow, given, place.inside(spec_id))
+                if node.is_cached:
+                    _let_be_absent(place, known)
                 phases = FAILED if result is None else SUCCEEDED
                 place.say(spec_id, Expected(phases, value=None if result is None else result.total))
                 return result
@@ -254,8 +257,7 @@ class _Run:
             known = set(place.nodes)
             result = self.workflow(task.makes, constant, place)
             if task.is_cached:  # with a hit there is nothing inside
-                for made_id in place.nodes.keys() - known:
-                    place.nodes[made_id] = replace(place.nodes[made_id], is_optional=True)
+                _let_be_absent(place, known)
         if result is None:
             return Expected(FAILED, made, None, failures), None
         return Expected(SUCCEEDED, made, result.total, failures), result
@@ -357,3 +359,9 @@ def _holds(condition: Condition, x: int) -> bool:
         case Both():
             both = _holds(condition.left, x), _holds(condition.right, x)
             return all(both) if condition.is_and else any(both)
+
+
+def _let_be_absent(place: Place, known: Collection[str]) -> None:
+    """Nodes that were met since `known` may not be there."""
+    for met in place.nodes.keys() - known:
+        place.nodes[met] = replace(place.nodes[met], is_optional=True)

@@ -107,6 +107,9 @@ class WorkflowNode:
     given: Value
     after: frozenset[int]
     workflow: "Workflow"
+    is_cached: bool = False
+    """Its outputs are kept as a whole."""
+    is_serialized: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +294,23 @@ def workflows_of(workflow: Workflow) -> Iterator[Workflow]:
                 pass
 
 
+def nested_in(workflow: Workflow) -> Iterator[WorkflowNode]:
+    """All nodes of a workflow that run another one inside of it, at any depth."""
+    for node in inner_nodes(workflow):
+        match node:
+            case WorkflowNode():
+                yield node
+                yield from nested_in(node.workflow)
+            case LaunchPlanNode():
+                yield from nested_in(node.workflow)
+            case TaskNode(task=Task(makes=Workflow() as made)) | MapNode(element=Task(makes=Workflow() as made)):
+                yield from nested_in(made)
+            case MapNode(element=Workflow() as element):
+                yield from nested_in(element)
+            case _:
+                pass
+
+
 def make_cacheable(workflow: Workflow, rng: random.Random) -> None:
     """Let about half of the tasks that always come to the same be cacheable."""
     for task in tasks_of(workflow):
@@ -299,6 +319,16 @@ def make_cacheable(workflow: Workflow, rng: random.Random) -> None:
             task.is_serialized = rng.random() < 0.5
             task.is_safe = True
             for inner in () if task.makes is None else tasks_of(task.makes):
+                inner.is_safe = True
+
+
+def make_nested_cacheable(workflow: Workflow, rng: random.Random) -> None:
+    """Likewise for workflows that run inside of others."""
+    for node in nested_in(workflow):
+        if rng.random() < 0.5 and _is_plain(node.workflow):
+            node.is_cached = True
+            node.is_serialized = rng.random() < 0.5
+            for inner in tasks_of(node.workflow):
                 inner.is_safe = True
 
 

@@ -179,6 +179,9 @@ def _node(node: Node, spec_id: str, workflow: Workflow, form: _Form) -> workflow
                 made.metadata.timeout.FromMicroseconds(round(node.task.timeout_s * 1e6))
         case WorkflowNode():
             made.workflow_node.sub_workflow_ref.CopyFrom(_identifier(identifier_pb2.WORKFLOW, node.workflow.name))
+            if node.is_cached:
+                made.metadata.cacheable, made.metadata.cache_version = True, "1"
+                made.metadata.cache_serializable = node.is_serialized
         case LaunchPlanNode():
             made.workflow_node.launchplan_ref.CopyFrom(_identifier(identifier_pb2.LAUNCH_PLAN, node.workflow.name))
         case SleepNode():

@@ -27,7 +27,15 @@ from tests.simulation.interpreter import SYSTEM_RETRIES_MAX, Expectation, Known,
 from tests.simulation.loop import Process, SimulatedLoop, current_process
 from tests.simulation.machine import Machine, SimulatedRuntime
 from tests.simulation.plugin import EngineTasksPlugin, SimulatedTasks
-from tests.simulation.programs import INPUT, Dice, Workflow, make_cacheable, tasks_of, workflows_of
+from tests.simulation.programs import (
+    INPUT,
+    Dice,
+    Workflow,
+    make_cacheable,
+    make_nested_cacheable,
+    tasks_of,
+    workflows_of,
+)
 from tests.simulation.render import DOMAIN, PROJECT, boolean, closure, integer
 from tests.simulation.rules import NO_RULES, PLAN, draw_rules
 from tests.simulation.server import Client, SimulatedServer
@@ -114,6 +122,7 @@ class World:
         self._live_max = random.Random(f"{seed} memory").choice((1, 2, 20_000, 20_000)) if self.faults.on else 20_000
         self._shares_rng = random.Random(f"{seed} shares")
         self._cache_rng = random.Random(f"{seed} cache")
+        self._nested_rng = random.Random(f"{seed} nested")
         self._caches = self._cache_rng.random() < 0.6
         """Whether some tasks are cacheable."""
         self.entries = Entries(self._wall_clock, self.database.notified)
@@ -181,6 +190,7 @@ class World:
             top = dice.workflow(f"wf{number}")
             if self._caches:
                 make_cacheable(top, self._cache_rng)
+                make_nested_cacheable(top, self._nested_rng)
             tops.append(top)
             for workflow in (top, *workflows_of(top)):
                 row = self.database.insert_workflow(closure(workflow).SerializeToString())

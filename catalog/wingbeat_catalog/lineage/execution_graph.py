@@ -160,7 +160,7 @@ class ExecutionGraph:
                 yield from self._into_frame(frame, value.var, seen)
             case NodeKind.END:
                 yield from self._bound(frame, index, value.var, seen)
-            case NodeKind.WORKFLOW:
+            case NodeKind.WORKFLOW if self._has_inside(row):  # else the cache had its outputs
                 yield from self._out_of(frame.plan.sub_plan(index), row, value.var, seen)
             case NodeKind.BRANCH:
                 for arm in self._by_place[row.node_id, row.attempt].values():

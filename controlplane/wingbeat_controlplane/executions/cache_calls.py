@@ -1,8 +1,10 @@
-"""Calls of tasks that questions about the cache are about: of a node, of an element of an array, or of nobody.
+"""Calls that questions about the cache are about: of a task or sub-workflow node, of an element of an array, or of
+nobody.
 
 Of a node the task is that of its first attempt, and the cache version that of its catalog key, where it has one: a node
 may override what its task says. Of an array the compiled workflow tells which inputs are mapped over; for arrays that
-dynamic tasks have made all lists are taken to be.
+dynamic tasks have made all lists are taken to be. Of a sub-workflow node it tells everything, so nothing can be said of
+those that dynamic tasks have made.
 """
 
 from dataclasses import replace
@@ -15,10 +17,12 @@ from flyteidl.core import catalog_pb2, compiler_pb2, identifier_pb2, literals_pb
 from flyteidl.event import event_pb2
 from google.protobuf.message import DecodeError
 
+from wingbeat_catalog.keys import WORKFLOW_PREFIX
 from wingbeat_catalog.misses.comparison import cache_version_of
 from wingbeat_controlplane.errors import failed_precondition, invalid_argument, missing, not_found
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
-from wingbeat_propeller.compiler.cached_tasks import cached_task
+from wingbeat_propeller.compiler.cached_tasks import cached_task, cached_workflow
+from wingbeat_propeller.compiler.references import walk_nodes
 from wingbeat_propeller.core.cached_task import CachedTask
 from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
@@ -44,7 +48,8 @@ class Maker(NamedTuple):
 class AskedCall(NamedTuple):
     """A call, and what the node that made it shows."""
 
-    task: identifier_pb2.Identifier
+    entity: identifier_pb2.Identifier
+    """The task or workflow."""
     cached: CachedTask | None
     """None: it is not cached."""
     inputs: literals_pb2.LiteralMap
@@ -95,16 +100,19 @@ class CacheCalls:
             if not call.HasField("element"):
                 raise invalid_argument(f"node {call.node_id} is an array: name one of its elements")
             return await self._of_element(call, row_id, row)
-        if row["kind"] != NodeKind.TASK:
-            raise failed_precondition(f"node {call.node_id} is not one of a task")
+        if row["kind"] not in (NodeKind.TASK, NodeKind.WORKFLOW):
+            raise failed_precondition(f"node {call.node_id} is not one of a task or sub-workflow")
         if call.HasField("element"):
             raise invalid_argument(f"node {call.node_id} is no array: it has no elements")
         event = event_pb2.NodeExecutionEvent.FromString(row["details"] or b"")
         catalog = event.task_node_metadata.catalog_key
+        maker = Maker(name.project, name.domain, name.name, call.node_id, -1)
         if row["closure"] is None:
-            if not catalog.HasField("source_task_execution"):
-                raise _no_task(call)
-            return GivenCall(catalog, row["cache_status"])
+            if catalog.HasField("source_task_execution"):
+                return GivenCall(catalog, row["cache_status"])
+            if row["kind"] == NodeKind.WORKFLOW:
+                return await self._of_workflow(call.node_id, row_id, row, maker, catalog)
+            raise _no_task(call)
         template = _template(row["closure"])
         cached = cached_task(template, workflow_pb2.NodeMetadata())
         if catalog.dataset_id.version:
@@ -112,8 +120,19 @@ class CacheCalls:
             cached = cached or cached_task(template, said)
             assert cached is not None, "it is said to be cached"
             cached = replace(cached, cache_version=cache_version_of(catalog.dataset_id.version))
-        maker = Maker(name.project, name.domain, name.name, call.node_id, -1)
         inputs = await self._inputs(call.node_id, row)
+        return AskedCall(template.id, cached, inputs, row["cache_status"], maker, row["created_at"])
+
+    async def _of_workflow(
+        self, node_id: str, row_id: int, row: asyncpg.Record, maker: Maker, catalog: catalog_pb2.CatalogMetadata
+    ) -> AskedCall:
+        closure = compiler_pb2.CompiledWorkflowClosure.FromString(await self._pool.fetchval(_SQL["workflow"], row_id))
+        found = _find_sub_workflow(closure, row["spec_node_id"], catalog.dataset_id.name)
+        if found is None:
+            raise failed_precondition(f"node {node_id} is part of a workflow that a dynamic task has made")
+        template, metadata = found
+        inputs = await self._inputs(node_id, row)
+        cached = cached_workflow(template, metadata)
         return AskedCall(template.id, cached, inputs, row["cache_status"], maker, row["created_at"])
 
     async def _of_element(self, call: cache_pb2.NodeCall, row_id: int, row: asyncpg.Record) -> AskedCall:
@@ -158,6 +177,27 @@ def _find_array(
             if node.id == spec_node_id and node.array_node.node.task_node.reference_id == task:
                 return node.array_node
     return workflow_pb2.ArrayNode()
+
+
+def _find_sub_workflow(
+    closure: compiler_pb2.CompiledWorkflowClosure, spec_node_id: str, dataset: str
+) -> tuple[workflow_pb2.WorkflowTemplate, workflow_pb2.NodeMetadata] | None:
+    """The sub-workflow that a node of that id runs, and what the node says; the one that is kept in `dataset`, if the
+    node names one, else one that is cached before one that is not."""
+    templates = {_key(workflow.template.id): workflow.template for workflow in closure.sub_workflows}
+    found: list[tuple[workflow_pb2.WorkflowTemplate, workflow_pb2.NodeMetadata]] = []
+    for workflow in (closure.primary, *closure.sub_workflows):
+        for node in walk_nodes(workflow.template):
+            template = templates.get(_key(node.workflow_node.sub_workflow_ref))
+            if node.id == spec_node_id and template is not None:
+                found.append((template, node.metadata))
+    if dataset:
+        found = [(template, said) for template, said in found if WORKFLOW_PREFIX + template.id.name == dataset]
+    return max(found, key=lambda one: one[1].cacheable, default=None)
+
+
+def _key(identifier: identifier_pb2.Identifier) -> tuple[str, str, str, str]:
+    return (identifier.project, identifier.domain, identifier.name, identifier.version)
 
 
 def _of_element(

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from flyteidl.core import catalog_pb2, identifier_pb2
 
+from wingbeat_catalog.keys import WORKFLOW_PREFIX
 from wingbeat_catalog.misses.nearest import Near
 
 _NOT_ASKED: dict[int, str] = {
@@ -16,7 +17,7 @@ _DIFFERENCES_MAX = 3
 """In a headline; the entry's own sentence has them all."""
 
 
-def headline(task: identifier_pb2.Identifier, status: int, asked_at: datetime | None, entries: Sequence[Near]) -> str:
+def headline(entity: identifier_pb2.Identifier, status: int, asked_at: datetime | None, entries: Sequence[Near]) -> str:
     """What the answer comes to; `status` and `asked_at` are those of a node, 0 and None for a call of nobody."""
     beginning = ""
     if asked_at is not None and status in _NOT_ASKED:
@@ -27,8 +28,8 @@ def headline(task: identifier_pb2.Identifier, status: int, asked_at: datetime | 
         beginning = "Its entry has been evicted. "
     if not entries:
         return (
-            f"{beginning}There is no other entry of task {task.name} in project {task.project}: none was put, or all"
-            " have been evicted or removed."
+            f"{beginning}There is no other entry of {_kind(entity)} {entity.name} in project {entity.project}: none was"
+            " put, or all have been evicted or removed."
         )
     nearest = entries[0]
     if not nearest.differences:
@@ -37,6 +38,13 @@ def headline(task: identifier_pb2.Identifier, status: int, asked_at: datetime | 
     more = len(nearest.differences) - _DIFFERENCES_MAX
     rest = f"; and {more} more" if more > 0 else ""
     return f"{beginning}There is no entry with this key. The nearest one, {_maker(nearest)}: {told}{rest}."
+
+
+def not_cached(entity: identifier_pb2.Identifier) -> str:
+    """Of a call that the cache has nothing to do with."""
+    if entity.resource_type == identifier_pb2.WORKFLOW:
+        return f"Workflow {entity.name} is not cached as a whole: its node has no with_overrides(cache=...)"
+    return f"Task {entity.name} is not cached: it has no cache=True"
 
 
 def hit_sentence(catalog: catalog_pb2.CatalogMetadata) -> str:
@@ -49,6 +57,10 @@ def entry_sentence(near: Near) -> str:
     """An entry and everything in which it differs."""
     told = "; ".join(difference.sentence for difference in near.differences) or "it has the same key"
     return f"The entry {_maker(near)}: {told}."
+
+
+def _kind(entity: identifier_pb2.Identifier) -> str:
+    return "workflow" if entity.resource_type == identifier_pb2.WORKFLOW else "task"
 
 
 def _equal(near: Near, asked_at: datetime | None) -> str:
@@ -65,5 +77,6 @@ def _maker(near: Near) -> str:
     if not source.execution:
         return f"put by somebody unnamed at {when}"
     element = f"[{source.element}]" if source.element >= 0 else ""
-    version = f", version {source.task_version} of the task" if source.task_version else ""
+    kind = "workflow" if near.dataset.name.startswith(WORKFLOW_PREFIX) else "task"
+    version = f", version {source.task_version} of the {kind}" if source.task_version else ""
     return f"put by {source.execution} {source.node_id}{element} at {when}{version}"

@@ -10,7 +10,7 @@ from wingbeat_catalog.misses.comparison import Difference
 from wingbeat_catalog.misses.nearest import Found, Near, NearestEntries
 from wingbeat_controlplane.errors import failed_precondition, invalid_argument, missing
 from wingbeat_controlplane.executions.cache_calls import AskedCall, CacheCalls, GivenCall
-from wingbeat_controlplane.executions.cache_miss_words import entry_sentence, headline, hit_sentence
+from wingbeat_controlplane.executions.cache_miss_words import entry_sentence, headline, hit_sentence, not_cached
 from wingbeat_controlplane.registry.times import timestamp
 from wingbeatidl.cache.v1 import cache_pb2
 
@@ -39,9 +39,7 @@ class CacheMisses:
         if isinstance(asked, GivenCall):
             return cache_pb2.ExplainMissResponse(sentence=hit_sentence(asked.catalog), cache_status=asked.status)
         if asked.cached is None:
-            return cache_pb2.ExplainMissResponse(
-                sentence=f"Task {asked.task.name} is not cached: it has no cache=True", cache_status=asked.status
-            )
+            return cache_pb2.ExplainMissResponse(sentence=not_cached(asked.entity), cache_status=asked.status)
         try:
             task = task_key(asked.cached)
             key = call_key(task, asked.inputs)
@@ -55,7 +53,7 @@ def _response(asked: AskedCall, task: TaskKey, key: CallKey, found: Found, limit
     others = [near for near in found.entries if not _is_own(asked, near)]
     name = task.dataset
     return cache_pb2.ExplainMissResponse(
-        sentence=headline(asked.task, asked.status, asked.at, others),
+        sentence=headline(asked.entity, asked.status, asked.at, others),
         key=cache_pb2.EntryKey(
             project=name.project,
             domain=name.domain,

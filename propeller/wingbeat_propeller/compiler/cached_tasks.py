@@ -1,7 +1,9 @@
-"""What the cache knows the task of a node by: as the task says, but for what its node overrides. Pure.
+"""What the cache knows a node by: of a task what the task says, but for what its node overrides; of a sub-workflow what
+its node says. Pure.
 
 A node may switch caching on or off, and say another version, or whether calls are to be made one at a time
-(`with_overrides(cache=...)` of flytekit). Flyte v1 accepts that and ignores it; here it counts.
+(`with_overrides(cache=...)` of flytekit). Flyte v1 accepts that and ignores it; here it counts. Workflows say nothing
+of caches themselves, so a sub-workflow is cached as a whole where its node asks for it.
 """
 
 from flyteidl.core import interface_pb2, tasks_pb2, workflow_pb2
@@ -30,6 +32,23 @@ def cached_task(
         interface=interface.SerializeToString(),
         ignored_inputs=tuple(own.cache_ignore_input_vars),
         serialized=node.cache_serializable if says_serialized else own.cache_serializable,
+    )
+
+
+def cached_workflow(template: workflow_pb2.WorkflowTemplate, node: workflow_pb2.NodeMetadata) -> CachedTask | None:
+    """None: the node says nothing of a cache. As of a task, neither the version of the workflow nor what it is made of
+    is part of the key: whoever changes what comes out of it says so by another cache version."""
+    if not node.cacheable:
+        return None
+    return CachedTask(
+        project=template.id.project,
+        domain=template.id.domain,
+        name=template.id.name,
+        version=template.id.version,
+        cache_version=node.cache_version,
+        interface=template.interface.SerializeToString(),
+        serialized=node.cache_serializable,
+        is_workflow=True,
     )
 
 

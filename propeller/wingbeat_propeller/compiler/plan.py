@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from flyteidl.core import compiler_pb2, identifier_pb2, interface_pb2, literals_pb2, types_pb2, workflow_pb2
 
-from wingbeat_propeller.compiler.cached_tasks import cached_task
+from wingbeat_propeller.compiler.cached_tasks import cached_task, cached_workflow
 from wingbeat_propeller.compiler.overrides import overridden
 from wingbeat_propeller.compiler.plan_arrays import LEGACY_TASK_TYPE, array_spec, element_plan, legacy_array_spec, wraps
 from wingbeat_propeller.compiler.plan_branches import arms_of, branch_spec
 from wingbeat_propeller.compiler.plan_gates import gate_spec
 from wingbeat_propeller.core.attributes import PathStep
 from wingbeat_propeller.core.bindings import Binding, BindingProgram, Constant, Entries, Items, Promise
+from wingbeat_propeller.core.cached_task import CachedTask
 from wingbeat_propeller.core.plan import (
     ArraySpec,
     FailurePolicy,
@@ -103,7 +104,20 @@ class _Builder:
             input_names=tuple(sorted(template.interface.inputs.variables)),
             output_names=tuple(sorted(template.interface.outputs.variables)),
             makes_artifacts=_makes_artifacts(template.interface.outputs),
+            cached_workflows=self._cached_workflows(nodes, kinds),
         )
+
+    def _cached_workflows(
+        self, nodes: Sequence[workflow_pb2.Node], kinds: Sequence[NodeKind]
+    ) -> Mapping[int, CachedTask]:
+        found: dict[int, CachedTask] = {}
+        for position, (node, kind) in enumerate(zip(nodes, kinds, strict=True)):
+            if kind is NodeKind.WORKFLOW:
+                template = self._workflows[_key(node.workflow_node.sub_workflow_ref)].template
+                known = cached_workflow(template, node.metadata)
+                if known is not None:
+                    found[position] = known
+        return found
 
     def _targets(
         self,

@@ -5,10 +5,12 @@ its branches (each with the index of its branch in `owners`) and its failure nod
 `compiler.plan` builds it. Sub-workflows are plans of their own, run as frames.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
 from math import ceil
+from types import MappingProxyType
 from typing import TypeAlias
 
 from flyteidl.core import tasks_pb2
@@ -225,6 +227,8 @@ class Plan:
     """Whether nodes take slots of max_parallelism; launch plans that an array maps over do not, the array has one."""
     makes_artifacts: bool = False
     """Whether an output of the workflow is declared to be an artifact."""
+    cached_workflows: Mapping[int, CachedTask] = field(default_factory=lambda: MappingProxyType({}))
+    """Sub-workflow nodes whose outputs may be kept as a whole, and what the cache knows them by."""
 
     @property
     def size(self) -> int:
@@ -236,6 +240,11 @@ class Plan:
         target = self.targets[node]
         assert type(target) is TaskSpec, "a task node has a task"
         return target
+
+    def cached(self, node: int) -> CachedTask | None:
+        """What the cache knows a task or sub-workflow node by, if its outputs may be kept."""
+        target = self.targets[node]
+        return target.cached if type(target) is TaskSpec else self.cached_workflows.get(node)
 
     def sub_plan(self, node: int) -> "Plan":
         """The plan of a sub-workflow node."""

@@ -160,3 +160,24 @@ def fails(marks: str) -> str:
 def failing(marks: str) -> str:
     """It."""
     return fails(marks=marks)
+
+
+@task
+def slowly(marks: str, what: str) -> str:
+    """Not cacheable by itself."""
+    _mark(marks, f"{what} begins")
+    time.sleep(1.0)
+    return _mark(marks, what)
+
+
+@workflow
+def two_steps(marks: str, what: str) -> str:
+    """Tasks that nobody keeps."""
+    return never_kept(marks=marks, what=slowly(marks=marks, what=what))
+
+
+@workflow
+def kept_whole(marks: str, what: str) -> tuple[str, str]:
+    """A sub-workflow whose outputs are kept, of which one runs at a time; what it has made is read by a task."""
+    whole = two_steps(marks=marks, what=what).with_overrides(cache=True, cache_version="1", cache_serialize=True)
+    return whole, never_kept(marks=marks, what=whole)

@@ -1,10 +1,11 @@
 """Keys are Flyte's, and blind to what does not count."""
 
+import dataclasses
 import itertools
 
 import msgpack
 import pytest
-from flyteidl.core import interface_pb2, literals_pb2, types_pb2
+from flyteidl.core import identifier_pb2, interface_pb2, literals_pb2, types_pb2
 from google.protobuf import json_format, struct_pb2
 
 from wingbeat_catalog.hashing.object_hash import message_hash, object_hash, text_of
@@ -98,6 +99,17 @@ def test_the_dataset_is_named_by_task_version_and_interface() -> None:
     assert task_key(_task(interface_pb2.TypedInterface())).dataset.version == "v1-GKw-c0Pw-GKw-c0Pw"
     with pytest.raises(ValueError, match="no cache version"):
         task_key(_task(version="  "))
+
+
+def test_a_workflow_shares_no_dataset_with_its_namesake() -> None:
+    """Neither with a task of the same name and interface."""
+    task = _task()
+    whole = task_key(dataclasses.replace(task, is_workflow=True))
+    assert whole.dataset == DatasetName("p", "d", "flyte_workflow-t", "v1-rJudYX8l-GKw-c0Pw")
+    assert whole.entity.resource_type == identifier_pb2.WORKFLOW
+    assert task_key(task).entity.resource_type == identifier_pb2.TASK
+    with pytest.raises(ValueError, match="workflow t is to be cached, but has no cache version"):
+        task_key(dataclasses.replace(task, is_workflow=True, cache_version=""))
 
 
 def test_descriptions_and_annotations_do_not_count() -> None:

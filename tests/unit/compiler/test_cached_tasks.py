@@ -1,8 +1,8 @@
-"""What the cache knows tasks of nodes by."""
+"""What the cache knows nodes by."""
 
 from flyteidl.core import interface_pb2, tasks_pb2, types_pb2, workflow_pb2
 
-from wingbeat_propeller.compiler.cached_tasks import cached_task
+from wingbeat_propeller.compiler.cached_tasks import cached_task, cached_workflow
 
 INTEGER = types_pb2.LiteralType(simple=types_pb2.INTEGER)
 LIST = types_pb2.LiteralType(collection_type=INTEGER)
@@ -58,3 +58,19 @@ def test_an_element_of_a_map_gives_one_item() -> None:
     plain = cached_task(_template(), workflow_pb2.NodeMetadata(), maps=True)
     assert plain is not None
     assert interface_pb2.TypedInterface.FromString(plain.interface).outputs.variables["o0"].type == INTEGER
+
+
+def test_a_sub_workflow_is_cached_where_its_node_says_so() -> None:
+    """With the identity and interface of the workflow; else not."""
+    template = workflow_pb2.WorkflowTemplate(
+        id={"project": "p", "domain": "d", "name": "w", "version": "v7"},
+        interface=interface_pb2.TypedInterface(inputs=_variables(x=INTEGER)),
+    )
+    metadata = workflow_pb2.NodeMetadata(cacheable=True, cache_version="2", cache_serializable=True)
+    found = cached_workflow(template, metadata)
+    assert found is not None
+    assert (found.project, found.domain, found.name, found.version) == ("p", "d", "w", "v7")
+    assert (found.cache_version, found.serialized, found.is_workflow) == ("2", True, True)
+    assert found.interface == template.interface.SerializeToString()
+    assert cached_workflow(template, workflow_pb2.NodeMetadata()) is None
+    assert cached_workflow(template, workflow_pb2.NodeMetadata(cacheable=False, cache_version="2")) is None

@@ -84,6 +84,27 @@ async def test_nodes_inside_of_sub_workflows_are_told_under_their_ids() -> None:
     assert _forecasts(walk) == [("n0", foretell_pb2.FORECAST_INNER), ("n0-0-n0", HIT), ("n1", HIT)]
 
 
+async def test_a_cached_sub_workflow_is_looked_up_as_a_whole() -> None:
+    """A hit tells nothing of what is inside; after a miss, or with inputs that are not known, its inner nodes are."""
+    inner, last = _cached("a"), _cached("b")
+    known = CachedTask("p", "d", "line", "v", "1", b"", is_workflow=True)
+    plan = dataclasses.replace(line(line(inner), last), cached_workflows={2: known})
+    cache = MemoryCache()
+    await _knows(cache, last, 5, 6)
+    walk = await _walked(plan, cache)
+    assert _forecasts(walk) == [("n0", foretell_pb2.FORECAST_INNER), ("n0-0-n0", RUN), ("n1", OPEN)]
+    assert walk.nodes[0].reason == foretell_pb2.FORECAST_REASON_MISS
+    await cache.put([CachePut(CacheAsk(known, _call(inner, 1).inputs), outputs(5), SOURCE)])
+    walk = await _walked(plan, cache)
+    assert _forecasts(walk) == [("n0", HIT), ("n1", HIT)]
+    assert walk.nodes[0].catalog_key
+    walk = await _walked(plan, cache, mode=CacheMode.OVERWRITE)
+    assert walk.nodes[0].forecast == foretell_pb2.FORECAST_INNER
+    unknown = dataclasses.replace(line(task("t"), line(inner)), cached_workflows={3: known})
+    walk = await _walked(unknown, cache)
+    assert _forecasts(walk)[1:] == [("n1", foretell_pb2.FORECAST_INNER), ("n1-0-n0", OPEN)]
+
+
 async def test_elements_of_maps_are_counted() -> None:
     """Those that are there and those that would run; all of them there make known outputs."""
     spec = _cached("t")

@@ -85,6 +85,8 @@ class ForetellingWalk:
             target = call.frame.plan.targets[call.node]
             if isinstance(target, ArraySpec):
                 self._array_answered(call, target, found)
+            elif isinstance(target, Plan):
+                self._workflow_answered(call, found[0])
             else:
                 self._task_answered(call, found[0])
         self._go_on()
@@ -131,9 +133,7 @@ class ForetellingWalk:
         elif kind is NodeKind.TASK:
             self._task(frame, node, frame.plan.task(node), inputs)
         elif kind is NodeKind.WORKFLOW:
-            plan = frame.plan.sub_plan(node)
-            self._tell(frame, node, foretell_pb2.FORECAST_INNER, plan.name, "its inner nodes follow")
-            self._open(plan, inputs.values, (frame, node), frame.node_id(node))
+            self._workflow(frame, node, inputs)
         elif kind is NodeKind.BRANCH:
             self._branch(frame, node, inputs)
         elif kind is NodeKind.ARRAY:
@@ -197,6 +197,30 @@ class ForetellingWalk:
         self.hits += hits
         self.runs += total - hits
         self._ended(call.frame, call.node, collections(spec.output_names, outputs) if is_hit else {})
+
+    def _workflow(self, frame: _Frame, node: int, inputs: Inputs) -> None:
+        cached = frame.plan.cached(node)
+        if cached is not None and self._mode is CacheMode.USE and inputs.is_whole:
+            self._calls.append(_Call(frame, node, [CacheAsk(cached, build_literal_map(inputs.values))]))
+        else:
+            self._walk_into(frame, node, inputs, "its inner nodes follow")
+
+    def _workflow_answered(self, call: _Call, answer: CacheAnswer) -> None:
+        frame, node = call.frame, call.node
+        if isinstance(answer, CacheHit):
+            told = self._tell(frame, node, _HIT, frame.plan.sub_plan(node).name, _explained(answer))
+            self.hits += 1
+            self._ended(frame, node, split_literal_map(answer.outputs))
+        else:
+            inputs = known_inputs(frame.plan.bindings[node], frame.outputs)
+            told = self._walk_into(frame, node, inputs, f"{_explained(answer)}; its inner nodes follow")
+        told.reason, told.catalog_key = _reason(answer), answer.catalog
+
+    def _walk_into(self, frame: _Frame, node: int, inputs: Inputs, text: str) -> foretell_pb2.NodeForecast:
+        plan = frame.plan.sub_plan(node)
+        told = self._tell(frame, node, foretell_pb2.FORECAST_INNER, plan.name, text)
+        self._open(plan, inputs.values, (frame, node), frame.node_id(node))
+        return told
 
     def _branch(self, frame: _Frame, node: int, inputs: Inputs) -> None:
         spec = frame.plan.branch(node)

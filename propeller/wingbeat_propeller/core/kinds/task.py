@@ -14,14 +14,9 @@ from dataclasses import replace
 from flyteidl.core import identifier_pb2
 from flyteidl.event import event_pb2
 
-from wingbeat_propeller.core.caching import CacheStatus, Caching, ReservationStatus, Result, dynamic_details, restored
+from wingbeat_propeller.core.caching import ReservationStatus, Result, dynamic_details, restored
 from wingbeat_propeller.core.effects import Abort, Launch, NodeRef, SetTimer
 from wingbeat_propeller.core.events import (
-    CacheEvent,
-    Kept,
-    LookedUp,
-    ReservationHeld,
-    Reserved,
     TaskBecameDynamic,
     TaskFailed,
     TaskStarted,
@@ -29,8 +24,7 @@ from wingbeat_propeller.core.events import (
     TimerKind,
 )
 from wingbeat_propeller.core.ids import attempt_name, generated_name
-from wingbeat_propeller.core.kinds.base import Kind
-from wingbeat_propeller.core.kinds.task_cache import CachedNode, explain_cached, new_caching
+from wingbeat_propeller.core.kinds.node_cache import CachedKind, cached_node, explain_cached, has_waited, new_caching
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import Plan
@@ -38,8 +32,7 @@ from wingbeat_propeller.core.references import record_outputs
 from wingbeat_propeller.core.retry import GiveUp, decide_retry, stays_interruptible
 from wingbeat_propeller.core.reuse import Reuse, workflow_of
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT, NodeRow
-from wingbeat_propeller.core.state import Frame, NodeRun, Stage
-from wingbeat_propeller.core.values import Value
+from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.waiting import View, moment
 from wingbeat_propeller.core.walk import Walk, ref_of
 from wingbeatidl.query.v1 import why_pb2
@@ -48,65 +41,22 @@ DECK_FILE = "deck.html"
 """Page that a task may write into its output folder."""
 
 
-class TaskKind(Kind):
+class TaskKind(CachedKind):
     """One attempt at a time; names and folders of attempts are deterministic."""
 
     counts = True
 
-    def enter(
-        self, walk: Walk, frame: Frame, run: NodeRun, node: int, values: dict[str, Value], inputs: bytes | None
-    ) -> None:
-        """Launch the first attempt once the row is durable, unless the outputs may be in the cache."""
-        run.cache = new_caching(walk.state.settings, frame.plan.task(node), inputs)
-        call = _cached(walk, frame, run, node)
-        if call is None or not call.look_up():
-            self._begin(walk, frame, run, node, inputs)
-
-    def _begin(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
+    def begin(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
+        """Launch the first attempt once the row is durable."""
         run.phase = NodePhase.QUEUED
         walk.node_row(frame, run, node, inputs=inputs, input_uri=f"{run.data_dir}/inputs.pb")
         walk.effects.commands.append(_launch(walk, frame, run, node, inputs))
         walk.timers(frame, run, node)
 
-    def cache_answered(self, walk: Walk, frame: Frame, run: NodeRun, event: CacheEvent) -> None:
-        """End with what is there, or run, or end with what was put there."""
-        node = event.ref.node
-        call = _cached(walk, frame, run, node)
-        if call is None:
-            return
-        caching, is_looking = call.caching, run.stage is Stage.LOOKING
-        match event:
-            case LookedUp() if event.status == CacheStatus.HIT and (is_looking or caching.waits):
-                call.hit(event)
-            case LookedUp() if is_looking and call.missed(event):
-                call.queue()
-            case LookedUp() if is_looking:
-                self._begin(walk, frame, run, node, caching.inputs)
-            case ReservationHeld() if caching.waits:
-                call.held(event)
-            case Reserved() if caching.waits and call.reserved(event):
-                self._begin_reserved(walk, frame, run, node, caching.inputs)
-            case Kept() if (result := call.kept(event)) is not None:
-                self._end(walk, frame, run, node, result)
-            case _:
-                pass
-
-    def called_in(self, walk: Walk, frame: Frame, run: NodeRun, node: int) -> None:
-        """It has its reservation: run, if there is a slot again."""
-        call = _cached(walk, frame, run, node)
-        if call is not None and call.caching.lacks_slot and call.take_slot():
-            self._begin_reserved(walk, frame, run, node, call.caching.inputs)
-
-    def _begin_reserved(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
+    def begin_reserved(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
+        """Likewise."""
         walk.node_row(frame, run, node)
         walk.effects.commands.append(_launch(walk, frame, run, node, inputs))
-
-    def close(self, walk: Walk, frame: Frame, node: int) -> None:
-        """Let the reservation go."""
-        run = frame.runs.get(node)
-        call = None if run is None else _cached(walk, frame, run, node)
-        if call is not None:
-            call.let_go()
 
     def stop(self, walk: Walk, frame: Frame, run: NodeRun, node: int, reason: str) -> None:
         """Abort the attempt, or the workflow that it has made; in a pause between two there is nothing."""
@@ -126,12 +76,12 @@ class TaskKind(Kind):
         """The attempt under way and the slot it holds, or the frame of what it has made."""
         _name(walk, run)
         run.flags = row.flags
-        if new_caching(walk.state.settings, frame.plan.task(node), None) is not None:
+        if new_caching(walk.state.settings, frame.plan.cached(node), None) is not None:
             run.cache = restored(row)
         if row.phase == NodePhase.DYNAMIC_RUNNING:
             plan = walk.dynamic_plans[row.node_id, row.attempt]
             return walk.state.open_frame(plan, parent=frame, parent_node=node)
-        if run.cache is not None and _waited(frame, run, node, run.cache):
+        if run.cache is not None and has_waited(frame, run, node, run.cache):
             run.cache.waits = True
             if run.cache.reservation == ReservationStatus.EXISTS:
                 return None  # it has given its slot back
@@ -144,7 +94,7 @@ class TaskKind(Kind):
     def resume(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
         """Let the runtime say whether the attempt lives, launch it if not; or pause on."""
         walk.timers(frame, run, node)
-        call = _cached(walk, frame, run, node)
+        call = cached_node(walk, frame, run, node)
         if call is not None and (call.caching.waits or call.caching.reservation == ReservationStatus.ACQUIRED):
             call.reserve(runs=not call.caching.waits)
             if call.caching.waits:
@@ -175,7 +125,7 @@ class TaskKind(Kind):
         run.flags = FLAG_PARENT | FLAG_DYNAMIC
         run.started_at = run.attempt_started_at = walk.now
         run.inherited = workflow_of(source)
-        if new_caching(walk.state.settings, frame.plan.task(node), None) is not None:
+        if new_caching(walk.state.settings, frame.plan.cached(node), None) is not None:
             run.cache = restored(source)
             run.cache.reservation = ReservationStatus.DISABLED
         _name(walk, run)
@@ -212,32 +162,10 @@ class TaskKind(Kind):
         """The node has succeeded with the attempt's outputs, which go into the cache first if they may."""
         node, uri = event.ref.node, f"{run.output_dir}/outputs.pb"
         result = Result(event.at, event.outputs, event.serialized, uri, event.deck_uri, event.details, event.references)
-        call = _cached(walk, frame, run, node)
-        if call is None:
-            self._end(walk, frame, run, node, result)
-        else:
-            call.keep(result)
+        self.succeeded(walk, frame, run, node, result)
 
-    def child_succeeded(
-        self,
-        walk: Walk,
-        frame: Frame,
-        run: NodeRun,
-        node: int,
-        child: Frame,
-        values: dict[str, Value],
-        outputs: bytes | None,
-        output_uri: str | None,
-    ) -> None:
-        """The node has succeeded with what the workflow came to that the task has made; likewise."""
-        result = Result(walk.now, values, outputs, output_uri, of_frame=True)
-        call = _cached(walk, frame, run, node)
-        if call is None:
-            self._end(walk, frame, run, node, result)
-        else:
-            call.keep(result)
-
-    def _end(self, walk: Walk, frame: Frame, run: NodeRun, node: int, result: Result) -> None:
+    def end(self, walk: Walk, frame: Frame, run: NodeRun, node: int, result: Result) -> None:
+        """With the end of the attempt, unless that came before a workflow that the task has made."""
         if not result.of_frame:
             walk.task_over(frame, run, node, TaskPhase.SUCCEEDED, result.at, details=result.details)
             referring = frame.plan.task(node).referring_outputs
@@ -344,23 +272,6 @@ class TaskKind(Kind):
             walk.effects.timers.append(SetTimer(ref_of(frame, run, node), run.retry_at, TimerKind.RETRY))
         else:
             walk.effects.commands.append(_launch(walk, frame, run, node, None))
-
-
-def _cached(walk: Walk, frame: Frame, run: NodeRun, node: int) -> CachedNode | None:
-    return None if run.cache is None else CachedNode(walk, frame, run, node, run.cache)
-
-
-def _waited(frame: Frame, run: NodeRun, node: int, caching: Caching) -> bool:
-    """Whether a node that is taken up after a restart has not begun for want of a reservation."""
-    task = frame.plan.task(node).cached
-    return (
-        task is not None
-        and task.serialized
-        and run.phase == NodePhase.QUEUED
-        and run.attempt == 0
-        and caching.status == CacheStatus.MISS
-        and caching.reservation in (ReservationStatus.DISABLED, ReservationStatus.EXISTS)
-    )
 
 
 def _launch(walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> Launch:

@@ -1,27 +1,30 @@
-"""A task node whose outputs may come from the cache, or go there: what `kinds.task` does before and after its attempts.
+"""Nodes whose outputs may come from the cache, or go there: tasks and sub-workflows, before they begin and after them.
 
-It is looked up before it has a row, and ends with a hit without anything else. Of a serialized task's calls one runs at
+Such a node is looked up before it has a row, and ends with a hit without anything else. Of serialized calls one runs at
 a time: the node is queued, asks for the reservation, and gives its slot of max_parallelism back while another has it,
-lest the inner nodes of a dynamic holder starve. What it came to is put before its end is recorded.
+lest the inner nodes of a holder starve. What it came to is put before its end is recorded.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
+from wingbeat_propeller.core.cached_task import CachedTask
 from wingbeat_propeller.core.caching import CacheMode, CacheStatus, Caching, ReservationStatus, Result
 from wingbeat_propeller.core.effects import Keep, LookUp, Reserve, Unreserve
-from wingbeat_propeller.core.events import Kept, LookedUp, ReservationHeld, Reserved
+from wingbeat_propeller.core.events import CacheEvent, Kept, LookedUp, ReservationHeld, Reserved
 from wingbeat_propeller.core.ids import generated_name
+from wingbeat_propeller.core.kinds.base import Kind
 from wingbeat_propeller.core.phases import NodePhase
-from wingbeat_propeller.core.plan import TaskSpec
 from wingbeat_propeller.core.state import Frame, NodeRun, Settings, Stage
+from wingbeat_propeller.core.values import Value
 from wingbeat_propeller.core.waiting import View, moment
 from wingbeat_propeller.core.walk import Walk, ref_of
 from wingbeatidl.query.v1 import why_pb2
 
 
-def new_caching(settings: Settings, task: TaskSpec, inputs: bytes | None) -> Caching | None:
-    """What a call of `task` begins with; None: the cache has nothing to do with it."""
-    if task.cached is None or settings.cache is CacheMode.OFF:
+def new_caching(settings: Settings, cached: CachedTask | None, inputs: bytes | None) -> Caching | None:
+    """What a call begins with of what the cache knows as `cached`; None: the cache has nothing to do with it."""
+    if cached is None or settings.cache is CacheMode.OFF:
         return None
     skips = settings.cache is CacheMode.OVERWRITE
     return Caching(inputs, CacheStatus.SKIPPED if skips else CacheStatus.MISS)
@@ -70,8 +73,7 @@ class CachedNode:
         caching = self.caching
         self.run.stage = Stage.ACTIVE
         caching.status, caching.catalog = found.status, found.catalog
-        task = self._task().cached
-        caching.waits = task is not None and task.serialized and caching.status == CacheStatus.MISS
+        caching.waits = self._cached().serialized and caching.status == CacheStatus.MISS
         return caching.waits
 
     def queue(self) -> None:
@@ -106,7 +108,8 @@ class CachedNode:
         """Have a slot of max_parallelism again, or wait for one."""
         run, caching = self.run, self.caching
         caching.lacks_slot = False
-        if run.counted or not self.frame.plan.is_counted:
+        plan = self.frame.plan
+        if run.counted or not (plan.is_counted and self.walk.kinds[plan.kinds[self.node]].counts):
             return True
         run.counted = self.walk.take_slot(self.frame, self.node)
         caching.lacks_slot = not run.counted
@@ -141,13 +144,13 @@ class CachedNode:
         caching.waits = caching.lacks_slot = False
 
     def _call(self) -> LookUp:
-        task = self._task().cached
-        assert task is not None, "only cacheable tasks come here"
         ref = ref_of(self.frame, self.run, self.node)
-        return LookUp(ref, task, self.caching.inputs, self._inputs_uri(), self._outputs_uri())
+        return LookUp(ref, self._cached(), self.caching.inputs, self._inputs_uri(), self._outputs_uri())
 
-    def _task(self) -> TaskSpec:
-        return self.frame.plan.task(self.node)
+    def _cached(self) -> CachedTask:
+        cached = self.frame.plan.cached(self.node)
+        assert cached is not None, "only cacheable nodes come here"
+        return cached
 
     def _owner(self) -> str:
         """One for all attempts: the next one goes on with what the one before has reserved."""
@@ -158,6 +161,97 @@ class CachedNode:
 
     def _outputs_uri(self) -> str:
         return f"{self.run.output_dir}/outputs.pb"
+
+
+def cached_node(walk: Walk, frame: Frame, run: NodeRun, node: int) -> CachedNode | None:
+    """None: the cache has nothing to do with the node."""
+    return None if run.cache is None else CachedNode(walk, frame, run, node, run.cache)
+
+
+class CachedKind(Kind):
+    """Kinds of nodes that the cache may have the outputs of."""
+
+    @abstractmethod
+    def begin(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
+        """The node is to run, and has no row yet. `inputs` as of `enter`."""
+
+    @abstractmethod
+    def begin_reserved(self, walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> None:
+        """The node is to run, and was queued until now."""
+
+    @abstractmethod
+    def end(self, walk: Walk, frame: Frame, run: NodeRun, node: int, result: Result) -> None:
+        """The node has succeeded."""
+
+    def enter(
+        self, walk: Walk, frame: Frame, run: NodeRun, node: int, values: dict[str, Value], inputs: bytes | None
+    ) -> None:
+        """Begin, unless the outputs may be in the cache."""
+        cached = frame.plan.cached(node)
+        if cached is not None:
+            run.cache = new_caching(walk.state.settings, cached, inputs)
+            call = cached_node(walk, frame, run, node)
+            if call is not None and call.look_up():
+                return
+        self.begin(walk, frame, run, node, inputs)
+
+    def cache_answered(self, walk: Walk, frame: Frame, run: NodeRun, event: CacheEvent) -> None:
+        """End with what is there, or run, or end with what was put there."""
+        node = event.ref.node
+        call = cached_node(walk, frame, run, node)
+        if call is None:
+            return
+        caching, is_looking = call.caching, run.stage is Stage.LOOKING
+        match event:
+            case LookedUp() if event.status == CacheStatus.HIT and (is_looking or caching.waits):
+                call.hit(event)
+            case LookedUp() if is_looking and call.missed(event):
+                call.queue()
+            case LookedUp() if is_looking:
+                self.begin(walk, frame, run, node, caching.inputs)
+            case ReservationHeld() if caching.waits:
+                call.held(event)
+            case Reserved() if caching.waits and call.reserved(event):
+                self.begin_reserved(walk, frame, run, node, caching.inputs)
+            case Kept() if (result := call.kept(event)) is not None:
+                self.end(walk, frame, run, node, result)
+            case _:
+                pass
+
+    def called_in(self, walk: Walk, frame: Frame, run: NodeRun, node: int) -> None:
+        """It has its reservation: run, if there is a slot again."""
+        call = cached_node(walk, frame, run, node)
+        if call is not None and call.caching.lacks_slot and call.take_slot():
+            self.begin_reserved(walk, frame, run, node, call.caching.inputs)
+
+    def close(self, walk: Walk, frame: Frame, node: int) -> None:
+        """Let the reservation go."""
+        run = frame.runs.get(node)
+        call = None if run is None else cached_node(walk, frame, run, node)
+        if call is not None:
+            call.let_go()
+
+    def child_succeeded(
+        self,
+        walk: Walk,
+        frame: Frame,
+        run: NodeRun,
+        node: int,
+        child: Frame,
+        values: dict[str, Value],
+        outputs: bytes | None,
+        output_uri: str | None,
+    ) -> None:
+        """The node has succeeded with what the workflow inside it came to, and ends once that is put."""
+        self.succeeded(walk, frame, run, node, Result(walk.now, values, outputs, output_uri, of_frame=True))
+
+    def succeeded(self, walk: Walk, frame: Frame, run: NodeRun, node: int, result: Result) -> None:
+        """The node has come to `result`: put that first if the cache has to do with it."""
+        call = cached_node(walk, frame, run, node)
+        if call is None:
+            self.end(walk, frame, run, node, result)
+        else:
+            call.keep(result)
 
 
 def explain_cached(
@@ -174,3 +268,16 @@ def explain_cached(
     else:
         return False
     return True
+
+
+def has_waited(frame: Frame, run: NodeRun, node: int, caching: Caching) -> bool:
+    """Whether a node that is taken up after a restart has not begun for want of a reservation."""
+    cached = frame.plan.cached(node)
+    return (
+        cached is not None
+        and cached.serialized
+        and run.phase == NodePhase.QUEUED
+        and run.attempt == 0
+        and caching.status == CacheStatus.MISS
+        and caching.reservation in (ReservationStatus.DISABLED, ReservationStatus.EXISTS)
+    )
