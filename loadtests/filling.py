@@ -1,5 +1,6 @@
 """Many executions that have ended, written by SQL as launches and engines would have left them."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -10,7 +11,8 @@ PROJECTS = tuple(f"project-{number}" for number in range(10))
 DOMAIN = "development"
 TEAMS = 20
 USERS = 500
-_BATCH = 50_000
+_BATCH = 25_000
+_AT_ONCE = 3
 _TABLES = ("executions", "execution_search", "execution_tags", "node_executions", "task_executions")
 
 _FILL = """
@@ -96,14 +98,20 @@ async def fill_executions(
         "INSERT INTO workflows (project, domain, name, version, digest, typed_interface, closure)"
         " VALUES ('project-0', 'development', 'w', 'v1', '', '', '') RETURNING id"
     )
-    for low in range(first, first + count, _BATCH):
+    messages = _messages()
+    turns = asyncio.Semaphore(min(_AT_ONCE, pool.get_max_size()))
+
+    async def fill(low: int) -> None:
         high = min(low + _BATCH, first + count) - 1
-        await pool.execute(
-            _FILL,
-            *(low, high, workflow, round(failed * 1000), begin, end, first, count, nodes, *_messages()),
-            timeout=None,
-        )
-    for table in (
-        () if not settle else ("executions", "execution_search", "execution_tags", "node_executions", "task_executions")
-    ):
+        async with turns, pool.acquire() as connection, connection.transaction():
+            # What a row refers to is made by the same statement, and it is only a measurement's database.
+            await connection.execute("SET LOCAL session_replication_role = replica; SET LOCAL synchronous_commit = off")
+            await connection.execute(
+                _FILL,
+                *(low, high, workflow, round(failed * 1000), begin, end, first, count, nodes, *messages),
+                timeout=None,
+            )
+
+    await asyncio.gather(*(fill(low) for low in range(first, first + count, _BATCH)))
+    for table in _TABLES if settle else ():
         await pool.execute(f"VACUUM (ANALYZE) {table}", timeout=None)

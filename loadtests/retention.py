@@ -12,6 +12,10 @@ executions all the while. Prints JSON.
     list_p50_ms, list_p99_ms    ListExecutions of 100 of a project, newest first, while pruning
     quiet_list_p99_ms           the same before
     pruned_per_s                with the rests
+    list_cpu_p50_ms, list_cpu_p99_ms    processor time of this process during a list, its share of the pruner included
+    fill_s, prune_s             how long the fillings and the prunings took
+
+What is known so far goes to stderr after each tenth of a cycle.
 """
 
 import argparse
@@ -19,7 +23,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -51,6 +55,7 @@ class Lister:
     def __init__(self, reads: ExecutionReads) -> None:
         self._reads = reads
         self.times_ms: list[float] = []
+        self.cpu_ms: list[float] = []
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -59,22 +64,24 @@ class Lister:
             request = common_pb2.ResourceListRequest(limit=100)
             request.id.project, request.id.domain = PROJECTS[number % len(PROJECTS)], DOMAIN
             request.sort_by.key, request.sort_by.direction = "created_at", common_pb2.Sort.DESCENDING
-            began = time.perf_counter()
+            began, cpu_began = time.perf_counter(), time.thread_time()
             await self._reads.list(request)
             self.times_ms.append((time.perf_counter() - began) * 1000)
+            self.cpu_ms.append((time.thread_time() - cpu_began) * 1000)
             number += 1
             await asyncio.sleep(0.02)
 
-    def quantile(self, share: float) -> float:
-        """A quantile of the times so far; forgets nothing."""
-        ordered = sorted(self.times_ms)
-        return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 2)
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 2)
 
 
 async def measure(executions: int, cycles: int, nodes: int, rest: float) -> dict[str, object]:
     """Run the cycles; returns what is printed."""
     async with temporary_database() as database:
         pool = await create_pool(database.dsn, size_max=4, application_name="loadtest")
+        started = time.perf_counter()
         now = datetime.now(UTC)
         begin = now - timedelta(days=DAYS)
         await fill_executions(pool, executions, nodes=nodes, begin=begin, end=now)
@@ -89,13 +96,33 @@ async def measure(executions: int, cycles: int, nodes: int, rest: float) -> dict
         policies = PolicyStore(pool, ProjectStore(pool, RegistryOptions()), Policy(executions_days=DAYS))
         pruner = Pruner(database.dsn, policies, PrunerOptions(rest=rest, vacuum_rows_min=min(20_000, executions // 20)))
         sizes = [await _size(pool)]
-        pruned, took_s = 0, 0.0
+        pruned, fill_s, prune_s = 0, time.perf_counter() - started, 0.0
+
+        def result() -> dict[str, object]:
+            return {
+                "executions": executions,
+                "size_bytes": sizes,
+                "growth": round(sizes[-1] / sizes[min(1, len(sizes) - 1)], 3),
+                "pruned": pruned,
+                "pruned_per_s": round(pruned / max(prune_s, 0.001)),
+                "list_p50_ms": _quantile(busy.times_ms, 0.5),
+                "list_p99_ms": _quantile(busy.times_ms, 0.99),
+                "list_cpu_p50_ms": _quantile(busy.cpu_ms, 0.5),
+                "list_cpu_p99_ms": _quantile(busy.cpu_ms, 0.99),
+                "lists": len(busy.times_ms),
+                "quiet_list_p99_ms": _quantile(quiet.times_ms, 0.99),
+                "fill_s": round(fill_s),
+                "prune_s": round(prune_s),
+            }
+
         for cycle in range(cycles):
             for step in range(_STEPS):
                 first = executions * (cycle + 1) + executions * step // _STEPS
                 last = executions * (cycle + 1) + executions * (step + 1) // _STEPS
                 later = now + timedelta(days=DAYS / _STEPS)
+                began = time.perf_counter()
                 await fill_executions(pool, last - first, first=first, nodes=nodes, begin=now, end=later, settle=False)
+                fill_s += time.perf_counter() - began
                 now = later
                 began = time.perf_counter()
 
@@ -104,23 +131,13 @@ async def measure(executions: int, cycles: int, nodes: int, rest: float) -> dict
                     pruned += await pruner.prune(instant) or 0
 
                 await _listing(busy, prune())
-                took_s += time.perf_counter() - began
+                prune_s += time.perf_counter() - began
+                so_far = {"cycle": cycle, "step": step, "size": await _size(pool), **result()}
+                print(json.dumps(so_far), file=sys.stderr, flush=True)
             sizes.append(await _size(pool))
         left = await pool.fetchval("SELECT count(*) FROM executions")
         await pool.close()
-        return {
-            "executions": executions,
-            "cycles": cycles,
-            "size_bytes": sizes,
-            "growth": round(sizes[-1] / sizes[1], 3),
-            "pruned": pruned,
-            "left": left,
-            "pruned_per_s": round(pruned / took_s),
-            "list_p50_ms": busy.quantile(0.5),
-            "list_p99_ms": busy.quantile(0.99),
-            "lists": len(busy.times_ms),
-            "quiet_list_p99_ms": quiet.quantile(0.99),
-        }
+        return {"cycles": cycles, "left": left, **result()}
 
 
 async def _listing(lister: Lister, work: Awaitable[object]) -> None:
