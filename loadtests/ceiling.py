@@ -16,7 +16,8 @@ from prometheus_client import REGISTRY
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.rows import ExecutionRow, Transition
-from wingbeat_propeller.postgres.journal_batch import BatchRecords, batch_records
+from wingbeat_propeller.postgres.journal import connect_journal
+from wingbeat_propeller.postgres.journal_batch import BatchRecords, batch_records, plain_commit
 from wingbeat_propeller.postgres.journal_lane import JournalOptions
 from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.queries import load_queries
@@ -82,29 +83,17 @@ async def ceiling_s(
         _batches(rows, patterns, [ExecutionKey(key) for key in ids[lane::_LANES]], lane=lane, nodes=nodes)
         for lane in range(min(_LANES, len(ids)))
     ]
-    connections = [
-        await asyncpg.connect(dsn, server_settings={"jit": "off", "plan_cache_mode": "force_generic_plan"})
-        for _ in per_lane
-    ]
+    connections = [await connect_journal(dsn) for _ in per_lane]
     try:
         for lane, connection in enumerate(connections):
             await connection.fetchval(_SQL["open_lane"], term, lane)
-        statements = [await connection.prepare(_SQL["commit"]) for connection in connections]
+        whole = [await connection.prepare(_SQL["commit"]) for connection in connections]
+        plain = [await connection.prepare(plain_commit(_SQL["commit"])) for connection in connections]
 
         async def write(lane: int) -> None:
             for number, batch in enumerate(per_lane[lane], start=1):
-                await statements[lane].fetchval(
-                    term,
-                    lane,
-                    number,
-                    batch.executions,
-                    batch.nodes,
-                    batch.tasks,
-                    batch.transitions,
-                    batch.elements,
-                    batch.slots,
-                    batch.lineage,
-                )
+                commit = plain[lane] if batch.is_plain else whole[lane]
+                await commit.fetchval(term, lane, number, *batch.parameters)
 
         began = time.perf_counter()
         async with asyncio.TaskGroup() as lanes:

@@ -29,6 +29,20 @@ class ExecutionStoreContract:
         assert (record.shard, record.config, record.inputs, record.phase, record.nodes) == (3, b"cfg", b"in", 0, ())
         assert (record.project, record.domain, record.name, record.abort_cause) == ("p", "d", "mine2", None)
 
+    async def test_executions_that_were_told_of(self, database: EngineDatabase) -> None:
+        """Those named that nobody has begun, of the asked shards, in the order of their launch; not what must be ended,
+        which a look at everything finds."""
+        mine = await database.insert_executions([f"mine{number}" for number in range(5)], shard=3)
+        elsewhere = await database.insert_executions(["a"], shard=4)
+        await database.request_abort(mine[0], "typo")
+        async with running(database) as run:
+            row = ExecutionRow(mine[1], ExecutionPhase.RUNNING, NOW, started_at=NOW)
+            await run.write(Effects(mine[1], execution_row=row))
+        told = await database.store().told_executions([3, 9], [mine[3], *mine[:3], *elsewhere, 9999])
+        assert [record.execution for record in told] == [mine[2], mine[3]]
+        looked = await database.store().new_executions([3], known=[], limit=9, room=Room(9))
+        assert told[0] == next(record for record in looked.records if record.execution == mine[2])
+
     async def test_an_execution_aborted_before_it_began_is_new(self, database: EngineDatabase) -> None:
         """Somebody has to end it: it is taken up with the cause as a new one, and only as a new one, until it has
         begun."""

@@ -103,7 +103,9 @@ class SimulatedDatabase:
         self.nodes_of[number] = []
         if row["waiting"]:
             row["phase"] = ExecutionPhase.QUEUED
-        self.notified("wingbeat_queue" if row["waiting"] else "wingbeat_new", "")
+            self.notified("wingbeat_queue", "")
+        else:
+            self.notified("wingbeat_new", f"{row['shard']}:{number}")
         return number
 
     def alive(self, plan: int) -> int:
@@ -180,7 +182,7 @@ class SimulatedDatabase:
             if table == "executions" and row["ended_at"] is not None and row["parent_execution_id"] is not None:
                 self.notified("wingbeat_child", str(row["id"]))
         if is_open:
-            self._free_slots(changes, parameters[5])
+            self._free_slots(changes, parameters[4])
         return [{"exists": is_open}]
 
     def _free_slots(self, changes: Sequence[Change], freed: Sequence[Sequence[Any]]) -> None:
@@ -355,6 +357,10 @@ class SimulatedDatabase:
         last = looked_at[-1] if len(looked_at) == tenants_max else (None, None)
         look = {"last_project": last[0], "last_domain": last[1], "any_left": any_left or len(found) > len(chosen)}
         return [look | row for row in _selected(_RECORD, [*ending, *some, *chosen])] or [look | {"id": None}]
+
+    def told_executions(self, _sql: str, keys: Sequence[int], shards: Sequence[int]) -> list[Row]:
+        rows = [row for key in sorted(keys) if (row := self.executions.get(key)) and row["shard"] in shards]
+        return _selected(_RECORD, [row for row in rows if row["phase"] == 0 and not self._is_late(row)])
 
     def _may_begin(self, row: Row) -> bool:
         return row["phase"] == 0 or (row["phase"] == ExecutionPhase.QUEUED and not row["waiting"])
@@ -563,8 +569,8 @@ _STATEMENTS: Mapping[tuple[str, str], Callable[..., list[Row]]] = {
         "slots.sql": ("shares", "open_slots", "admit_attempts", "of_executions", "remove_orphans"),
         "leases.sql": ("join", "renew", "end_expired", "take", "release", "leave"),
         "executions.sql": (
-            *("new_executions", "live_executions", "nodes", "elements", "abort_requests", "unwanted"),
-            "workflow_closure",
+            *("new_executions", "told_executions", "live_executions", "nodes", "elements", "abort_requests"),
+            *("unwanted", "workflow_closure"),
         ),
         "lines.sql": ("next_begin", "lines", "admit"),
         "signals.sql": ("open",),

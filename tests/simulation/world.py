@@ -51,6 +51,7 @@ from wingbeat_propeller.ports.signals import SignalKey
 from wingbeat_propeller.ports.tasks import AttemptOrigin, RuntimeRequest
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
+from wingbeat_propeller.postgres.journal_batch import plain_commit
 from wingbeat_propeller.postgres.leases import PostgresLeases
 from wingbeat_propeller.postgres.lines import PostgresLines
 from wingbeat_propeller.postgres.queries import load_queries
@@ -67,6 +68,7 @@ LATE_S = 5.0
 CLEAN_S = 60.0
 """Virtual seconds after the end of all executions within which everything must be let go."""
 _COMMIT = load_queries("wingbeat_propeller.postgres", "journal.sql")["commit"]
+_COMMITS = (_COMMIT, plain_commit(_COMMIT))
 
 
 class _Slot:
@@ -463,7 +465,7 @@ class World:
     # ---- what is seen ----
 
     def _applied(self, client: Client, sql: str) -> None:
-        if sql == _COMMIT and isinstance(client, Process) and self.faults.happens(self.plan.kill_at_commit):
+        if sql in _COMMITS and isinstance(client, Process) and self.faults.happens(self.plan.kill_at_commit):
             self.note(f"about to kill {client.name} between commit and callback")
             if client.doom is not None and client.alive:
                 client.doom()

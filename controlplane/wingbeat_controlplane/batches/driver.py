@@ -225,6 +225,9 @@ class Driver:
                 advanced = (planned[-1].number + 1, place.offset, place.line)
             await connection.execute(_SQL["advance"], self._id, *advanced, again)
             self._batch = await self._hold(connection)
+        self._driving.launcher.announcer.announce(
+            (one.new.shard, created[one.number][0]) for one in prepared if one.number in created
+        )
         self._tokens -= len(planned)
         return len(planned)
 

@@ -1,4 +1,6 @@
-"""The one statement that creates executions, however many: rows, tags and the notification of the engines.
+"""The one statement that creates executions, however many: rows, tags, and what they are searched by.
+
+Whoever commits it tells the engines then (see announcing.py).
 
 For one row alone, values stand in the statement in place of arrays of one: such a statement is planned once, while one
 over arrays is planned anew for each call.

@@ -52,10 +52,5 @@ WITH asked AS MATERIALIZED (
 ), queued AS (
     INSERT INTO transitions (execution_id, phase, at)
     SELECT id, 1, now() FROM created WHERE waiting
-), told AS MATERIALIZED (
-    SELECT pg_notify(CASE WHEN waiting THEN 'wingbeat_queue' ELSE 'wingbeat_new' END, shard::text)
-    FROM (SELECT DISTINCT waiting, shard FROM created) AS places
 )
-SELECT created.id, created.project, created.domain, created.name
-FROM created
-CROSS JOIN (SELECT count(*) FROM told) AS every_place;
+SELECT id, project, domain, name FROM created;

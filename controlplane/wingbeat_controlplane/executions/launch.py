@@ -2,9 +2,10 @@
 
 The order of failure is that of Flyte v1: form of the request, project, launch plan, inputs, cluster pool, concurrency,
 name. Every way to launch ends here, so what launch plans say about overlap and deadlines holds for all of them. The
-row, its tags and the notification of the engine are one statement; a launch is three round trips once its launch plan
-is known. Inputs too large for a row go to the blob store after the row is inserted and before it is committed: a name
-that is taken never touches the blobs of the execution that has it, and no engine sees a row whose inputs are missing.
+row and its tags are one statement, and the engines are told after its commit; a launch is two round trips once its
+launch plan is known, and looks up nothing that cannot change. Inputs too large for a row go to the blob store after the
+row is inserted and before it is committed: a name that is taken never touches the blobs of the execution that has it,
+and no engine sees a row whose inputs are missing.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from flyteidl.core import identifier_pb2, literals_pb2
 
 from wingbeat_catalog.lineage.store import record_inputs
 from wingbeat_controlplane.errors import already_exists, invalid_argument, not_found
+from wingbeat_controlplane.executions.announcing import Announcer
 from wingbeat_controlplane.executions.artifact_inputs import ArtifactInputs, with_artifacts
 from wingbeat_controlplane.executions.decision import Parent, Surroundings, decide
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
@@ -69,6 +71,7 @@ class Launcher:
         self._attributes = attributes
         self._targets = targets
         self.options = options
+        self.announcer = Announcer(pool)
         self.artifact_inputs = ArtifactInputs(pool, blobs)
         self._keys = ExecutionKeys(pool)
         self._repeats: Repeats[identifier_pb2.WorkflowExecutionIdentifier] = Repeats(options.dedupe_window_s)
@@ -97,6 +100,7 @@ class Launcher:
     async def drained(self) -> None:
         """Wait for creations whose callers are gone."""
         await self._repeats.drained()
+        await self.announcer.drained()
 
     async def resolve(
         self,
@@ -138,18 +142,20 @@ class Launcher:
     async def look_up(self, request: execution_pb2.ExecutionCreateRequest) -> Surroundings:
         """What the decision about `request`, whose form has been checked, rests on. Raises ApiError INVALID_ARGUMENT
         (project), NOT_FOUND (target)."""
-        project = await self._projects.require_active(request.project, request.domain)
-        target = await self._targets.find(request.spec)
+        target = self._targets.known(request.spec)
+        if target is None:
+            await self._projects.require_active(request.project, request.domain)  # fails before the target does
+            target = await self._targets.find(request.spec)
         workflow = target.spec.workflow_id
         here = Level(request.project, request.domain, workflow.name)
         there = Level(workflow.project, workflow.domain, workflow.name)
-        matches = await self._attributes.match(here, RESOURCE_TYPES)
-        workflow_matches = matches if here == there else await self._attributes.match(there, RESOURCE_TYPES)
+        project, (matches, workflow_matches) = await self._attributes.match_active((here, there), RESOURCE_TYPES)
         return Surroundings(project, target, matches, workflow_matches)
 
     async def insert(self, connection: InTransaction, new: NewExecution) -> int | None:
         """Insert one execution with its blobs, in its place among those of its launch plan; its row id, None when the
-        name is taken. The last step of a transaction. Raises ApiError as `must_wait`."""
+        name is taken. The last step of a transaction, after whose commit it is to be announced. Raises ApiError as
+        `must_wait`."""
         base = self._blobs.base
         overlap = new.decision.target.overlap
         plan = new.decision.target.identifier
@@ -164,6 +170,8 @@ class Launcher:
         await record_inputs(connection, key, new.known_inputs, new.used_artifacts, source)
         for uri, data in new.blobs(base).items():
             await self._blobs.put(uri, data)
+        if waits:
+            await connection.execute("NOTIFY wingbeat_queue")
         if waits and overlap is not None and overlap.behavior is Overlap.REPLACE:
             await replace_oldest(
                 connection, plan, overlap, new.identifier, key=key, principal=new.decision.spec.metadata.principal
@@ -172,12 +180,13 @@ class Launcher:
 
     async def _insert(self, new: NewExecution) -> identifier_pb2.WorkflowExecutionIdentifier:
         if not new.needs_transaction:
-            created = bool(await insert_executions(self._pool, [new], self._blobs.base))
+            key = next(iter((await insert_executions(self._pool, [new], self._blobs.base)).values()), None)
         else:
             async with self._pool.acquire() as connection, connection.transaction():
-                created = await self.insert(connection, new) is not None
-        if not created:
+                key = await self.insert(connection, new)
+        if key is None:
             raise already_exists(f"execution [{execution_label(new.identifier)}] already exists")
+        self.announcer.announce([(new.shard, key)])
         return new.identifier
 
     async def _find_reference(self, metadata: execution_pb2.ExecutionMetadata) -> int | None:

@@ -55,15 +55,18 @@ class LaunchTargets:
         self._registry = registry
         self._kept: Recent[tuple[int, EntityKey], LaunchTarget] = Recent(KEPT_BYTES_MAX)
 
+    def known(self, spec: execution_pb2.ExecutionSpec) -> LaunchTarget | None:
+        """As `find`, if nothing has to be looked up."""
+        return self._kept.get(_key(spec))
+
     async def find(self, spec: execution_pb2.ExecutionSpec) -> LaunchTarget:
         """The target of `spec.launch_plan`, whose type is LAUNCH_PLAN or TASK. Raises ApiError NOT_FOUND, and
         INVALID_ARGUMENT for a launch plan that an older release let pass with annotations that cannot be read."""
-        key = (int(spec.launch_plan.resource_type), entity_key(spec.launch_plan))
-        target = self._kept.get(key)
+        target = self.known(spec)
         if target is None:
             target = await self._load(spec)
             weight = target.spec.ByteSize() + target.expected.ByteSize() + _OVERHEAD_BYTES
-            self._kept.put(key, target, weight)
+            self._kept.put(_key(spec), target, weight)
         return target
 
     async def _load(self, spec: execution_pb2.ExecutionSpec) -> LaunchTarget:
@@ -94,3 +97,7 @@ class LaunchTargets:
                 else Deadlines()
             ),
         )
+
+
+def _key(spec: execution_pb2.ExecutionSpec) -> tuple[int, EntityKey]:
+    return int(spec.launch_plan.resource_type), entity_key(spec.launch_plan)

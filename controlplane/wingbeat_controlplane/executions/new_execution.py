@@ -42,6 +42,11 @@ class NewExecution:
     """The inputs are those of the source execution, artifacts and all."""
 
     @property
+    def shard(self) -> int:
+        """Whose engine drives it."""
+        return shard_of(self.identifier.project, self.identifier.domain, self.identifier.name)
+
+    @property
     def has_lineage(self) -> bool:
         """Whether anything ties the inputs to other executions."""
         return bool(self.known_inputs or self.used_artifacts or self.inherits_artifacts)
@@ -77,7 +82,7 @@ class NewExecution:
             identifier.domain,
             identifier.name,
             self.is_named,
-            shard_of(identifier.project, identifier.domain, identifier.name),
+            self.shard,
             *decision.entity_columns,
             *self._columns(base, "inputs", self.inputs),
             *self._columns(base, "user_inputs", self.user_inputs),

@@ -201,6 +201,8 @@ class BulkLauncher:
             missed = [one for one in mine if _name(one.new) not in created]
             if any(one.key is not None for one in missed):
                 await give_back(connection, [one.key.key for one in missed if one.key is not None])
+        shards = {_name(one.new): one.new.shard for one in mine}
+        self._launcher.announcer.announce((shards[name], key) for name, key in created.items())
         for one in mine:
             outcomes[one.number] = (
                 _existing(one.new.identifier, is_new=True) if _name(one.new) in created else _taken(one.new.identifier)
@@ -213,7 +215,8 @@ class BulkLauncher:
             async with self._pool.acquire() as connection, connection.transaction():
                 if one.key is not None and not await take_keys(connection, [one.key]):
                     return one
-                if await self._launcher.insert(connection, one.new) is None:
+                key = await self._launcher.insert(connection, one.new)
+                if key is None:
                     outcomes[one.number] = _taken(one.new.identifier)
                     if one.key is not None:
                         await give_back(connection, [one.key.key])
@@ -221,6 +224,7 @@ class BulkLauncher:
         except ApiError as error:
             outcomes[one.number] = refused("target", error).outcome()
         else:
+            self._launcher.announcer.announce([(one.new.shard, key)])
             outcomes[one.number] = _existing(one.new.identifier, is_new=True)
         return None
 

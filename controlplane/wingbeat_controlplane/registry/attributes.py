@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import asyncpg
 import grpc
-from flyteidl.admin import matchable_resource_pb2
+from flyteidl.admin import matchable_resource_pb2, project_pb2
 
 from wingbeat_controlplane.errors import ApiError, missing
 from wingbeat_controlplane.registry.attribute_checks import (
@@ -104,6 +104,28 @@ class AttributeStore:
             for row in rows
         ]
 
+    async def match_active(
+        self, levels: tuple[Level, Level], resource_types: Sequence[int]
+    ) -> tuple[project_pb2.Project, tuple[Sequence[Match], Sequence[Match]]]:
+        """The project of the first level, if things may be created in it and in this domain, and what `match` finds for
+        both, which have one workflow; in one round trip. Raises ApiError INVALID_ARGUMENT."""
+        here, there = levels
+        assert here.workflow == there.workflow, "both are places of one workflow"
+        rows = await self._pool.fetch(
+            _SQL["match_active"],
+            *(here.project, here.workflow, here.domain, there.project, there.domain, resource_types),
+        )
+        project = self._projects.active(rows[0] if rows else None, here.project, here.domain)
+        matches = [
+            Match(Level(row["project"], row["domain"], row["workflow"]), row["resource_type"], _message(row))
+            for row in rows
+            if row["resource_type"] is not None
+        ]
+        return project, (
+            [match for match in matches if _bears_on(match.level, here)],
+            [match for match in matches if _bears_on(match.level, there)],
+        )
+
     async def delete(self, level: Level, resource_type: int) -> None:
         """Take back what is said at just this level; nothing there is fine.
 
@@ -128,6 +150,10 @@ class AttributeStore:
 
     async def _require_known(self, level: Level) -> None:
         await self._projects.require_known(level.project, level.domain or None)
+
+
+def _bears_on(level: Level, place: Level) -> bool:
+    return level.project == place.project and level.domain in ("", place.domain)
 
 
 def absent(level: Level, resource_type: int) -> ApiError:

@@ -28,6 +28,17 @@ FROM matchable_attributes
 WHERE project = $1 AND domain IN ('', $2) AND workflow IN ('', $3) AND resource_type = ANY($4::smallint[])
 ORDER BY resource_type, workflow DESC, domain DESC;
 
+-- name: match_active
+-- Project $1, and beside it what `match_attributes` finds for workflow $2 at two places: $1, $3 and $4, $5.
+SELECT p.identifier, p.name, p.description, p.labels, p.state, a.project, a.domain, a.workflow, a.resource_type,
+    a.attributes
+FROM projects AS p
+LEFT JOIN matchable_attributes AS a
+    ON (a.project = $1 AND a.domain IN ('', $3) OR a.project = $4 AND a.domain IN ('', $5))
+    AND a.workflow IN ('', $2) AND a.resource_type = ANY($6::smallint[])
+WHERE p.identifier = $1
+ORDER BY a.resource_type, a.workflow DESC, a.domain DESC;
+
 -- name: list_attributes
 SELECT project, domain, workflow, attributes
 FROM matchable_attributes

@@ -88,7 +88,11 @@ class ProjectStore:
 
         Raises ApiError INVALID_ARGUMENT when the project is unknown or archived or the domain is not configured.
         """
-        found = await self._known(project, domain)
+        return self.active(await self._read(project, domain), project, domain)
+
+    def active(self, row: asyncpg.Record | None, project: str, domain: str | None) -> project_pb2.Project:
+        """As `require_active`, of a project whose columns have been read; None: there is no such project."""
+        found = self._known(row, project, domain)
         if found.state != project_pb2.Project.ACTIVE:
             raise invalid_argument(f"project [{project}] is not active", [project_pb2.InactiveProject(id=project)])
         self._check_domain(domain)
@@ -96,16 +100,21 @@ class ProjectStore:
 
     async def require_known(self, project: str, domain: str | None) -> project_pb2.Project:
         """As `require_active` for what is only read: archived projects are fine."""
-        found = await self._known(project, domain)
+        found = self._known(await self._read(project, domain), project, domain)
         self._check_domain(domain)
         return found
 
-    async def _known(self, project: str, domain: str | None) -> project_pb2.Project:
+    async def _read(self, project: str, domain: str | None) -> asyncpg.Record | None:
         try:
-            return await self.get(project)
+            check_text("id", project)
         except ApiError as error:
-            what = f"project [{project}] is" if domain is None else f"project [{project}] and domain [{domain}] are"
-            raise invalid_argument(f"failed to validate that {what} registered, err: [{error.message}]") from error
+            raise _unregistered(project, domain, error) from error
+        return await self._pool.fetchrow(_SQL["get_project"], project)
+
+    def _known(self, row: asyncpg.Record | None, project: str, domain: str | None) -> project_pb2.Project:
+        if row is None:
+            raise _unregistered(project, domain, _absent(project))
+        return self._message(row)
 
     def _check_domain(self, domain: str | None) -> None:
         if domain is not None and domain not in self._options.domains:
@@ -125,6 +134,11 @@ class ProjectStore:
 def _values(project: project_pb2.Project) -> tuple[str, str, str, bytes, int]:
     labels = project.labels.SerializeToString(deterministic=True)
     return project.id, project.name, project.description, labels, project.state
+
+
+def _unregistered(project: str, domain: str | None, reason: ApiError) -> ApiError:
+    what = f"project [{project}] is" if domain is None else f"project [{project}] and domain [{domain}] are"
+    return invalid_argument(f"failed to validate that {what} registered, err: [{reason.message}]")
 
 
 def _absent(identifier: str) -> ApiError:

@@ -282,7 +282,7 @@ class Engine:
                     if self._admission is not None:
                         self._admission.wake()
                 case _:
-                    intake.wake(reason)
+                    intake.wake(reason, payload)
 
         _log.info("engine started", name=options.name, term=term)
         writer = asyncio.create_task(journal.run(), name="journal")

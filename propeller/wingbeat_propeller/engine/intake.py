@@ -2,9 +2,10 @@
 
 An execution that was aborted before it began, or whose time to begin is over, ends without having begun.
 
-Notifications only wake; the database says what there is. A slow poll covers lost notifications. When the journal or
-memory is full, executions wait in the database; but those of a tenant that has few in memory are let in even so, lest
-one tenant's crowd keeps another's out.
+Notifications only wake; the database says what there is. One that names executions is answered by reading these, which
+costs next to nothing; a look at all shards costs milliseconds. A slow poll covers lost notifications. When the journal
+or memory is full, executions wait in the database; but those of a tenant that has few in memory are let in even so,
+lest one tenant's crowd keeps another's out.
 """
 
 import asyncio
@@ -53,6 +54,8 @@ RESOURCES_KEPT = 256
 """Different defaults and limits of containers that are kept parsed."""
 REBUILT_INLINE_MAX = 2_000
 """Node rows from which an execution is rebuilt in a thread, lest the loop misses the renewal of the lease."""
+TOLD_MAX = 500
+"""Executions named by notifications that are remembered until the next look; when there are more, it is at all."""
 FULL_POLL_S = 0.05
 """How soon to look again after there was no room."""
 
@@ -144,12 +147,20 @@ class Intake:
         self._passing = asyncio.Lock()
         """Held while shards and executions change, so that none is let go of while it is taken up."""
         self._reasons: set[str] = {"new", "abort"}
+        self._told: list[tuple[int, int]] = []
+        """New executions that notifications have named, by shard and row id."""
+        self._is_behind = False
+        """Whether some were left in the database at the last look: then nobody overtakes them."""
         self._after = NO_TENANT
         """The tenant behind which the next look begins, so that each has its turn however many there are."""
 
-    def wake(self, reason: str) -> None:
-        """Something of kind `reason` ("new", "abort") may have happened."""
-        self._reasons.add(reason)
+    def wake(self, reason: str, payload: str = "") -> None:
+        """Something of kind `reason` ("new", "abort") may have happened; `payload` is the notification's."""
+        told = _told(payload) if reason == "new" else ()
+        if told and len(self._told) + len(told) <= TOLD_MAX:
+            self._told += told
+        else:
+            self._reasons.add(reason)
         self._wake.set()
 
     def acquired(self, shards: frozenset[int]) -> None:
@@ -205,10 +216,11 @@ class Intake:
                     await self._work(reasons)
             except OSError as error:
                 _log.warning("database does not answer, trying again", error=str(error))
-                self._reasons |= reasons
+                self._reasons |= reasons | {"new"}
                 await asyncio.sleep(0.2)
 
     async def _work(self, reasons: set[str]) -> None:
+        told, self._told = self._told, []
         await self._adopt()
         if self._to_load:
             reasons |= {"new", "abort"}
@@ -220,11 +232,24 @@ class Intake:
                     reasons |= {"new"}  # it has not begun
                 elif not live.state.ended:
                     self._sink.abort(live, cause)
-        if "new" in reasons:
+        if "new" in reasons or (told and not await self._take_told(told)):
             await self._take_new()
+
+    async def _take_told(self, told: Sequence[tuple[int, int]]) -> bool:
+        """Begin executions that were named; False when there is not room for all of them, or others are before them:
+        then it is for a look at all to say who is next."""
+        if self._is_behind or not self._has_backlog() or len(self._live) + len(told) > self._options.live_max:
+            return False
+        # Without those taken up meanwhile: what is read here may be older than what became of them.
+        known = self._live.undurable
+        keys = [key for shard, key in told if shard in self._shards and ExecutionKey(key) not in known]
+        if keys:
+            await self._begin_all(await self._store.told_executions(sorted(self._shards), keys))
+        return True
 
     async def _take_new(self) -> None:
         """Round after round over the tenants, some of them at each look, until nothing more can be taken up."""
+        self._is_behind = False
         while self._shards and self._has_backlog():
             any_taken = any_left = False
             begin = self._after
@@ -249,6 +274,7 @@ class Intake:
             if not any_taken:
                 break  # there is no room for what is left
         if self._shards:
+            self._is_behind = True
             asyncio.get_running_loop().call_later(FULL_POLL_S, self.wake, "new")
 
     async def _look(self) -> NewExecutions:
@@ -445,6 +471,14 @@ class Intake:
             self._sink.ended(record.launch_plan_id)
 
         self._sink.journal.submit(_ended(record.execution, self._clock(), phase, failure), committed)
+
+
+def _told(payload: str) -> list[tuple[int, int]]:
+    """Executions that a notification names; none when it names something else."""
+    try:
+        return [(int(shard), int(key)) for shard, _, key in (name.partition(":") for name in payload.split())]
+    except ValueError:
+        return []
 
 
 @lru_cache(maxsize=RESOURCES_KEPT)

@@ -58,6 +58,11 @@ class ExecutionStore(Protocol):
         """
         ...
 
+    async def told_executions(self, shards: Sequence[int], keys: Sequence[int]) -> Sequence[ExecutionRecord]:
+        """Those of some executions, by row id, that are of `shards` and may begin as they are, in the order of their
+        launch; a notification has named them. What else there is costs nothing."""
+        ...
+
     async def live_executions(self, shards: Sequence[int], *, after: int, limit: int) -> Sequence[ExecutionRecord]:
         """Executions of `shards` begun and not ended, with their nodes, by id above `after`: used when shards are
         taken over."""
@@ -86,7 +91,8 @@ class ExecutionStore(Protocol):
 
     async def listen(self, wake: Callable[[str, str], None]) -> None:
         """Live until cancelled: call `wake(reason, payload)` at each notification. Reasons are "new", "abort",
-        "queue", "shards", "shares", "slots" (these carry nothing to go by), "child" (row id of an execution that has
-        ended and has a parent) and "signal" (`project:domain:execution` whose signal was set). After each (re)connect
+        "queue", "shards", "shares", "slots" (these carry nothing to go by; "new" may name executions as `shard:row id`,
+        with spaces between), "child" (row id of an execution that has ended and has a parent) and "signal"
+        (`project:domain:execution` whose signal was set). After each (re)connect
         each reason comes once with an empty payload, since notifications may have been lost meanwhile."""
         ...

@@ -80,6 +80,12 @@ class PostgresExecutionStore:
             any_left=rows[0]["any_left"],
         )
 
+    async def told_executions(self, shards: Sequence[int], keys: Sequence[int]) -> Sequence[ExecutionRecord]:
+        """See `ports.ExecutionStore.told_executions`."""
+        with outages_as_oserror():
+            rows = await self._pool.fetch(_SQL["told_executions"], keys, shards)
+        return [_record(row, (), ()) for row in rows]
+
     async def live_executions(self, shards: Sequence[int], *, after: int, limit: int) -> Sequence[ExecutionRecord]:
         """Executions of `shards` begun and not ended, with nodes and elements of arrays, by id above `after`."""
         with outages_as_oserror():

@@ -41,7 +41,7 @@ class PostgresJournal:
     ) -> None:
         self._options = options or JournalOptions()
         self.backlog_max = self._options.backlog_max
-        connect = partial(_connect, dsn, self._options.statement_timeout_s)
+        connect = partial(connect_journal, dsn, self._options.statement_timeout_s)
         self._lanes = [
             JournalLane(connect, term=term, lane=lane, blobs=blobs, rejected=rejected, options=self._options)
             for lane in range(self._options.lanes)
@@ -89,8 +89,10 @@ async def _first_fault(running: list[asyncio.Task[None]]) -> None:
         task.result()
 
 
-async def _connect(dsn: str, statement_timeout_s: float) -> asyncpg.Connection:
-    # The statement is the same each time and its arrays are all the planner could look at: one generic plan for all.
+async def connect_journal(dsn: str, statement_timeout_s: float = 60.0) -> asyncpg.Connection:
+    """A connection for the statements of journal.sql."""
+    # The statement is the same each time and its arrays are all the planner could look at: one generic plan for all. It
+    # is made when the tables may still be empty, and kept while they grow: to read them whole is ruled out.
     return await asyncpg.connect(
         dsn,
         timeout=10,
@@ -100,5 +102,8 @@ async def _connect(dsn: str, statement_timeout_s: float) -> asyncpg.Connection:
             "timezone": "UTC",
             "jit": "off",
             "plan_cache_mode": "force_generic_plan",
+            "enable_seqscan": "off",
+            "enable_hashjoin": "off",
+            "enable_mergejoin": "off",
         },
     )

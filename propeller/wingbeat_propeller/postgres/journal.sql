@@ -10,10 +10,64 @@ SELECT batch FROM journal_lanes WHERE term = $1 AND lane = $2;
 
 -- name: commit
 -- One batch, one statement, one transaction: $1 term, $2 lane, $3 number of the batch, then its rows by table.
+-- What is between `rare` and `end` is left out for batches that have nothing for it: each part costs, even an empty one.
 -- `fence` finds no row when the term has ended or when this very batch is committed already; then nothing is written.
 WITH fence AS (
     UPDATE journal_lanes SET batch = $3 WHERE term = $1 AND lane = $2 AND batch < $3 RETURNING batch
-), executions_written AS (
+),
+-- rare
+elements_written AS (
+    INSERT INTO array_elements AS a (
+        execution_id, node_id, element, attempt, phase, system_failures, queued_at, started_at, ended_at, retry_at,
+        outputs, output_uri, details, cache_status, error, error_uri
+    )
+    SELECT
+        execution_id, node_id, element, attempt, phase, system_failures, to_timestamp(queued_at),
+        to_timestamp(started_at), to_timestamp(ended_at), to_timestamp(retry_at), outputs, output_uri, details,
+        cache_status, error, error_uri
+    FROM unnest($9::journal_element_2[]) WHERE EXISTS (SELECT FROM fence)
+    ON CONFLICT (execution_id, node_id, element, attempt) DO UPDATE SET
+        phase = excluded.phase,
+        system_failures = excluded.system_failures,
+        started_at = excluded.started_at,
+        ended_at = excluded.ended_at,
+        retry_at = excluded.retry_at,
+        outputs = excluded.outputs,
+        output_uri = excluded.output_uri,
+        details = coalesce(excluded.details, a.details),
+        cache_status = excluded.cache_status,
+        error = excluded.error,
+        error_uri = excluded.error_uri
+), values_known AS (
+    INSERT INTO lineage_values (execution_id, node_id, var, token)
+    SELECT u.execution_id, u.node_id, u.var, u.token
+    FROM unnest($10::journal_lineage[]) AS u
+    WHERE u.kind = 1 AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id) AND EXISTS (SELECT FROM fence)
+), taken_over AS (
+    INSERT INTO lineage_edges (execution_id, node_id, kind, source_execution_id, source_node_id)
+    SELECT execution_id, node_id, kind, source, source_node_id FROM (
+        SELECT u.*, coalesce(u.source_execution_id, (
+            -- One look into an index for each, whatever the planner would rather do.
+            SELECT e.id FROM executions AS e
+            WHERE u.kind = 2 AND e.project = split_part(u.token, ':', 1) AND e.domain = split_part(u.token, ':', 2)
+                AND e.name = split_part(u.token, ':', 3)
+            LIMIT 1
+        )) AS source
+        FROM unnest($10::journal_lineage[]) AS u
+        WHERE u.kind IN (2, 3)
+    ) AS u
+    WHERE u.source IS NOT NULL AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id)
+        AND EXISTS (SELECT FROM fence)
+    ON CONFLICT DO NOTHING
+), artifacts_made AS (
+    INSERT INTO artifact_outbox (execution_id, node_id, attempt)
+    SELECT u.execution_id, u.node_id, u.attempt
+    FROM unnest($10::journal_lineage[]) AS u
+    WHERE u.kind = 4 AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id) AND EXISTS (SELECT FROM fence)
+    RETURNING 1
+),
+-- end
+executions_written AS (
     UPDATE executions AS e SET
         phase = CASE WHEN e.phase = 9 AND u.phase NOT IN (4, 6, 7, 8) THEN e.phase ELSE u.phase END,
         updated_at = to_timestamp(u.updated_at),
@@ -84,28 +138,6 @@ WITH fence AS (
         details = coalesce(excluded.details, t.details),
         error = excluded.error,
         error_uri = excluded.error_uri
-), elements_written AS (
-    INSERT INTO array_elements AS a (
-        execution_id, node_id, element, attempt, phase, system_failures, queued_at, started_at, ended_at, retry_at,
-        outputs, output_uri, details, cache_status, error, error_uri
-    )
-    SELECT
-        execution_id, node_id, element, attempt, phase, system_failures, to_timestamp(queued_at),
-        to_timestamp(started_at), to_timestamp(ended_at), to_timestamp(retry_at), outputs, output_uri, details,
-        cache_status, error, error_uri
-    FROM unnest($8::journal_element_2[]) WHERE EXISTS (SELECT FROM fence)
-    ON CONFLICT (execution_id, node_id, element, attempt) DO UPDATE SET
-        phase = excluded.phase,
-        system_failures = excluded.system_failures,
-        started_at = excluded.started_at,
-        ended_at = excluded.ended_at,
-        retry_at = excluded.retry_at,
-        outputs = excluded.outputs,
-        output_uri = excluded.output_uri,
-        details = coalesce(excluded.details, a.details),
-        cache_status = excluded.cache_status,
-        error = excluded.error,
-        error_uri = excluded.error_uri
 ), transitions_written AS (
     INSERT INTO transitions (execution_id, node_id, attempt, phase, at)
     SELECT execution_id, node_id, attempt, phase, to_timestamp(at)
@@ -113,38 +145,11 @@ WITH fence AS (
 ), slots_freed AS (
     -- Slots of attempts that end here, and whatever slots are left of executions that end here.
     DELETE FROM tenant_slots AS s USING (
-        SELECT execution_id, name FROM unnest($9::journal_slot[])
+        SELECT execution_id, name FROM unnest($8::journal_slot[])
         UNION ALL
         SELECT id, NULL FROM unnest($4::journal_execution[]) WHERE ended_at IS NOT NULL
     ) AS u
     WHERE s.execution_id = u.execution_id AND (u.name IS NULL OR u.name = s.name) AND EXISTS (SELECT FROM fence)
-    RETURNING 1
-), values_known AS (
-    INSERT INTO lineage_values (execution_id, node_id, var, token)
-    SELECT u.execution_id, u.node_id, u.var, u.token
-    FROM unnest($10::journal_lineage[]) AS u
-    WHERE u.kind = 1 AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id) AND EXISTS (SELECT FROM fence)
-), taken_over AS (
-    INSERT INTO lineage_edges (execution_id, node_id, kind, source_execution_id, source_node_id)
-    SELECT execution_id, node_id, kind, source, source_node_id FROM (
-        SELECT u.*, coalesce(u.source_execution_id, (
-            -- One look into an index for each, whatever the planner would rather do.
-            SELECT e.id FROM executions AS e
-            WHERE u.kind = 2 AND e.project = split_part(u.token, ':', 1) AND e.domain = split_part(u.token, ':', 2)
-                AND e.name = split_part(u.token, ':', 3)
-            LIMIT 1
-        )) AS source
-        FROM unnest($10::journal_lineage[]) AS u
-        WHERE u.kind IN (2, 3)
-    ) AS u
-    WHERE u.source IS NOT NULL AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id)
-        AND EXISTS (SELECT FROM fence)
-    ON CONFLICT DO NOTHING
-), artifacts_made AS (
-    INSERT INTO artifact_outbox (execution_id, node_id, attempt)
-    SELECT u.execution_id, u.node_id, u.attempt
-    FROM unnest($10::journal_lineage[]) AS u
-    WHERE u.kind = 4 AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id) AND EXISTS (SELECT FROM fence)
     RETURNING 1
 )
 SELECT
@@ -154,5 +159,7 @@ SELECT
         SELECT count(pg_notify('wingbeat_child', id::text))
         FROM executions_written WHERE ended_at IS NOT NULL AND parent_execution_id IS NOT NULL
     ),
-    (SELECT pg_notify('wingbeat_slots', '') FROM slots_freed LIMIT 1),
-    (SELECT pg_notify('wingbeat_artifacts', '') FROM artifacts_made LIMIT 1);
+    -- rare
+    (SELECT pg_notify('wingbeat_artifacts', '') FROM artifacts_made LIMIT 1),
+    -- end
+    (SELECT pg_notify('wingbeat_slots', '') FROM slots_freed LIMIT 1);

@@ -4,8 +4,10 @@ Of several versions of a row in one batch only the last is written. Where the la
 leaves as it is, the value of the version before is moved into it, so rows belong to the journal once submitted.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
 from typing import cast
 
@@ -65,6 +67,23 @@ class BatchRecords:
     slots: Sequence[Record]
     lineage: Sequence[LineageRow]
     blobs: dict[str, bytes]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is in it that few batches have."""
+        return not (self.elements or self.lineage)
+
+    @property
+    def parameters(self) -> tuple[Sequence[object], ...]:
+        """Parameters of the statement from the fourth on; of the plain one (see `plain_commit`), if that is enough."""
+        plain = (self.executions, self.nodes, self.tasks, self.transitions, self.slots)
+        return plain if self.is_plain else (*plain, self.elements, self.lineage)
+
+
+@cache
+def plain_commit(statement: str) -> str:
+    """The journal's statement without what few batches have anything for."""
+    return re.sub(r"^ *-- rare\n.*?^ *-- end\n", "", statement, flags=re.MULTILINE | re.DOTALL)
 
 
 def batch_records(batch: Iterable[Effects], *, base: str) -> BatchRecords:

@@ -24,7 +24,7 @@ from prometheus_client import Counter, Histogram
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.ports.journal import LeaseLostError
-from wingbeat_propeller.postgres.journal_batch import BatchRecords, batch_records
+from wingbeat_propeller.postgres.journal_batch import BatchRecords, batch_records, plain_commit
 from wingbeat_propeller.postgres.outages import is_outage, is_refusal
 from wingbeat_propeller.postgres.queries import load_queries
 
@@ -78,6 +78,7 @@ class _Entry(NamedTuple):
 class _Session(NamedTuple):
     connection: asyncpg.Connection
     commit: PreparedStatement
+    commit_plain: PreparedStatement
     batch: int
     """Number of the lane's last batch when the connection was opened."""
 
@@ -225,18 +226,8 @@ class JournalLane:
 
     async def _execute(self, number: int, records: BatchRecords) -> None:
         session = self._session or await self._open()
-        written = await session.commit.fetchval(
-            self._term,
-            self._lane,
-            number,
-            records.executions,
-            records.nodes,
-            records.tasks,
-            records.transitions,
-            records.elements,
-            records.slots,
-            records.lineage,
-        )
+        commit = session.commit_plain if records.is_plain else session.commit
+        written = await commit.fetchval(self._term, self._lane, number, *records.parameters)
         if not written and await session.connection.fetchval(_SQL["lane_batch"], self._term, self._lane) is None:
             raise LeaseLostError(f"term {self._term} has ended; {len(records.nodes)} node rows are not written")
 
@@ -247,7 +238,8 @@ class JournalLane:
         connection = await self._connect()
         try:
             batch = await connection.fetchval(_SQL["open_lane"], self._term, self._lane)
-            session = _Session(connection, await connection.prepare(_SQL["commit"]), batch or 0)
+            commit = await connection.prepare(_SQL["commit"])
+            session = _Session(connection, commit, await connection.prepare(plain_commit(_SQL["commit"])), batch or 0)
         except BaseException:
             connection.terminate()
             raise

@@ -131,7 +131,9 @@ async def launch(
             " VALUES ('flytesnacks', $1, $2, $3, 'launch_plan', $4, '', $5, $6)",
             [(domain, name, shard_of("flytesnacks", domain, name), workflow_id, config, inputs) for name in names],
         )
-        await connection.execute("SELECT pg_notify('wingbeat_new', '')")
+        told = await connection.fetch("SELECT shard, id FROM executions WHERE name = ANY($1) ORDER BY id", names)
+        payload = " ".join(f"{row['shard']}:{row['id']}" for row in told) if len(told) <= 100 else ""
+        await connection.execute("SELECT pg_notify('wingbeat_new', $1)", payload)
 
 
 def make_engine(

@@ -55,14 +55,16 @@ async def test_what_was_asked_for_is_shown(admin: Admin) -> None:
 
 
 async def test_row_for_the_engine(admin: Admin, pool: asyncpg.Pool, listener: asyncpg.Connection) -> None:
-    """The row holds the shard, effective settings, all inputs and what the caller gave; the shard's engine is woken."""
+    """The row holds the shard, effective settings, all inputs and what the caller gave; the shard's engine is told of
+    it by shard and row id."""
     woken: asyncio.Queue[str] = asyncio.Queue()
     await listener.add_listener("wingbeat_new", lambda *event: woken.put_nowait(event[3]))
     await admin.CreateExecution(launch("e1"))
     shard = shard_of(PROJECT, DOMAIN, "e1")
-    assert await woken.get() == str(shard)
+    told = await woken.get()
     row = await pool.fetchrow("SELECT * FROM executions")
     assert row is not None
+    assert told == f"{shard}:{row['id']}"
     assert (row["shard"], row["phase"], row["launch_entity"]) == (shard, 0, "launch_plan")
     assert literals_pb2.LiteralMap.FromString(row["inputs"]) == literals(text="hi", count=3)
     assert literals_pb2.LiteralMap.FromString(row["user_inputs"]) == literals(text="hi")

@@ -9,7 +9,10 @@ from tests.integration.journal.rows import effects_of, insert_executions, node_r
 
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
+from wingbeat_propeller.postgres.journal import connect_journal
+from wingbeat_propeller.postgres.journal_batch import plain_commit
 from wingbeat_propeller.postgres.journal_errors import MESSAGE_BYTES_MAX
+from wingbeat_propeller.postgres.queries import load_queries
 
 
 async def test_ending_a_term_waits_for_its_commit(journal: JournalRun, pool: asyncpg.Pool) -> None:
@@ -64,3 +67,20 @@ async def test_large_errors_go_whole_to_a_blob(journal: JournalRun, pool: asyncp
     assert (whole.code, whole.message, whole.kind) == ("Big", message, ErrorKind.SYSTEM)
     assert await pool.fetchval("SELECT error_uri FROM task_executions") == stored["error_uri"]
     assert len(journal.blobs.stored) == 1
+
+
+async def test_a_commit_reads_no_table_whole(database_url: str) -> None:
+    """Its plan is made once, when tables may be empty, and must be good for large ones: rows are found by index, with
+    and without what few batches have. Before, each commit of a young installation read all of `executions`."""
+    commit = load_queries("wingbeat_propeller.postgres", "journal.sql")["commit"]
+    connection = await connect_journal(database_url)
+    try:
+        for number, (statement, arrays) in enumerate([(commit, 7), (plain_commit(commit), 5)]):
+            await connection.execute(f"PREPARE planned{number} AS {statement}")
+            empty = ", ".join(["'{}'"] * arrays)
+            rows = await connection.fetch(f"EXPLAIN EXECUTE planned{number} (1, 0::smallint, 1, {empty})")
+            plan = "\n".join(row[0] for row in rows)
+            assert "Index Scan using executions_pkey" in plan
+            assert "Seq Scan" not in plan, plan
+    finally:
+        await connection.close()
