@@ -21,6 +21,7 @@ from wingbeat_controlplane.errors import already_exists, invalid_argument, not_f
 from wingbeat_controlplane.executions.announcing import Announcer
 from wingbeat_controlplane.executions.artifact_inputs import ArtifactInputs, with_artifacts
 from wingbeat_controlplane.executions.decision import Parent, Surroundings, decide
+from wingbeat_controlplane.executions.decisions import Decisions
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.identifiers import check_execution_id, check_node_id, execution_label
 from wingbeat_controlplane.executions.insertion import insert_executions
@@ -72,6 +73,7 @@ class Launcher:
         self._targets = targets
         self.options = options
         self.announcer = Announcer(pool)
+        self._decisions = Decisions(options)
         self.artifact_inputs = ArtifactInputs(pool, blobs)
         self._keys = ExecutionKeys(pool)
         self._repeats: Repeats[identifier_pb2.WorkflowExecutionIdentifier] = Repeats(options.dedupe_window_s)
@@ -123,11 +125,14 @@ class Launcher:
         if source_execution_id is None:
             source_execution_id = await self._find_reference(request.spec.metadata)
         user_inputs = given.SerializeToString()
+        principal = caller.principal
         return NewExecution(
             identifier=identifier_pb2.WorkflowExecutionIdentifier(
                 project=request.project, domain=request.domain, name=request.name or generated_name()
             ),
-            decision=decide(request, surroundings, self.options, principal=caller.principal, parent=parent),
+            decision=self._decisions.of(request, surroundings, principal=principal)
+            if parent is None
+            else decide(request, surroundings, self.options, principal=principal, parent=parent),
             inputs=user_inputs + completion,  # one map after the other is the union of both
             user_inputs=user_inputs,
             is_named=bool(request.name),

@@ -72,6 +72,7 @@ async def address(servicer: AdminServicer) -> AsyncIterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         await server.stop(0)
+        await servicer.executions.launcher.drained()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """CreateExecution over real rpcs and a real database."""
 
 import asyncio
+import itertools
 
 import asyncpg
 import grpc
@@ -9,10 +10,14 @@ from flyteidl.admin import common_pb2, execution_pb2, launch_plan_pb2, matchable
 from flyteidl.core import identifier_pb2, literals_pb2
 from flyteidl.service import admin_pb2_grpc
 from tests.integration.executions import entities
+from tests.integration.executions.attributes import attributes
 from tests.integration.executions.conftest import CLIENT_OPTIONS
 from tests.integration.executions.entities import DOMAIN, PROJECT, EngineRows, launch, literals
 
 from wingbeat_controlplane.executions.parts import Executions
+from wingbeat_controlplane.registry.attributes import Level
+from wingbeat_controlplane.registry.options import RegistryOptions
+from wingbeat_controlplane.registry.registry import open_registry
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.ids import shard_of
 
@@ -85,6 +90,34 @@ async def test_project_labels_reach_the_engine(admin: Admin, pool: asyncpg.Pool)
     assert dict(config.labels.values) == {"cost": "7"}
     found = await admin.GetExecution(execution_pb2.WorkflowExecutionGetRequest(id=created.id))
     assert not found.spec.labels.values
+
+
+async def test_changes_hold_for_the_next_launch_of_every_process(admin: Admin, pool: asyncpg.Pool) -> None:
+    """Whatever a server remembers of launches before: attributes, labels and the state of a project hold at once when
+    another process changes them."""
+    elsewhere = open_registry(pool, RegistryOptions())
+    level = Level(PROJECT, DOMAIN)
+    kind = matchable_resource_pb2.WORKFLOW_EXECUTION_CONFIG
+    numbers = itertools.count()
+
+    async def launched() -> matchable_resource_pb2.WorkflowExecutionConfig:
+        name = f"e{next(numbers)}"
+        await admin.CreateExecution(launch(name))
+        stored = await pool.fetchval("SELECT config FROM executions WHERE name = $1", name)
+        return matchable_resource_pb2.WorkflowExecutionConfig.FromString(stored)
+
+    first = await launched()
+    assert await launched() == first
+    await elsewhere.attributes.update(level, attributes(workflow_execution_config={"max_parallelism": 3}))
+    assert (await launched()).max_parallelism == 3
+    await elsewhere.attributes.delete(level, kind)
+    assert await launched() == first
+    labels = common_pb2.Labels(values={"team": "a"})
+    await elsewhere.projects.update(project_pb2.Project(id=PROJECT, labels=labels))
+    assert dict((await launched()).labels.values) == {"team": "a"}
+    await elsewhere.projects.update(project_pb2.Project(id=PROJECT, state=project_pb2.Project.ARCHIVED))
+    code, text = await _refused(admin, launch("late"))
+    assert (code, text) == (grpc.StatusCode.INVALID_ARGUMENT, f"project [{PROJECT}] is not active")
 
 
 @pytest.mark.parametrize(
