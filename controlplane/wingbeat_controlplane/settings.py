@@ -139,6 +139,11 @@ class PropellerSettings(Section):
     """How often the database is asked for work whose notification was lost."""
     max_parallelism: int = Field(default=25, ge=0)
     """Task nodes of one execution under way at once, unless launch plan or execution say otherwise; 0: no limit."""
+    offload_min_mib: int = Field(default=10, ge=0)
+    """Outputs of tasks that are at least so large, each by itself, are stored apart and passed on by reference, by
+    flytekit 1.13.14 or newer; 0: none are."""
+    offload_max_mib: int = Field(default=1000, ge=1)
+    """Where outputs are stored apart, a task fails with one that is larger than this."""
     echo_sleep_s: float = Field(default=0.0, ge=0)
     """How long tasks of type `echo` take, for tests."""
     system_retries: int = Field(default=3, ge=0)

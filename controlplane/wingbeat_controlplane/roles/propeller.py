@@ -145,7 +145,7 @@ def _local_runtime_options(settings: Settings) -> LocalRuntimeOptions:
         logs_url_base=f"{public_url(settings)}/logs",
         environments={image: str(folder) for image, folder in local.environments.items()},
         basic_env=basic_variables(os.environ) | aws_variables(settings.blobs, os.environ),
-        extra_env={**_client_variables(settings), **local.variables},
+        extra_env={**_client_variables(settings), **offload_variables(settings.propeller), **local.variables},
         kill_grace_s=local.kill_grace_s,
         memory_poll_s=local.memory_poll_s,
         capacity=local.capacity or 2 * (os.cpu_count() or 1),
@@ -184,6 +184,16 @@ def _client_variables(settings: Settings) -> dict[str, str]:
     # The addressing style is left to the libraries, which put the bucket into the path whenever an endpoint is named;
     # flytekit's own variable for it could only forbid that.
     return platform | {name: value for name, value in store.items() if settings.blobs.bucket and value}
+
+
+def offload_variables(propeller: PropellerSettings) -> dict[str, str]:
+    """What asks a task's own flytekit to store large outputs apart (contract DP §6.5)."""
+    if not propeller.offload_min_mib:
+        return {}
+    return {
+        "_F_L_MIN_SIZE_MB": str(propeller.offload_min_mib),
+        "_F_L_MAX_SIZE_MB": str(propeller.offload_max_mib),
+    }
 
 
 def aws_variables(blobs: BlobSettings, environment: Mapping[str, str]) -> dict[str, str]:

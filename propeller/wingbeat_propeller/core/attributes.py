@@ -1,13 +1,16 @@
 """Attribute paths of promises (`task().field[2]`): walking into collections, maps, dataclasses and unions.
 
-Rules of Flyte v1, except that unions are looked through instead of ignored.
+Rules of Flyte v1, except that unions are looked through instead of ignored. Values on the way that a task has put apart
+must be given; one that a path ends at is handed on as it is.
 """
 
+from collections.abc import Callable
 from typing import TypeAlias, cast
 
 import msgpack
 from flyteidl.core import literals_pb2
 from google.protobuf import struct_pb2
+from google.protobuf.message import DecodeError
 
 PathStep: TypeAlias = str | int
 
@@ -19,11 +22,25 @@ class AttributePathError(ValueError):
     """The path does not fit the value; the text says where."""
 
 
-def resolve_attribute(literal: bytes, path: tuple[PathStep, ...]) -> bytes:
-    """The serialized literal at `path` inside a serialized literal. Raises AttributePathError."""
+class NeedsApartError(Exception):
+    """The path leads into a value that was put apart at `uri` and is not at hand."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(f"the value at {uri} must be loaded")
+        self.uri = uri
+
+
+def resolve_attribute(
+    literal: bytes, path: tuple[PathStep, ...], load: Callable[[str], bytes | None] | None = None
+) -> bytes:
+    """The serialized literal at `path` inside a serialized literal.
+
+    `load` gives the content of values that were put apart, by their uris, as far as it is at hand. Raises
+    AttributePathError and NeedsApartError.
+    """
     current = literals_pb2.Literal.FromString(literal)
     for position, step in enumerate(path):
-        current = _unwrap(current)
+        current = _unwrap(current, load)
         kind = current.WhichOneof("value")
         if kind == "map" and isinstance(step, str):
             if step not in current.map.literals:
@@ -42,10 +59,25 @@ def resolve_attribute(literal: bytes, path: tuple[PathStep, ...]) -> bytes:
     return current.SerializeToString()
 
 
-def _unwrap(literal: literals_pb2.Literal) -> literals_pb2.Literal:
-    while literal.scalar.WhichOneof("value") == "union":
-        literal = literal.scalar.union.value
-    return literal
+def _unwrap(literal: literals_pb2.Literal, load: Callable[[str], bytes | None] | None) -> literals_pb2.Literal:
+    """What is in unions, and what was put apart once."""
+    is_apart = False
+    while True:
+        if literal.scalar.WhichOneof("value") == "union":
+            literal = literal.scalar.union.value
+        elif literal.WhichOneof("value") == "offloaded_metadata":
+            uri = literal.offloaded_metadata.uri
+            if is_apart:
+                raise AttributePathError(f"what is stored apart is stored apart once more, at {uri}")
+            content = load(uri) if load is not None else None
+            if content is None:
+                raise NeedsApartError(uri)
+            try:
+                literal, is_apart = literals_pb2.Literal.FromString(content), True
+            except DecodeError as error:
+                raise AttributePathError(f"what is stored at {uri} is no literal") from error
+        else:
+            return literal
 
 
 def _from_binary(binary: literals_pb2.Binary, path: tuple[PathStep, ...]) -> literals_pb2.Literal:

@@ -1,16 +1,16 @@
 """Input bindings compiled to small programs, and their evaluation over upstream outputs.
 
 Evaluation moves serialized literals; only an attribute path looks inside one. A value that stays in the blob store (a
-Ref) passes through untouched where it is bound whole; where its content is needed `evaluate` raises NeedsContentError,
-the shell loads it and evaluates again.
+Ref, or a literal that a task has put apart) passes through untouched where it is bound whole; where its content is
+needed `evaluate` raises NeedsContentError, the shell loads it and evaluates again, which may need more.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from wingbeat_propeller.core.attributes import AttributePathError, PathStep, resolve_attribute
-from wingbeat_propeller.core.values import Ref, Value, Values, build_literal_map, wire_field
+from wingbeat_propeller.core.attributes import AttributePathError, NeedsApartError, PathStep, resolve_attribute
+from wingbeat_propeller.core.values import Apart, Ref, Value, Values, build_literal_map, wire_field
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,13 @@ class BindingResolutionError(Exception):
 class NeedsContentError(Exception):
     """Evaluation must look inside values that are still in the blob store."""
 
-    def __init__(self, refs: frozenset[Ref]) -> None:
+    def __init__(self, refs: frozenset[Ref | Apart]) -> None:
         super().__init__(f"{len(refs)} values must be loaded")
         self.refs = refs
 
 
-Load: TypeAlias = Callable[[Ref], bytes | None]
-"""Content of a Ref if it is at hand."""
+Load: TypeAlias = Callable[[Ref | Apart], bytes | None]
+"""Content of what is stored elsewhere if it is at hand."""
 
 
 def evaluate(program: BindingProgram, outputs: Mapping[int, Values], load: Load | None = None) -> dict[str, Value]:
@@ -78,14 +78,12 @@ def evaluate(program: BindingProgram, outputs: Mapping[int, Values], load: Load 
     is needed and that `load` does not have, and BindingResolutionError.
     """
     values: dict[str, Value] = {}
-    missing: set[Ref] = set()
+    missing: set[Ref | Apart] = set()
     for var, binding in program.bindings:
         if type(binding) is Promise:
             value = _output(var, binding, outputs)
             if binding.path:
-                content = _content(value, load, missing)
-                if content is not None:
-                    value = _attribute(var, binding, content)
+                value = _attribute(var, binding, value, load, missing) or value
             values[var] = value
         elif type(binding) is Constant:
             values[var] = binding.literal
@@ -107,7 +105,7 @@ def _output(var: str, promise: Promise, outputs: Mapping[int, Values]) -> Value:
         ) from None
 
 
-def _content(value: Value, load: Load | None, missing: set[Ref]) -> bytes | None:
+def _content(value: Value, load: Load | None, missing: set[Ref | Apart]) -> bytes | None:
     if isinstance(value, bytes):
         return value
     content = load(value) if load is not None else None
@@ -116,23 +114,32 @@ def _content(value: Value, load: Load | None, missing: set[Ref]) -> bytes | None
     return content
 
 
-def _attribute(var: str, promise: Promise, literal: bytes) -> bytes:
+def _attribute(var: str, promise: Promise, value: Value, load: Load | None, missing: set[Ref | Apart]) -> bytes | None:
+    """The part of a value that is bound; None when something is missing (and noted)."""
+    literal = _content(value, load, missing)
+    if literal is None:
+        return None
     try:
-        return resolve_attribute(literal, promise.path)
+        return resolve_attribute(literal, promise.path, None if load is None else lambda uri: load(Apart(uri)))
+    except NeedsApartError as error:
+        missing.add(Apart(error.uri))
+        return None
     except AttributePathError as error:
         raise BindingResolutionError(f"input '{var}' is bound to a part of output '{promise.var}': {error}") from error
 
 
 def _literal(
-    var: str, binding: Binding, outputs: Mapping[int, Values], load: Load | None, missing: set[Ref]
+    var: str, binding: Binding, outputs: Mapping[int, Values], load: Load | None, missing: set[Ref | Apart]
 ) -> bytes | None:
     """Serialized literal of a binding inside a collection or map; None when something is missing (and noted)."""
     match binding:
         case Constant():
             return binding.literal
         case Promise():
-            content = _content(_output(var, binding, outputs), load, missing)
-            return content if content is None or not binding.path else _attribute(var, binding, content)
+            value = _output(var, binding, outputs)
+            if binding.path:
+                return _attribute(var, binding, value, load, missing)
+            return _content(value, load, missing)
         case Items():
             elements = [_literal(var, element, outputs, load, missing) for element in binding.elements]
             return wire_field(2, b"".join([wire_field(1, element) for element in elements if element is not None]))

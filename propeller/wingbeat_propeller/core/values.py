@@ -23,6 +23,13 @@ class Ref:
     var: str
 
 
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """The literal that a task has put apart (`offloaded_metadata`): it is the whole object at `uri`."""
+
+    uri: str
+
+
 Value: TypeAlias = bytes | Ref
 """One literal: its serialized `flyteidl.core.Literal`, or where to find it."""
 

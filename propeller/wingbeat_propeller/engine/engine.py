@@ -74,7 +74,7 @@ from wingbeat_propeller.engine.live import AttemptKey, LiveExecution, LiveExecut
 from wingbeat_propeller.engine.loop_metrics import LoopCounter, LoopHistogram
 from wingbeat_propeller.engine.origins import made_reuse
 from wingbeat_propeller.engine.plans import PlanCache
-from wingbeat_propeller.engine.preparation import PreparationFailedError, prepare
+from wingbeat_propeller.engine.preparation import APART_AT_ONCE, PreparationFailedError, prepare
 from wingbeat_propeller.engine.reservation_keeper import HEARTBEAT_S, ReservationKeeper
 from wingbeat_propeller.engine.signal_keeper import SignalKeeper
 from wingbeat_propeller.engine.slot_keeper import SlotKeeper
@@ -227,6 +227,7 @@ class Engine:
         self._children = ChildKeeper(children, blobs, apply=self.apply, clock=clock)
         self._timers: TimerWheel[tuple[AttemptKey, int]] = TimerWheel(self._on_timers, clock)
         self._preparing = asyncio.Semaphore(PREPARING_MAX)
+        self._looking_apart = asyncio.Semaphore(APART_AT_ONCE)
         self._unfinished: deque[LiveExecution] = deque()
         self._more = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -543,7 +544,7 @@ class Engine:
                 collections, serialized = await gather(self._blobs, request)
                 return Gathered(self._clock(), request.ref, collections, serialized)
             case _:
-                values = await prepare(self._blobs, request)
+                values = await prepare(self._blobs, request, self._looking_apart)
                 return Prepared(self._clock(), request.ref, values)
 
     async def _compile_dynamic(self, state: ExecutionState, launch: Launch) -> DynamicPlan | Failure:

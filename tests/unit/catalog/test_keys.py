@@ -92,6 +92,21 @@ def _by_halving(number: float) -> str:
     return text
 
 
+def test_a_value_put_apart_counts_by_its_hash_wherever_it_lies() -> None:
+    """Who puts it apart gives it a hash of its content; the same content inline, without that hash, is another key."""
+
+    def apart(uri: str, content: str) -> literals_pb2.Literal:
+        metadata = literals_pb2.LiteralOffloadedMetadata(uri=uri, size_bytes=20)
+        return literals_pb2.Literal(offloaded_metadata=metadata, hash=content)
+
+    key = _key(a=apart("s3://b/one", "x"))
+    assert key == _key(a=apart("s3://b/two", "x")) == _key(a=literals_pb2.Literal(hash="x"))
+    assert key != _key(a=apart("s3://b/one", "y"))
+    listed = literals_pb2.LiteralCollection(literals=[apart("s3://b/one", "x")])
+    moved = literals_pb2.LiteralCollection(literals=[apart("s3://b/two", "x")])
+    assert _key(a=literals_pb2.Literal(collection=listed)) == _key(a=literals_pb2.Literal(collection=moved))
+
+
 def test_the_dataset_is_named_by_task_version_and_interface() -> None:
     """Blanks around the cache version do not count, and a task without inputs or outputs has the empty signature."""
     key = task_key(_task(version="  v1 "))

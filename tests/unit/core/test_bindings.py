@@ -17,7 +17,7 @@ from wingbeat_propeller.core.bindings import (
     Promise,
     evaluate,
 )
-from wingbeat_propeller.core.values import Ref
+from wingbeat_propeller.core.values import Apart, Ref
 
 
 def _primitive(**value: object) -> literals_pb2.Literal:
@@ -111,6 +111,42 @@ def test_missing_output_is_named() -> None:
     """An upstream that did not produce the output fails the binding."""
     with pytest.raises(BindingResolutionError, match=r"input 'x'.*'o1'"):
         _resolve(Promise(3, "o1"), o0=ONE)
+
+
+def _apart(uri: str) -> literals_pb2.Literal:
+    return literals_pb2.Literal(offloaded_metadata=literals_pb2.LiteralOffloadedMetadata(uri=uri), hash="h")
+
+
+def test_what_was_put_apart_is_loaded_where_a_path_leads_into_it() -> None:
+    """Bound whole, or at the end of a path, it stays where it is; lists of such values are loaded one by one."""
+    listed = literals_pb2.Literal(collection=literals_pb2.LiteralCollection(literals=[ONE, _apart("mem://b")]))
+    outputs = {3: {"o0": _apart("mem://a").SerializeToString(), "o1": listed.SerializeToString()}}
+    stored = {Apart("mem://a"): MAP, Apart("mem://b"): LIST}
+
+    def loaded(place: Ref | Apart) -> bytes | None:
+        return stored[place].SerializeToString() if isinstance(place, Apart) else None
+
+    passed = BindingProgram((("x", Promise(3, "o0")), ("y", Promise(3, "o1", (1,)))), (3,))
+    assert evaluate(passed, outputs) == {"x": outputs[3]["o0"], "y": _apart("mem://b").SerializeToString()}
+    inside = BindingProgram((("x", Promise(3, "o0", ("k",))), ("y", Items((Promise(3, "o1", (1, 0)),)))), (3,))
+    with pytest.raises(NeedsContentError) as need:
+        evaluate(inside, outputs)
+    assert need.value.refs == set(stored)
+    values = evaluate(inside, outputs, loaded)
+    assert literals_pb2.Literal.FromString(values["x"]) == LIST  # type: ignore[arg-type]
+    found = literals_pb2.Literal.FromString(values["y"])  # type: ignore[arg-type]
+    assert list(found.collection.literals) == [LIST.collection.literals[0]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff", "is no literal"), (_apart("mem://b").SerializeToString(), "stored apart once more, at mem://b")],
+)
+def test_what_is_put_apart_must_be_a_whole_literal(content: bytes, message: str) -> None:
+    """Nothing is followed in circles."""
+    inside = BindingProgram((("x", Promise(3, "o0", ("k",))),), (3,))
+    with pytest.raises(BindingResolutionError, match=message):
+        evaluate(inside, {3: {"o0": _apart("mem://a").SerializeToString()}}, lambda _: content)
 
 
 def test_whole_refs_pass_and_others_are_asked_for() -> None:

@@ -11,6 +11,7 @@ from wingbeat_propeller.core.bindings import (
     Constant,
     Entries,
     Items,
+    NeedsContentError,
     Promise,
     evaluate,
 )
@@ -46,6 +47,8 @@ def known_inputs(program: BindingProgram, outputs: Mapping[int, Known]) -> Input
             found = evaluate(BindingProgram(((var, binding),), program.sources), dict(outputs))
         except BindingResolutionError as error:
             return Inputs(error=str(error))
+        except NeedsContentError:
+            return Inputs(error=f"input '{var}' is part of a value that is stored apart")
         values.update({name: value for name, value in found.items() if isinstance(value, bytes)})
     return Inputs(values, tuple(waits_for))
 
