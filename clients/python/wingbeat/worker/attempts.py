@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from wingbeat.worker.children import Child, Children
@@ -49,9 +49,14 @@ class Engine(Protocol):
 class Attempt:
     """One attempt."""
 
-    def __init__(self, assignment: worker_pb2.Assignment, engine: Engine | None) -> None:
+    def __init__(
+        self, assignment: worker_pb2.Assignment, shared_env: Mapping[str, str] | None, engine: Engine | None
+    ) -> None:
         self.assignment = assignment
-        self.token = assignment.reference.token
+        self.shared_env = shared_env
+        """Environment of its code; None: the assignment has all of it."""
+        self.reference = assignment.reference
+        """As its engine knows it."""
         self.engine = engine
         self.child: Child | None = None
         self.came_at = asyncio.get_running_loop().time()
@@ -63,11 +68,7 @@ class Attempt:
         """Why we are ending it."""
         self.timer: asyncio.TimerHandle | None = None
         self.logged = {"stdout": 0, "stderr": 0}
-
-    @property
-    def reference(self) -> worker_pb2.Reference:
-        """As its engine knows it."""
-        return worker_pb2.Reference(name=self.assignment.reference.name, token=self.token)
+        self.name = assignment.reference.name
 
 
 class Attempts:
@@ -98,14 +99,17 @@ class Attempts:
 
     # ---- what engines say ----
 
-    def assign(self, engine: Engine, assignment: worker_pb2.Assignment) -> None:
-        """Run it as soon as there is a slot; one that is known is reported again."""
+    def assign(
+        self, engine: Engine, assignment: worker_pb2.Assignment, shared_env: Mapping[str, str] | None = None
+    ) -> None:
+        """Run it as soon as there is a slot; one that is known is reported again. `shared_env` is the environment of
+        its code."""
         name = assignment.reference.name
         attempt = self._known.get(name)
         if attempt is not None:
             self.take_over(engine, assignment.reference)
             return
-        attempt = Attempt(assignment, engine)
+        attempt = Attempt(assignment, shared_env, engine)
         self._known[name] = attempt
         self._waiting.append(attempt)
         self._idle.clear()
@@ -117,7 +121,7 @@ class Attempts:
         if attempt is None:
             return False
         attempt.engine = engine
-        attempt.token = reference.token
+        attempt.reference.token = reference.token
         self._repeat(attempt)
         return True
 
@@ -133,7 +137,7 @@ class Attempts:
     def abort(self, reference: worker_pb2.Reference, *, engine: Engine | None = None) -> None:
         """Stop an attempt and everything it has started; nothing is said of it any more."""
         attempt = self._known.get(reference.name)
-        if attempt is None or (reference.token and attempt.token != reference.token):
+        if attempt is None or (reference.token and attempt.reference.token != reference.token):
             return
         if engine is not None and attempt.engine not in (engine, None):
             return
@@ -152,13 +156,13 @@ class Attempts:
         for attempt in orphans:
             attempt.engine = None
         if orphans:
-            names = [(attempt.assignment.reference.name, attempt.token) for attempt in orphans]
+            names = [(attempt.name, attempt.reference.token) for attempt in orphans]
             asyncio.get_running_loop().call_later(self._options.orphan_s, self._give_up, names)
 
     def _give_up(self, names: Sequence[tuple[str, int]]) -> None:
         for name, token in names:
             attempt = self._known.get(name)
-            if attempt is not None and attempt.engine is None and attempt.token == token:
+            if attempt is not None and attempt.engine is None and attempt.reference.token == token:
                 _log.warning("attempt %s is ended: its engine is gone and no other one asked for it", name)
                 self.abort(worker_pb2.Reference(name=name, token=token))
 
@@ -171,23 +175,22 @@ class Attempts:
             if len(self._running) + len(self._stopping) >= self._options.slots:
                 return
             attempt = self._waiting.popleft()
-            if self._known.get(attempt.assignment.reference.name) is attempt:
+            if self._known.get(attempt.name) is attempt:
                 self._begin(attempt)
 
     def _begin(self, attempt: Attempt) -> None:
         assignment = attempt.assignment
-        env = {**self._options.base_env, **assignment.env}
+        env = dict(assignment.env)
         try:
-            child = self._children.take(assignment.code, env)
+            child = self._children.take(assignment.code, env if attempt.shared_env is None else attempt.shared_env)
         except OSError as error:
             self._conclude(attempt, _exit(worker_pb2.Exit.REASON_SETUP_FAILED, detail=str(error)))
             return
         attempt.child = child
         attempt.started_at = time.time()
-        self._running[assignment.reference.name] = attempt
+        self._running[attempt.name] = attempt
         child.on_report = lambda report: self._on_report(attempt, report)
         child.on_end = lambda status: self._on_end(attempt, status)
-        env.update(self._children.environment(child.folder))
         child.run(
             {
                 "argv": list(assignment.argv),
@@ -249,7 +252,7 @@ class Attempts:
             attempt.timer.cancel()
             attempt.timer = None
         attempt.child = None
-        name = attempt.assignment.reference.name
+        name = attempt.name
         if self._running.get(name) is attempt:
             del self._running[name]
         self._stopping.discard(attempt)
@@ -287,7 +290,7 @@ class Attempts:
             self._kill(attempt)
 
     def _end_process(self, attempt: Attempt) -> None:
-        name = attempt.assignment.reference.name
+        name = attempt.name
         if self._running.get(name) is attempt:
             del self._running[name]
             self._stopping.add(attempt)
@@ -314,7 +317,7 @@ class Attempts:
         """Give back what has not begun, and wait for the rest; whoever cancels this ends it."""
         while self._waiting:
             attempt = self._waiting.popleft()
-            if self._known.pop(attempt.assignment.reference.name, None) is attempt and attempt.engine is not None:
+            if self._known.pop(attempt.name, None) is attempt and attempt.engine is not None:
                 attempt.engine.returned(attempt.reference)
         self._look_whether_idle()
         await self._idle.wait()

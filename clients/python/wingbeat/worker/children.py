@@ -142,12 +142,9 @@ class Children:
     def __len__(self) -> int:
         return len(self._all)
 
-    def environment(self, folder: Path) -> dict[str, str]:
-        """What is a child's own in the environment of its tasks."""
-        return {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
-
     def take(self, code: str, env: Mapping[str, str]) -> Child:
-        """An idle child of this code, else a new one, whose environment begins as `env`."""
+        """An idle child of this code, else a new one; `env` is what the environments of its tasks have in common,
+        beside what this machine decides."""
         if waiting := self._idle.get(code):
             child = waiting.pop()
             del self._idle_since[child.number]
@@ -161,7 +158,9 @@ class Children:
         folder.mkdir(mode=0o700)
         child = Child(self._last, code, folder)
         self._all[child.number] = child
-        child.connect(self.zygote.fork(child.number, str(folder), {**env, **self.environment(folder)}, child.born))
+        own = {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
+        env = {**self._options.base_env, **env, **own}
+        child.connect(self.zygote.fork(child.number, str(folder), env, child.born))
         return child
 
     def give_back(self, child: Child, report: Report) -> None:

@@ -7,7 +7,7 @@ one sends each report at once. A quiet stream carries heartbeats, four in a leas
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import grpc
 import grpc.aio
@@ -21,6 +21,8 @@ BYTES_MAX = 1 << 20
 """Output and values in one message, but for the last one."""
 GATHER_S = 0.001
 """Least time between two messages: a message costs far more than one more report in it."""
+CODES_MAX = 1_000
+"""Environments that are remembered."""
 _BACKOFF_S_MIN = 0.05
 _BACKOFF_S_MAX = 2.0
 _LEASE_S = 6.0
@@ -45,6 +47,8 @@ class EngineStream:
         self._lease_s = _LEASE_S
         self._draining = False
         self._talks = 0
+        self._codes: dict[str, Mapping[str, str]] = {}
+        """Environments; messages name all that they need."""
 
     # ---- what attempts say ----
 
@@ -203,5 +207,10 @@ class EngineStream:
             else:
                 self._next.unknown.append(reference)
             self._more.set()
+        for code in response.codes:
+            if code.key not in self._codes:
+                if len(self._codes) >= CODES_MAX:
+                    self._codes.clear()
+                self._codes[code.key] = dict(code.env)
         for assignment in response.assign:
-            attempts.assign(self, assignment)
+            attempts.assign(self, assignment, self._codes.get(assignment.code))

@@ -53,6 +53,7 @@ class Worker:
             labels=options.labels,
             cpus=options.cpus,
             memory_bytes=options.memory_bytes,
+            knows_codes=True,
         )
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -39,19 +39,19 @@ def process_environment(
     if program.environment is not None:
         environment["VIRTUAL_ENV"] = program.environment
     environment.update(requested_environment(request, extra_env))
-    return {key: value for key, value in environment.items() if _can_be_set(key, value)}
+    return {key: value for key, value in environment.items() if can_be_set(key, value)}
 
 
 def requested_environment(request: ContainerRequest, extra_env: Mapping[str, str]) -> dict[str, str]:
     """What task, execution and installation ask for, wherever the attempt runs; later entries win."""
     environment = dict(_DEFAULTS)
-    environment.update(_description(request))
+    environment.update(description(request))
     environment.update(request.env)
     environment.update(extra_env)
-    return {key: value for key, value in environment.items() if _can_be_set(key, value)}
+    return {key: value for key, value in environment.items() if can_be_set(key, value)}
 
 
-def _description(request: ContainerRequest) -> dict[str, str]:
+def description(request: ContainerRequest) -> dict[str, str]:
     """Labels and annotations of the execution as JSON objects, and whether the attempt may be interrupted: what a pod
     would carry as its metadata. What is empty or too long for a variable is left out."""
     variables = {
@@ -79,5 +79,6 @@ def command_line(argv: Sequence[str]) -> list[str]:
     return line
 
 
-def _can_be_set(key: str, value: str) -> bool:
+def can_be_set(key: str, value: str) -> bool:
+    """Whether the kernel takes it as a variable."""
     return bool(key) and "=" not in key and "\0" not in key and "\0" not in value

@@ -26,7 +26,7 @@ from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.plan import TaskSpec
 from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent, Started
 from wingbeat_propeller.ports.tasks import AttemptOrigin, ContainerRequest, RuntimeRequest
-from wingbeat_propeller.runtimes.worker.assignments import assignment_of
+from wingbeat_propeller.runtimes.worker.assignments import Assignments, Handover
 from wingbeat_propeller.runtimes.worker.ends import end_of, lost
 from wingbeat_propeller.runtimes.worker.log_files import LogFiles
 from wingbeat_propeller.runtimes.worker.needs import Needs, needs_of, runs_with
@@ -59,7 +59,7 @@ class _Given(NamedTuple):
     session: Session
     token: int
     origin: AttemptOrigin | None
-    assignment: worker_pb2.Assignment | None
+    handover: Handover | None
     """None when another engine gave it out."""
     given_at: float
     is_started: bool = False
@@ -83,6 +83,7 @@ class WorkerPool:
         self._lanes_made = 0
         self._serving: dict[str, Sequence[Session]] = {}
         """Workers of each lane; emptied when any of them changes."""
+        self._assignments = Assignments(store_env=options.store_env, extra_env=options.extra_env)
         self._logs = LogFiles(options.state_dir, options.logs_url_base, options.log_bytes_max)
         self._sink: Callable[[Sequence[RuntimeEvent]], None] | None = None
         self._changed: Callable[[bool], None] = lambda _: None
@@ -186,11 +187,9 @@ class WorkerPool:
                 returned.append(name)
                 continue
             token = self._new_token()
-            assignment = assignment_of(
-                request, token, store_env=self._options.store_env, extra_env=self._options.extra_env
-            )
-            self._given[name] = _Given(session, token, request.origin, assignment, time.time())
-            session.assign(assignment)
+            handover = self._assignments.make(request, token)
+            self._given[name] = _Given(session, token, request.origin, handover, time.time())
+            session.assign(handover)
         _ASSIGNED.set(len(self._given))
         if returned:
             self._returned(returned)
@@ -264,8 +263,8 @@ class WorkerPool:
             if not ours and token >> 32 == self._tokens >> 32:
                 session.abort(worker_pb2.Reference(name=name, token=token))  # it was given up meanwhile
         for name, given in self._given.items():
-            if given.session is session and name not in held and given.assignment and not given.has_ended:
-                session.assign(given.assignment)  # the stream broke before it arrived
+            if given.session is session and name not in held and given.handover and not given.has_ended:
+                session.assign(given.handover)  # the stream broke before it arrived
         self._workers_changed()
         return session, session.stream, worker_pb2.Welcome(lease_s=options.lease_s, slots=slots)
 
@@ -326,7 +325,7 @@ class WorkerPool:
         if not self._given[name].is_started:
             events += self._started(name, report.started_at)
         given = self._given[name]
-        self._given[name] = given._replace(has_ended=True, assignment=None)
+        self._given[name] = given._replace(has_ended=True, handover=None)
         events.append(end_of(report, self._moment(report.ended_at, given), self._logs.links(name)))
         return events
 

@@ -8,6 +8,7 @@ worker that asks for ever more and reads none of it loses its stream.
 import asyncio
 from collections import deque
 
+from wingbeat_propeller.runtimes.worker.assignments import Handover
 from wingbeat_propeller.runtimes.worker.needs import Announcement
 from wingbeatidl.worker.v1 import worker_pb2
 
@@ -38,8 +39,9 @@ class Session:
         self.asked: set[str] = set()
         """Attempts that the worker was asked about and has not answered for."""
         self.answered = asyncio.Event()
+        self._knows_codes = hello.knows_codes
         self._next = worker_pb2.WorkResponse()
-        self._assign: deque[worker_pb2.Assignment] = deque()
+        self._assign: deque[Handover] = deque()
         self._unsaid = 0
         self._more = asyncio.Event()
 
@@ -50,10 +52,10 @@ class Session:
             return 0
         return self.slots - self.elsewhere - len(self.names)
 
-    def assign(self, assignment: worker_pb2.Assignment) -> None:
+    def assign(self, handover: Handover) -> None:
         """Have it run an attempt."""
         if self._may_say():
-            self._assign.append(assignment)
+            self._assign.append(handover)
 
     def abort(self, reference: worker_pb2.Reference) -> None:
         """Have it stop an attempt."""
@@ -100,14 +102,31 @@ class Session:
         if self.stream != stream:
             return None
         message, self._next = self._next, worker_pb2.WorkResponse()
-        size = 0
-        while self._assign and (not size or size + self._assign[0].ByteSize() <= MESSAGE_BYTES_MAX):
-            size += self._assign[0].ByteSize()
-            message.assign.append(self._assign.popleft())
+        self._add_assignments(message)
         self._unsaid = len(self._assign)
         if not self._assign:
             self._more.clear()
         return message
+
+    def _add_assignments(self, message: worker_pb2.WorkResponse) -> None:
+        """As many as a message may carry."""
+        size = 0
+        codes: set[str] = set()
+        while self._assign:
+            assignment, code = self._assign[0]
+            is_new = code.key not in codes
+            more = assignment.ByteSize() + (code.ByteSize() if is_new else 0)
+            if size and size + more > MESSAGE_BYTES_MAX:
+                return
+            size += more
+            self._assign.popleft()
+            message.assign.append(assignment)
+            if not self._knows_codes:
+                env = message.assign[-1].env
+                env.update({**code.env, **env})
+            elif is_new:
+                codes.add(code.key)
+                message.codes.append(code)
 
     def _may_say(self) -> bool:
         """Whether one more thing can be said. Without a stream nothing is kept: the next one begins anew."""

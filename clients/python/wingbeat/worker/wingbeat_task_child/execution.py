@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from .command_line import EXECUTE, FAST_EXECUTE, MAP_EXECUTE, TASK_OPTIONS, parse_fast, parse_task
-from .environment import set_environment
+from .environment import Environment
 from .exchange import Exchange
 from .flytekit_hooks import ENTRYPOINT, Hooks
 from .messages import Task
@@ -55,7 +55,7 @@ class Result:
 
 def renew(env: dict[str, str]) -> Hooks:
     """Make a fresh fork independent of its siblings: random generators, scratch folders, settings read at import."""
-    set_environment(env)
+    environment = Environment(env)
     for stream in (sys.stdout, sys.stderr):
         cast("_Stream", stream).reconfigure(line_buffering=True)
     sys.dont_write_bytecode = True  # else an import would leave something among the user's files
@@ -71,7 +71,7 @@ def renew(env: dict[str, str]) -> Hooks:
     sys.modules["__main__"] = main
     search = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.path[:0] = search
-    return Hooks(env["TMPDIR"])
+    return Hooks(env["TMPDIR"], environment)
 
 
 def run(task: Task, hooks: Hooks) -> Result:
@@ -79,11 +79,11 @@ def run(task: Task, hooks: Hooks) -> Result:
     result = Result()
     exchange = Exchange(task["inputs"], hooks.results_folder)
     try:
-        set_environment(task["env"])
-        hooks.begin(exchange, task["env"])
+        hooks.environment.begin(task["env"])
+        hooks.current = exchange
         argv = task["argv"]
         if os.path.basename(argv[0]) == FAST_EXECUTE:
-            argv = _unpack(argv, result)
+            argv = _unpack(argv, hooks.environment, result)
         sys.argv = list(argv)
         _execute(argv, exchange)
     except SystemExit as error:
@@ -119,7 +119,7 @@ def _execute(argv: Sequence[str], exchange: Exchange) -> None:
     cast("Callable[..., object]", getattr(entrypoint, function))(**{**more, **values})
 
 
-def _unpack(argv: Sequence[str], result: Result) -> list[str]:
+def _unpack(argv: Sequence[str], environment: Environment, result: Result) -> list[str]:
     """Do what `pyflyte-fast-execute` does before it starts the inner command; its code is unpacked once a child.
 
     The code goes to the working folder, whatever folder the command names.
@@ -143,7 +143,7 @@ def _unpack(argv: Sequence[str], result: Result) -> list[str]:
         _resolved.add(folder)
         sys.path.insert(os.environ.get("PYTHONPATH", "").count(os.pathsep), folder)
         importlib.invalidate_caches()
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), folder)))
+        environment.add_to_search_path(folder)
     return inner
 
 

@@ -17,10 +17,11 @@ import sys
 import tempfile
 import traceback
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from . import file_access, same_thread
+from .environment import Environment
 from .exchange import Exchange
 from .folders import BASE, SANDBOX, WORKSPACE, make_layout
 
@@ -31,9 +32,9 @@ _STATS_ARGUMENTS = ("client", "full_prefix", "cfg", "prefix", "tags")
 class Hooks:
     """Installed once in a child; `current` is the exchange of the task under way."""
 
-    def __init__(self, scratch: str) -> None:
+    def __init__(self, scratch: str, environment: Environment) -> None:
         self.current: Exchange | None = None
-        self._env: Mapping[str, str] = {}
+        self.environment = environment
         self.results_folder = os.path.join(scratch, SANDBOX, "local_flytekit", "engine_dir")
         self._sandbox = os.path.join(scratch, SANDBOX)
         self._workspace = os.path.join(scratch, WORKSPACE)
@@ -45,10 +46,6 @@ class Hooks:
         _make_checkpoint_folders_late()
         _keep_off_the_call_stack()
         same_thread.install()
-
-    def begin(self, exchange: Exchange, env: Mapping[str, str]) -> None:
-        """A task begins, with this environment."""
-        self.current, self._env = exchange, env
 
     def _renew_default_provider(self, folder: str) -> None:
         """Settings of the store and scratch folders were read at import, before this child had its environment."""
@@ -91,8 +88,11 @@ class Hooks:
         entrypoint.os = _instead(os, path=_instead(os.path, realpath=realpath))
 
     def _get_one_of(self, *names: str) -> str:
-        """As flytekit's; reading the mapping that came with the task is cheaper than reading os.environ."""
-        return next((self._env[name] for name in names if name in self._env), "")
+        """As flytekit's; asked before the task's code runs, so what came with the task is the environment."""
+        for name in names:
+            if (value := self.environment.get(name)) is not None:
+                return value
+        return ""
 
     def _make_sandbox(self, **_: object) -> str:
         return self._sandbox

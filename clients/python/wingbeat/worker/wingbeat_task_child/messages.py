@@ -23,7 +23,7 @@ class ForkRequest(TypedDict):
     number: int
     folder: str
     env: dict[str, str]
-    """Environment that the child begins with; it is what all tasks of the child have in common."""
+    """Environment that all tasks of the child have in common."""
 
 
 class ZygoteReport(TypedDict):
@@ -42,7 +42,7 @@ class Task(TypedDict):
 
     argv: list[str]
     env: dict[str, str]
-    """The whole environment."""
+    """Its environment beside what all tasks of the child have in common."""
     inputs: bytes | None
     """Content of inputs.pb; None: it lies where the command line says."""
     cpus: tuple[int, ...]
