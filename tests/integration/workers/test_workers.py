@@ -275,6 +275,31 @@ async def test_what_one_engine_has_given_too_much_is_given_back(installation: In
     await one.ended("a")
 
 
+async def test_quick_tasks_are_handed_over_ahead(installation: Installation) -> None:
+    """A worker whose tasks are quick has the next ones at hand, and gives back what would wait behind a long one."""
+    engine = await installation.engine()
+    await installation.worker("--slots", "1")
+    await engine.until(lambda: bool(engine.lane))
+    assert engine.pool.capacity(engine.lane) == 1
+    number = 0
+    while engine.pool.capacity(engine.lane) == 1:  # the machine decides when one is quick
+        number += 1
+        await engine.run("increment", f"i{number}", integer(value=1))
+        await engine.ended(f"i{number}")
+    gate = installation.folder / "gate"
+    await engine.run("wait_for", "long", text(path=str(gate)))
+    for name in ("a", "b"):
+        assert engine.pool.take(engine.lane, name)
+        await engine.pool.launch([engine.request("increment", name, integer(value=1))])
+    await engine.until(lambda: sorted(engine.returned) == ["a", "b"])
+    assert engine.pool.capacity(engine.lane) == 1
+    assert not engine.pool.holds("a")
+    assert not engine.pool.take(engine.lane, "a")
+    gate.touch()
+    assert isinstance(result(await engine.ended("long")), int)
+    assert not any(event.name in ("a", "b") for event in engine.events)
+
+
 @pytest.mark.parametrize("python", ["/nowhere/python", "/bin/true"])
 async def test_an_interpreter_that_cannot_run_tasks(installation: Installation, python: str) -> None:
     """The worker says so and ends, instead of taking tasks that it cannot run."""

@@ -393,3 +393,38 @@ async def test_output_is_linked_once_there_is_any(make: Callable[..., Pool]) -> 
     for reference in (loud, quiet):
         pool.pool.hear(session, succeeded(reference))
     assert [[link.uri for link in end.logs] for end in ends(pool.events)] == [["http://h/logs/a/stderr.log"], []]
+
+
+async def test_attempts_ahead_of_slots(make: Callable[..., Pool]) -> None:
+    """A worker that asks for it gets some beyond its slots, but not while another one has a slot, and only as many as
+    it says; it has none of that when its stream begins anew."""
+    pool = make()
+    busy, idle = pool.connect("busy", slots=1), pool.connect("idle", slots=2)
+    pool.pool.hear(busy, worker_pb2.WorkRequest(ahead=2))
+    assert pool.pool.capacity(pool.lane) == 5
+    for name in "abcde":
+        assert pool.pool.take(pool.lane, name)
+    assert (len(busy.names), len(idle.names)) == (3, 2)
+    assert not pool.pool.take(pool.lane, "f")
+    pool.pool.hear(busy, worker_pb2.WorkRequest(ahead=0))
+    pool.pool.free(list(busy.names)[:1])
+    assert not pool.pool.take(pool.lane, "f")
+    pool.pool.hear(busy, worker_pb2.WorkRequest(ahead=1 << 30))
+    assert pool.pool.take(pool.lane, "f")
+    pool.connect("busy", slots=1)
+    assert pool.pool.capacity(pool.lane) == 3
+    assert not pool.pool.take(pool.lane, "g")
+
+
+async def test_what_is_given_back_makes_room_for_nothing(make: Callable[..., Pool]) -> None:
+    """A worker that takes nothing ahead any more gives back what it has not begun, and is not given it again."""
+    pool = make()
+    session = pool.connect(slots=1)
+    pool.pool.hear(session, worker_pb2.WorkRequest(ahead=1))
+    [_, second] = await pool.run(session, "a", "b")
+    refused: list[bool] = []
+    pool.pool.subscribe_lanes(
+        changed=lambda _: None, returned=lambda names: refused.append(pool.pool.take(pool.lane, names[0]))
+    )
+    pool.pool.hear(session, worker_pb2.WorkRequest(returned=[second], ahead=0))
+    assert refused == [False]

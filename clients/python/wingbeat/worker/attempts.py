@@ -33,6 +33,13 @@ OLD_TICKS = 600
 LOOK_TICKS = 5
 """How many of these until their output and their memory are looked at."""
 
+AHEAD_PER_SLOT = 4
+"""Attempts that may wait here for each slot while tasks are quick, so that none is free until the engine hears of it."""
+QUICK_S = 0.05
+"""A task that takes no longer is quick; as many as there are slots, one after another, show that others are too."""
+LONG_S = 0.1
+"""Nothing shall wait here behind a task that takes longer."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -82,6 +89,10 @@ class Attempts:
         self._running: dict[str, Attempt] = {}
         self._stopping: set[Attempt] = set()
         """Aborted ones whose child still lives; they keep their slots."""
+        self.ahead = 0
+        """How many attempts each engine may hand over beyond the slots; streams tell it with what they say next."""
+        self._quick = 0
+        """Tasks in a row that were quick."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -225,6 +236,7 @@ class Attempts:
         else:
             ended.files = True
         self._cut_streams(child, report)
+        self._learn(report["ended_at"] - report["started_at"])
         self._children.give_back(child, report)
         self._finish(attempt, ended)
 
@@ -263,6 +275,14 @@ class Attempts:
         self._others_changed(attempt)
         self.start_waiting()
         self._look_whether_idle()
+
+    def _learn(self, took_s: float) -> None:
+        """From how long a task took."""
+        self._quick = self._quick + 1 if took_s <= QUICK_S else 0
+        if self._quick >= self._options.slots:
+            self.ahead = AHEAD_PER_SLOT * self._options.slots
+        elif took_s > LONG_S:
+            self.ahead = 0
 
     def _look_whether_idle(self) -> None:
         if not self._running and not self._waiting and not self._stopping:
@@ -361,15 +381,25 @@ class Attempts:
                 self._look_at(attempt, rss)
 
     def _return_waiting(self) -> None:
-        """Give back what waits behind tasks that are not over soon; the worker's own start is waited for."""
+        """Give back what waits behind tasks that are not over soon; the worker's own start is waited for. What engines
+        have handed over ahead comes back at the first sign of a long task, what they believe to have slots later."""
+        before = time.time() - LONG_S
+        if any(attempt.started_at < before for attempt in self._running.values()):
+            self._quick = self.ahead = 0
+            surplus = len(self._waiting) - (self._options.slots - len(self._running))
+        else:
+            surplus = 0
         if not self._waiting or not self._children.zygote.is_ready:
             return
-        before = asyncio.get_running_loop().time() - WAIT_S
-        for attempt in [one for one in self._waiting if one.came_at < before and one.engine is not None]:
+        came_before = asyncio.get_running_loop().time() - WAIT_S
+        kept = len(self._waiting) - surplus
+        waiting = [one for place, one in enumerate(self._waiting) if place >= kept or one.came_at < came_before]
+        for attempt in waiting:
+            if attempt.engine is None:
+                continue
             self._waiting.remove(attempt)
-            if self._known.get(attempt.assignment.reference.name) is attempt:
-                del self._known[attempt.assignment.reference.name]
-                assert attempt.engine is not None, "chosen above"
+            if self._known.get(attempt.name) is attempt:
+                del self._known[attempt.name]
                 attempt.engine.returned(attempt.reference)
 
     def _drop_old(self, tick: int) -> None:

@@ -44,6 +44,8 @@ class EngineStream:
         self._bytes = 0
         self._more = asyncio.Event()
         self._elsewhere = 0
+        self._ahead = 0
+        """How many attempts it was told to hand over ahead."""
         self._lease_s = _LEASE_S
         self._draining = False
         self._talks = 0
@@ -76,7 +78,9 @@ class EngineStream:
         """See attempts.Engine; the other engines are told by `tell_slots`."""
 
     def tell_slots(self) -> None:
-        """Say how many slots other engines take, if that has changed."""
+        """Say how many slots other engines take, and how many attempts are taken ahead, if that has changed."""
+        if self._ahead != self._attempts.ahead:
+            self._more.set()
         elsewhere = self._attempts.taken_elsewhere(self)
         if elsewhere != self._elsewhere:
             self._elsewhere = elsewhere
@@ -151,6 +155,7 @@ class EngineStream:
         if number != self._talks:
             return
         self._attempts.repeat_reports(self)
+        self._ahead = 0
         self.tell_slots()
         loop = asyncio.get_running_loop()
         sent_at = 0.0
@@ -174,6 +179,8 @@ class EngineStream:
                 yield self._full.popleft()
             if number != self._talks:
                 return
+            if self._ahead != self._attempts.ahead:
+                self._ahead = self._next.ahead = self._attempts.ahead
             message, self._next = self._next, worker_pb2.WorkRequest()
             self._bytes = 0
             yield message

@@ -110,9 +110,9 @@ class WorkerPool:
     def take(self, lane: str, name: str) -> bool:
         """See ports.Lanes. The worker with the most free slots gets it."""
         now = self._now()
-        rested = (session for session in self._workers_of(lane) if session.rests_until <= now)
-        best = max(rested, key=_free, default=None)
-        if best is None or best.free <= 0:
+        with_room = (one for one in self._workers_of(lane) if one.has_room and one.rests_until <= now)
+        best = max(with_room, key=_free, default=None)
+        if best is None:
             return False
         best.names.add(name)
         self._reserved[name] = best
@@ -124,7 +124,8 @@ class WorkerPool:
 
     def capacity(self, lane: str) -> int:
         """See ports.Lanes."""
-        return sum(session.slots - session.elsewhere for session in self._workers_of(lane) if session.stream)
+        workers = [session for session in self._workers_of(lane) if session.stream]
+        return sum(session.slots - session.elsewhere + session.ahead for session in workers)
 
     def wants(self, lane: str) -> str:
         """See ports.Lanes."""
@@ -305,6 +306,10 @@ class WorkerPool:
             session.draining = True
             _log.info("worker takes no more tasks", worker=session.name)
             self._workers_changed()
+        if request.HasField("ahead"):
+            had, session.ahead = session.ahead, min(max(request.ahead, 0), self._options.slots_max)
+            if session.ahead > had:
+                self._changed(False)
         if request.returned:
             self._give_back(session, request.returned)
         if request.HasField("slots_elsewhere"):
@@ -355,7 +360,7 @@ class WorkerPool:
             del self._given[name]
             session.names.discard(name)
         if names:
-            if not session.draining:
+            if session.has_room:
                 # Other engines were quicker, or it has not the room that it says: it would get the same again at once.
                 session.rests_until = self._now() + RETURN_REST_S
                 asyncio.get_running_loop().call_later(RETURN_REST_S, self._changed, False)

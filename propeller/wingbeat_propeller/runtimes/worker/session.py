@@ -28,6 +28,8 @@ class Session:
         self.announcement = announcement_of(hello)
         self.elsewhere = 0
         """Slots that tasks of other engines take."""
+        self.ahead = 0
+        """Attempts that it takes beyond its slots, to begin as soon as one is free."""
         self.draining = False
         self.rests_until = 0.0
         """Until then it is given nothing."""
@@ -47,10 +49,13 @@ class Session:
 
     @property
     def free(self) -> int:
-        """How many more attempts it may be given."""
-        if self.draining or not self.stream:
-            return 0
+        """Slots that nothing has; below 0 when attempts wait there."""
         return self.slots - self.elsewhere - len(self.names)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may be given one more attempt."""
+        return not self.draining and self.stream != 0 and self.free + self.ahead > 0
 
     def assign(self, handover: Handover) -> None:
         """Have it run an attempt."""
@@ -84,6 +89,7 @@ class Session:
         """A new stream begins: nothing is left to be said from before."""
         self._forget_unsaid()
         self._more.clear()
+        self.ahead = 0
         self.asked.clear()
         self.answered.set()
 
