@@ -1,7 +1,8 @@
 """Standard output and error of local tasks, as plain text under `/logs/<attempt>/stdout.log` and `stderr.log`.
 
 A log is streamed up to the size it has when it is asked for, so one that is still being written ends too. Who follows
-one asks for the rest only (`Range: bytes=1000-`); there is none (416) until something is written.
+one asks for the rest only (`Range: bytes=1000-`); there is none (416) until something is written. Tasks in workers have
+files only for what they write, so a log that is asked for with `?from=worker` is empty when there is none.
 """
 
 import asyncio
@@ -33,6 +34,8 @@ def log_routes(log_file: LogFile) -> list[Route]:
     async def read(request: Request) -> Response:
         path = _path(log_file, request.path_params["name"], request.path_params["file"])
         file = None if path is None else await asyncio.to_thread(_open, path)
+        if file is None and path is not None and request.query_params.get("from") == "worker":
+            file = await asyncio.to_thread(_empty)
         if file is None:
             return PlainTextResponse("there is no such log\n", 404)
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Accept-Ranges": "bytes"}
@@ -70,6 +73,10 @@ def _open(path: Path) -> BinaryIO | None:
         os.close(descriptor)
         return None
     return open(descriptor, "rb", buffering=0)
+
+
+def _empty() -> BinaryIO:
+    return open(os.devnull, "rb", buffering=0)
 
 
 async def _chunks(file: BinaryIO, size: int) -> AsyncIterator[bytes]:

@@ -34,6 +34,16 @@ async def test_the_rest_of_a_log(gateway: Gateway, http: httpx.AsyncClient) -> N
     assert (answer.status_code, answer.content) == (200, b"0123456789")
 
 
+async def test_a_task_in_a_worker_that_wrote_nothing(http: httpx.AsyncClient) -> None:
+    """Its log is empty, though there is no file; so it is for who follows it, and nothing else is found that way."""
+    answer = await http.get("/logs/f125-n0-0/stdout.log?from=worker")
+    assert (answer.status_code, answer.content) == (200, b"")
+    answer = await http.get("/logs/f125-n0-0/stdout.log?from=worker", headers={"Range": "bytes=0-"})
+    assert answer.status_code == 416
+    answer = await http.get("/logs/f125-n0-0/exit.json?from=worker")
+    assert answer.status_code == 404
+
+
 @pytest.mark.parametrize(
     "path",
     [

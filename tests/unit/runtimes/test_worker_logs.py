@@ -11,13 +11,24 @@ async def test_output_lies_where_that_of_local_tasks_does(tmp_path: Path) -> Non
     logs = LogFiles(tmp_path, "http://h/logs", 6)
     running = asyncio.create_task(logs.run())
     await asyncio.sleep(0)
-    assert logs.add("a", "stdout", b"one")
-    assert not logs.add("a", "stdout", b"two")
-    assert not logs.add("a", "stdout", b"three")
-    assert logs.add("a", "stderr", b"no")
+    for content in (b"one", b"two", b"three"):
+        logs.add("a", "stdout", content)
+    logs.add("a", "stderr", b"no")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     folder = tmp_path / "tasks" / "a"
     assert (folder / "stdout.log").read_bytes().startswith(b"onetwo\n[wingbeat: ")
     assert (folder / "stderr.log").read_bytes() == b"no"
-    assert [link.name for link in logs.links("a")] == ["stdout", "stderr"]
+
+
+async def test_an_attempt_that_writes_nothing(tmp_path: Path) -> None:
+    """It has links like any other, and no file."""
+    logs = LogFiles(tmp_path, "http://h/logs", 6)
+    running = asyncio.create_task(logs.run())
+    await asyncio.sleep(0)
+    links = logs.links("a")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert [link.name for link in links] == ["stdout", "stderr"]
+    assert links[0].uri == "http://h/logs/a/stdout.log?from=worker"
+    assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ from wingbeat_propeller.core.outcome import ErrorKind
 from wingbeat_propeller.core.plan import TaskSpec
 from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent, Started
 from wingbeat_propeller.ports.tasks import AttemptOrigin, ContainerRequest
+from wingbeat_propeller.runtimes.worker.log_files import LogFiles
 from wingbeat_propeller.runtimes.worker.options import WorkerPoolOptions
 from wingbeat_propeller.runtimes.worker.pool import RETURN_REST_S, TooManyWorkersError, WorkerPool
 from wingbeat_propeller.runtimes.worker.session import MESSAGE_BYTES_MAX, UNSAID_MAX, Session
@@ -382,8 +383,10 @@ async def test_an_attempt_whose_worker_is_gone_before_it_is_sent(make: Callable[
     running.cancel()
 
 
-async def test_output_is_linked_once_there_is_any(make: Callable[..., Pool]) -> None:
-    """An attempt that wrote nothing has no links; chunks of others count for nothing."""
+async def test_output_is_linked(make: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of each attempt, whether or not it wrote something; chunks of others count for nothing."""
+    kept: list[tuple[str, str, bytes]] = []
+    monkeypatch.setattr(LogFiles, "add", lambda _, *chunk: kept.append(chunk))
     pool = make()
     session = pool.connect()
     loud, quiet = await pool.run(session, "a", "b")
@@ -392,7 +395,8 @@ async def test_output_is_linked_once_there_is_any(make: Callable[..., Pool]) -> 
     pool.pool.hear(session, worker_pb2.WorkRequest(logs=chunks))
     for reference in (loud, quiet):
         pool.pool.hear(session, succeeded(reference))
-    assert [[link.uri for link in end.logs] for end in ends(pool.events)] == [["http://h/logs/a/stderr.log"], []]
+    assert [[link.name for link in end.logs] for end in ends(pool.events)] == [["stdout", "stderr"]] * 2
+    assert kept == [("a", "stderr", b"text")]
 
 
 async def test_attempts_ahead_of_slots(make: Callable[..., Pool]) -> None:

@@ -34,7 +34,7 @@ LOOK_TICKS = 5
 """How many of these until their output and their memory are looked at."""
 
 AHEAD_PER_SLOT = 4
-"""Attempts that may wait here for each slot while tasks are quick, so that none is free until the engine hears of it."""
+"""Attempts that may wait here for each slot while tasks are quick, so that none idles until an engine hears of it."""
 QUICK_S = 0.05
 """A task that takes no longer is quick; as many as there are slots, one after another, show that others are too."""
 LONG_S = 0.1

@@ -17,6 +17,8 @@ from wingbeat_propeller.runtimes.local.paths import LogStream, log_file
 BUFFERED_BYTES_MAX = 64 << 20
 """Output of all workers that waits to be written."""
 _CUT = b"\n[wingbeat: what follows was left out, the log is too long]\n"
+_MARK = "?from=worker"
+"""Of links: what the server's gateway knows them by."""
 _DROPPED = Counter("wingbeat_worker_log_bytes_dropped", "Output of tasks in workers that was not kept")
 
 _log = structlog.get_logger(__name__)
@@ -35,24 +37,24 @@ class LogFiles:
         self._more = asyncio.Event()
 
     def links(self, name: str) -> Sequence[LogLink]:
-        """Where people find what the attempt has written; nothing until it has written something."""
-        streams = [stream for stream in ("stdout", "stderr") if (name, stream) in self._kept]
-        return tuple(LogLink(stream, f"{self._url_base}/{name}/{stream}.log") for stream in streams)
+        """Where people find what the attempt has written. One that has written nothing has no file; the links say that
+        a missing file counts as an empty one."""
+        base = f"{self._url_base}/{name}"
+        return (LogLink("stdout", f"{base}/stdout.log{_MARK}"), LogLink("stderr", f"{base}/stderr.log{_MARK}"))
 
-    def add(self, name: str, stream: LogStream, content: bytes) -> bool:
-        """Keep output of an attempt; whether this is the first of its stream."""
+    def add(self, name: str, stream: LogStream, content: bytes) -> None:
+        """Keep output of an attempt."""
         key = (name, stream)
-        kept = self._kept.get(key)
-        if (kept or 0) >= self._bytes_max or self._buffered + len(content) > BUFFERED_BYTES_MAX:
+        kept = self._kept.get(key, 0)
+        if kept >= self._bytes_max or self._buffered + len(content) > BUFFERED_BYTES_MAX:
             _DROPPED.inc(len(content))
-            return False
-        self._kept[key] = (kept or 0) + len(content)
+            return
+        self._kept[key] = kept + len(content)
         if self._kept[key] >= self._bytes_max:
             content += _CUT
         self._buffer.append((name, stream, content))
         self._buffered += len(content)
         self._more.set()
-        return kept is None
 
     def forget(self, name: str) -> None:
         """Nothing more comes of this attempt."""

@@ -285,11 +285,7 @@ class WorkerPool:
         events: list[RuntimeEvent] = []
         for chunk in request.logs:
             if self._is_own(session, chunk.reference):
-                name = chunk.reference.name
-                is_first = self._logs.add(name, "stderr" if chunk.stderr else "stdout", chunk.content)
-                given = self._given[name]
-                if is_first and given.is_started and not given.has_ended:
-                    events.append(Started(name, given.given_at, self._logs.links(name)))
+                self._logs.add(chunk.reference.name, "stderr" if chunk.stderr else "stdout", chunk.content)
         for held in request.held:
             self._adopted(session, held.reference)
         for unknown in request.unknown:
