@@ -445,7 +445,7 @@ class SimulatedDatabase:
 
     def parent_settings(self, _sql: str, execution: int) -> list[Row]:
         row = self.executions.get(execution)
-        return [] if row is None else [{name: row[name] for name in ("config", "spec", "principal", "recovery")}]
+        return [] if row is None else [{name: row[name] for name in _SETTINGS}]
 
     def source(self, _sql: str, _project: str, _domain: str, name: str) -> list[Row]:
         return [
@@ -554,6 +554,7 @@ class SimulatedDatabase:
         return [row for row in self.executions.values() if row["shard"] in wanted]
 
 
+_SETTINGS = ("config", "spec", "principal", "recovery", "priority")
 _REPEATED = "AND batch < $3"
 """What lets the fence find a batch that is committed already."""
 _KEYS = {

@@ -19,6 +19,7 @@ from wingbeat_controlplane.executions.launch_targets import LaunchTargets
 from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.executions.recovery_plans import RecoveryPlanner
 from wingbeat_controlplane.executions.terminate import Terminator
+from wingbeat_controlplane.registry.own_annotations import PRIORITY
 from wingbeat_controlplane.registry.registry import Registry
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.ports.blobs import Blobs
@@ -75,6 +76,8 @@ class ChildExecutions:
             raise _refused(f"executions are nested {NESTING_MAX} levels deep: does the launch plan launch itself?")
         config = matchable_resource_pb2.WorkflowExecutionConfig.FromString(parent["config"])
         create = _create_request(request, config)
+        if parent["priority"]:
+            create.spec.annotations.values[PRIORITY] = str(parent["priority"])
         try:
             with outages_as_oserror():
                 caller = Caller(parent["principal"], "propeller")

@@ -1,5 +1,5 @@
 -- name: parent_settings
-SELECT config, spec, principal, recovery FROM executions WHERE id = $1;
+SELECT config, spec, principal, recovery, priority FROM executions WHERE id = $1;
 
 -- name: source
 SELECT id, workflow_id FROM executions WHERE project = $1 AND domain = $2 AND name = $3;

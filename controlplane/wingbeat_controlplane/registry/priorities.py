@@ -1,4 +1,4 @@
-"""The priority of executions: which of those that have not begun an engine begins first.
+"""The priority of executions: which of them an engine begins first, and whose tasks it starts first when room is short.
 
 Execution, launch plan, matchable attributes and installation may say it by an annotation; the first that does counts.
 It acts within the turn of a project and domain, so nobody overtakes other tenants by it.

@@ -205,5 +205,7 @@ class ExecutionRecord:
     """When it ends if it has not begun by then."""
     deadline_s: float | None = None
     """How long after its begin it ends if it has not by itself."""
+    priority: int = 0
+    """Its attempts wait before those of its tenant's executions with a lower one."""
     elements: tuple[ElementRow, ...] = ()
     """The last attempt of each element of the arrays under way, in order of the array's id and the element."""

@@ -441,6 +441,7 @@ class Intake:
             raw_output_prefix=config.raw_output_data_config.output_location_prefix.rstrip("/"),
             resources=resources,
             launch_plan_id=record.launch_plan_id,
+            priority=record.priority,
             source=None if origin is None else origin.source,
         )
         self._live.add(live)

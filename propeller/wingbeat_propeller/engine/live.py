@@ -54,6 +54,8 @@ class LiveExecution:
     """Defaults and limits of its containers."""
     launch_plan_id: int | None = None
     """Row id of its launch plan, in whose line others may wait for its end."""
+    priority: int = 0
+    """Its attempts wait before those of its tenant's executions with a lower one."""
     source: Source | None = None
     """What it recovers, if anything."""
     names: set[str] = field(default_factory=set[str])

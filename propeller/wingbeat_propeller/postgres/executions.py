@@ -226,6 +226,7 @@ def _record(row: asyncpg.Record, nodes: Sequence[NodeRow], elements: Sequence[El
         waiting=row["waiting"],
         begin_by=row["begin_by"],
         deadline_s=row["deadline_s"],
+        priority=row["priority"],
         elements=tuple(elements),
     )
 

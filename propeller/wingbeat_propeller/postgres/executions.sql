@@ -90,7 +90,8 @@ SELECT look.last_project, look.last_domain, look.any_left,
     e.inputs_uri, e.phase, extract(epoch FROM e.created_at)::float8 AS created_at,
     extract(epoch FROM e.started_at)::float8 AS started_at,
     CASE WHEN e.abort_requested_at IS NOT NULL THEN coalesce(e.abort_cause, '') END AS abort_cause,
-    e.launch_plan_id, e.waiting, extract(epoch FROM e.begin_by)::float8 AS begin_by, e.deadline_s
+    e.launch_plan_id, e.waiting, extract(epoch FROM e.begin_by)::float8 AS begin_by, e.deadline_s,
+    e.priority
 FROM look
 LEFT JOIN (chosen AS c JOIN executions AS e ON e.id = c.id) ON true
 ORDER BY c.place, e.id;
@@ -109,7 +110,7 @@ ORDER BY id;
 SELECT id, project, domain, name, shard, workflow_id, config, task_resources, recovery, inputs, inputs_uri, phase,
     extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM started_at)::float8 AS started_at,
     CASE WHEN abort_requested_at IS NOT NULL THEN coalesce(abort_cause, '') END AS abort_cause,
-    launch_plan_id, waiting, extract(epoch FROM begin_by)::float8 AS begin_by, deadline_s
+    launch_plan_id, waiting, extract(epoch FROM begin_by)::float8 AS begin_by, deadline_s, priority
 FROM executions
 WHERE shard = ANY($1::smallint[]) AND ended_at IS NULL AND started_at IS NOT NULL AND id > $2
 ORDER BY id

@@ -8,8 +8,15 @@ from tests.integration.executions import entities
 from tests.integration.launching.conftest import Client
 
 from wingbeat_controlplane.errors import ApiError
+from wingbeat_controlplane.executions.children import open_children
+from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.launching.launch_keys import KeyPruner
+from wingbeat_controlplane.registry.options import RegistryOptions
 from wingbeat_controlplane.registry.priorities import stated_priority
+from wingbeat_controlplane.registry.registry import open_registry
+from wingbeat_propeller.blobs.folder import FolderBlobs
+from wingbeat_propeller.core.plan import LaunchPlanSpec
+from wingbeat_propeller.ports.children import ChildRequest
 from wingbeat_propeller.ports.executions import Room
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeatidl.launch.v1 import item_pb2
@@ -44,6 +51,39 @@ async def test_the_highest_priority_begins_first(client: Client, pool: asyncpg.P
         room = Room(free=free, tenant_min=0, awaited=1, live={})
         found = await store.new_executions(range(256), known=[], limit=100, room=room)
         assert [record.name for record in found.records] == ["n11", "late", "annotated", "n2", "n1"][:free]
+        assert [record.priority for record in found.records] == [9, 9, 5, 0, -1][:free]
+    await pool.execute("UPDATE executions SET phase = 2, started_at = now()")
+    live = await store.live_executions(range(256), after=0, limit=100)
+    assert {record.name: record.priority for record in live}["annotated"] == 5
+
+
+async def test_children_have_the_priority_of_their_parent(
+    client: Client, pool: asyncpg.Pool, blobs: FolderBlobs
+) -> None:
+    """So that what belongs together is not held up by half of it."""
+    await client.launch([item_pb2.LaunchItem(name="parent", priority=7)])
+    parent = await pool.fetchval("SELECT id FROM executions")
+    await pool.execute(
+        "INSERT INTO node_executions (execution_id, node_id, seq, spec_node_id, kind, phase, created_at, updated_at)"
+        " VALUES ($1, 'n0', 1, 'n0', 3, 2, now(), now())",
+        parent,
+    )
+    children = open_children(pool, blobs, open_registry(pool, RegistryOptions()), ExecutionOptions())
+    plan = LaunchPlanSpec(entities.PROJECT, entities.DOMAIN, "lp", "v1", ())
+    inputs = entities.literals(text="hi").SerializeToString()
+    await children.launch(
+        ChildRequest(
+            parent=parent,
+            project=entities.PROJECT,
+            domain=entities.DOMAIN,
+            parent_name="parent",
+            node_id="n0",
+            name="child",
+            launch_plan=plan,
+            inputs=inputs,
+        )
+    )
+    assert await pool.fetchval("SELECT priority FROM executions WHERE name = 'child'") == 7
 
 
 @pytest.mark.parametrize("text", ["", "high", "101", "-101", "1.5", "٣"])

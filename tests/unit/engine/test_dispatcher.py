@@ -75,9 +75,11 @@ class Plugin:
         return InstantRequest(context.name)
 
 
-def _live(key: int) -> LiveExecution:
+def _live(key: int, priority: int = 0) -> LiveExecution:
     state = ExecutionState(ExecutionKey(key), "p", "d", f"e{key}", line(task("t")), Settings(base_uri="/b"))
-    return LiveExecution(state, 0, "wf", ("p", "d"), envs={}, labels={}, annotations={}, raw_output_prefix="")
+    return LiveExecution(
+        state, 0, "wf", ("p", "d"), envs={}, labels={}, annotations={}, raw_output_prefix="", priority=priority
+    )
 
 
 def _launch(name: str) -> Launch:
@@ -125,6 +127,31 @@ async def test_room_left_by_an_execution_that_leaves_is_used(tmp_path: Path) -> 
         assert await runtime.launched.get() == "second"
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_priorities(tmp_path: Path) -> None:
+    """Of a tenant's attempts that wait, those of executions with the highest priority start first, after a restart as
+    well; of equal ones the oldest."""
+    dispatcher, runtime = _made(tmp_path)
+    running = asyncio.create_task(dispatcher.run())
+    lives = {name: _live(number, priority) for number, (name, priority) in enumerate(_PRIORITIES.items())}
+    dispatcher.launch(_live(99, -100), _launch("first"))
+    async with asyncio.timeout(10):
+        assert await runtime.launched.get() == "first"
+        for name in ("low", "usual", "high"):
+            dispatcher.launch(lives[name], _launch(name))
+        await dispatcher.adopt([(lives["higher"], _launch("higher")), (lives["lower"], _launch("lower"))])
+        dispatcher.launch(lives["usual"], _launch("later"))
+        order: list[str] = []
+        for ended in ("first", "higher", "high", "usual", "later", "low"):
+            dispatcher.abort(lives.get(ended, lives["usual"]), ended)
+            order.append(await runtime.launched.get())
+    assert order == ["higher", "high", "usual", "later", "low", "lower"]
+    running.cancel()
+    await asyncio.wait([running])
+
+
+_PRIORITIES = {"low": -5, "usual": 0, "high": 7, "higher": 100, "lower": -100}
 
 
 async def test_room_left_by_an_abort_is_used(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from wingbeat_propeller.ports.slots import SlotAsk
 
 PLACE_POLL_S = 0.05
 """How soon to look again whether another engine of the machine has left room."""
+FIRST = 1_000
+"""A priority above those of executions."""
 
 
 class Room:
@@ -61,13 +63,13 @@ class Room:
 
     # ---- coming and going ----
 
-    def push(self, attempt: Attempt, priority: int = 0) -> None:
-        """Have it wait for its turn."""
+    def push(self, attempt: Attempt, *, goes_first: bool = False) -> None:
+        """Have it wait for its turn: by the priority of its execution, or before all of its tenant."""
         live, launch = attempt.live, attempt.launch
         if self.eager.takes(launch):
             self.eager.push(live, launch.name, attempt)
         else:
-            self.queue.push(live.tenant, launch.name, attempt, priority)
+            self.queue.push(live.tenant, launch.name, attempt, FIRST if goes_first else live.priority)
         self._work.set()
 
     def cancel(self, name: str) -> bool:
@@ -107,16 +109,15 @@ class Room:
         self.line_up_again(attempt)
         return False
 
-    def line_up_again(self, attempt: Attempt) -> None:
+    def line_up_again(self, attempt: Attempt, *, had_turn: bool = False) -> None:
         """An attempt that may not have been started goes back to its line, if it is still under way."""
         name = attempt.launch.name
         if self.under_way.get(name) is not attempt:
             return
         del self.under_way[name]
         self._free([name])
-        # One that has a slot keeps others from theirs, so it goes first.
-        priority = 1 if self._slots.waits(name) else 0
-        self.push(attempt._replace(is_repeat=True), priority)
+        # One that has a slot keeps others from theirs, so it goes first, too.
+        self.push(attempt._replace(is_repeat=True), goes_first=had_turn or self._slots.waits(name))
 
     # ---- after a restart ----
 
@@ -270,5 +271,5 @@ class Room:
         for name in names:
             attempt = self.under_way.get(name)
             if attempt is not None and not attempt.live.state.ended:
-                self.line_up_again(attempt)
+                self.line_up_again(attempt, had_turn=True)
         self._work.set()
