@@ -49,7 +49,7 @@ def installation() -> AsyncIterator[Installation]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _register(endpoint: str) -> None:
+def register_echo(endpoint: str) -> None:
     """A workflow of one `echo` node."""
     task = identifier(identifier_pb2.TASK, "kills.echo", "v1")
     template = tasks_pb2.TaskTemplate(
@@ -140,7 +140,7 @@ async def _kill(installation: Installation, randomness: random.Random) -> None:
 @pytest.mark.timeout(400)
 async def test_each_is_launched_once(installation: Installation) -> None:
     """Two thousand keyed items from three callers and a batch: every key and every row is one execution that ends."""
-    await asyncio.to_thread(_register, installation.endpoint)
+    await asyncio.to_thread(register_echo, installation.endpoint)
     randomness = random.Random(SEED)
     callers = [random.Random(randomness.random()) for _ in range(3)]
     async with asyncio.TaskGroup() as group:
