@@ -1,10 +1,28 @@
 """`wingbeat erase`, `wingbeat gc` and `wingbeat retention` against a running installation."""
 
+import asyncio
 import json
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.e2e.client import Client, succeeded
-from tests.e2e.installation import Installation
+import asyncpg
+import pytest
+from flytekit.core.options import Options
+from flytekit.models.common import Labels, RawOutputDataConfig
+from tests.e2e.client import Client, phase, succeeded
+from tests.e2e.installation import Installation, until
+
+import wingbeat
+from wingbeat import Row
+from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres
+
+
+@pytest.fixture
+def plain(installation: Installation) -> Iterator[wingbeat.Client]:
+    """A client without flytekit."""
+    with wingbeat.Client(installation.endpoint) as client:
+        yield client
 
 
 def test_erased_without_a_trace(installation: Installation, client: Client) -> None:
@@ -26,6 +44,49 @@ def test_erased_without_a_trace(installation: Installation, client: Client) -> N
     assert "missing entity" in gone.stderr
     asked = installation.wingbeat("sql", f"SELECT 1 FROM executions WHERE name = '{name}'", "-o", "json", *folder)
     assert asked.stdout == ""
+
+
+def test_nothing_holds_a_value_any_more(
+    installation: Installation, client: Client, plain: wingbeat.Client, tmp_path: Path
+) -> None:
+    """A value that was an input, and came into outputs, a file, a page, a cache entry, an artifact, logs, an error, a
+    label and the rows of a batch, stands in no row of any table and in no file after the erasure."""
+    value = f"private{uuid.uuid4().hex}"
+    options = Options(
+        labels=Labels({"who": value}), raw_output_data_config=RawOutputDataConfig(f"{_base(installation)}/mine/raw")
+    )
+    failed = client.run("private", "private_wf", {"who": value}, options=options)
+    assert phase(failed) == "FAILED"
+    name = client.register("private", "quiet_wf").id.name
+    batch = plain.upload_batch([Row({"who": value}, key=value, labels={"who": value})], name, name=f"b{value}")
+    assert plain.wait_batch(batch, timeout_s=120).counts.succeeded == 1
+    launched = plain.launch(name, {"who": value}, labels={"who": value}, key=value)
+    plain.wait(launched, timeout_s=120)
+    until(lambda: "artifacts" in _rows(installation, value), what="the artifact")
+    assert {
+        "executions",
+        "execution_search",
+        "execution_tags",
+        "node_executions",
+        "task_executions",
+        "cache_artifacts",
+        "artifacts",
+        "batches",
+        "batch_rows",
+    } <= _rows(installation, value)
+    held = _files(installation.data_dir, value)
+    for part in ("/mine/raw/", "/deck.html", "/stdout.log", "/manifest/", "/results/", "/metadata/propeller/"):
+        assert any(part in path for path in held), (part, held)
+
+    folder = ("--data-dir", str(installation.data_dir))
+    told = installation.wingbeat("erase", "--label", f"who={value}", "--dry-run", "-o", "json", *folder).stdout
+    counted = [one["rows"] for one in json.loads("[" + told.replace("}\n{", "},{") + "]")]
+    assert len(counted) == 3
+    for table in ("execution_tags", "execution_search", "batch_rows", "cache_artifacts", "artifacts"):
+        assert any(table in rows for rows in counted), table
+    installation.wingbeat("erase", "--label", f"who={value}", "--yes", *folder)
+    assert _rows(installation, value) == set()
+    assert _files(installation.data_dir, value) == []
 
 
 def test_garbage(installation: Installation, client: Client) -> None:
@@ -55,3 +116,38 @@ def _traces(folder: Path, name: str) -> list[str]:
     """Blobs and folders of tasks that bear an execution's name."""
     places = (folder / "blobs", folder / "local")
     return [str(path) for place in places for path in place.rglob("*") if name in path.name]
+
+
+def _base(installation: Installation) -> str:
+    """Address of the blob store."""
+    return (installation.data_dir / "blobs").resolve().as_uri()
+
+
+def _rows(installation: Installation, value: str) -> set[str]:
+    """Tables with a row that holds a value, as text or inside of bytes."""
+
+    async def search() -> set[str]:
+        connection = await asyncpg.connect(EmbeddedPostgres(installation.data_dir / "postgres").dsn())
+        try:
+            tables = await connection.fetch(
+                "SELECT tablename::text AS name FROM pg_tables"
+                " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            )
+            found = "SELECT EXISTS (SELECT FROM {} AS t WHERE t::text LIKE $1 OR t::text LIKE $2)"
+            patterns = f"%{value}%", f"%{value.encode().hex()}%"
+            return {row["name"] for row in tables if await connection.fetchval(found.format(row["name"]), *patterns)}
+        finally:
+            await connection.close()
+
+    return asyncio.run(search())
+
+
+def _files(folder: Path, value: str) -> list[str]:
+    """Files outside of the database that hold a value or are called by it; it forgets in its own time."""
+    return [
+        str(path)
+        for path in folder.rglob("*")
+        if folder / "postgres" not in path.parents
+        and path.is_file()
+        and (value in str(path) or value.encode() in path.read_bytes())
+    ]

@@ -1,8 +1,9 @@
 """Erases executions with everything of theirs: rows, blobs, logs, cache entries and artifacts that they made.
 
 Those that they launched go with them, as their data came from there. The order is that of rows.py: the row goes first,
-with a note; then blobs and logs, which the remaining rows tell; then those rows; last the note. Whoever dies in between
-leaves the note, and `resume`, which the server's pruner calls, goes on. Every step may be done twice.
+with a note; then what batches keep (batch_remains.py), and blobs and logs, which the remaining rows tell; then those
+rows; last the note. Whoever dies in between leaves the note, and `resume`, which the server's pruner calls, goes on.
+Every step may be done twice.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from flyteidl.admin import execution_pb2
 
 from wingbeat_controlplane.errors import ApiError, failed_precondition, not_found
 from wingbeat_controlplane.executions.terminate import Terminator
+from wingbeat_controlplane.retention.batch_remains import BatchRemains
 from wingbeat_controlplane.retention.leavings import Leavings, Tally
 from wingbeat_controlplane.retention.places import Places
 from wingbeat_controlplane.retention.rows import SQL as ROWS_SQL
@@ -26,6 +28,8 @@ _log = structlog.get_logger(__name__)
 _SQL = load_queries("wingbeat_controlplane.retention", "erasure.sql")
 
 _PAGE = 100
+_CHUNK = 5_000
+"""Executions that are taken out together, so that their batches are gone through once."""
 _SHOWN = 5
 """Executions named in a refusal."""
 
@@ -77,6 +81,7 @@ class Eraser:
         self,
         pool: asyncpg.Pool,
         leavings: Leavings,
+        batches: BatchRemains,
         terminator: Terminator,
         *,
         base: str,
@@ -85,6 +90,7 @@ class Eraser:
     ) -> None:
         self._pool = pool
         self._leavings = leavings
+        self._batches = batches
         self._terminator = terminator
         self._base = base
         self._end_timeout_s = end_timeout_s
@@ -101,21 +107,32 @@ class Eraser:
         keys = await self._keys(target)
         if not is_dry_run:
             await self._require_ended(keys, terminates=terminates, principal=principal)
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            if is_dry_run:
+                async for row, rows in self._found(chunk):
+                    tally = await self._leavings.visit(self._places(row), removes=False)
+                    yield _erasure(row, rows, tally)
+                continue
+            going: list[tuple[asyncpg.Record, Mapping[str, int]]] = []
+            async for row, rows in self._found(chunk):
+                await self._pool.execute(_SQL["retire"], row["execution_id"])
+                going.append((row, rows))
+            await self._batches.remove()
+            for row, rows in going:
+                yield _erasure(row, rows, await self._finish(retired_of(row), self._places(row)))
+
+    async def _found(self, keys: Sequence[int]) -> AsyncGenerator[tuple[asyncpg.Record, Mapping[str, int]]]:
+        """Executions and how many rows each has."""
         for start in range(0, len(keys), _PAGE):
-            for row in await self._pool.fetch(_SQL["executions"], keys[start : start + _PAGE]):
-                retired, places = retired_of(row), self._places(row)
-                rows = await self._counts(retired)
-                if is_dry_run:
-                    tally = await self._leavings.visit(places, removes=False)
-                    yield Erasure(_name(retired), rows, tally, row["is_live"])
-                    continue
-                await self._pool.execute(_SQL["retire"], retired.key)
-                yield Erasure(_name(retired), rows, await self._finish(retired, places))
+            for row in await self._pool.fetch(_SQL["executions"], keys[start : start + _PAGE], self._base):
+                yield row, await self._counts(retired_of(row))
 
     async def resume(self) -> int:
         """Finish what was begun; returns how many executions. Raises OSError."""
         count = 0
         with outages_as_oserror():
+            await self._batches.remove()
             while rows := await self._pool.fetch(ROWS_SQL["retired"], True, _PAGE):
                 for row in rows:
                     await self._finish(retired_of(row), self._places(row))
@@ -209,5 +226,7 @@ class Eraser:
         return Places.of(self._base, row["execution_id"], row["project"], row["domain"], row["name"], row["config"])
 
 
-def _name(retired: Retired) -> ByName:
-    return ByName(retired.project, retired.domain, retired.name)
+def _erasure(row: asyncpg.Record, rows: Mapping[str, int], tally: Tally) -> Erasure:
+    if row["manifest"] is not None:
+        tally.left_alone.append(row["manifest"])
+    return Erasure(ByName(row["project"], row["domain"], row["name"]), rows, tally, row["is_live"])

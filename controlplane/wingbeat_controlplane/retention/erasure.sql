@@ -27,9 +27,17 @@ WHERE e.id = ANY($1::bigint[])
 ORDER BY e.id;
 
 -- name: executions
-SELECT id AS execution_id, project, domain, name, created_at, coalesce(ended_at, now()) AS ended_at, config,
-    ended_at IS NULL AS is_live
-FROM executions WHERE id = ANY($1::bigint[]) ORDER BY id;
+-- `manifest` is that of the batch, when it is the user's own file.
+SELECT e.id AS execution_id, e.project, e.domain, e.name, e.created_at, coalesce(e.ended_at, now()) AS ended_at,
+    e.config, e.ended_at IS NULL AS is_live,
+    (
+        SELECT b.uri FROM batches AS b
+        WHERE b.id = e.batch_id
+            AND NOT starts_with(
+                b.uri, $2::text || '/metadata/batches/' || b.project || '/' || b.domain || '/' || b.name || '/'
+            )
+    ) AS manifest
+FROM executions AS e WHERE e.id = ANY($1::bigint[]) ORDER BY e.id;
 
 -- name: retire
 -- This execution, if it has ended, with its row of a batch and the key that it was launched under.
@@ -43,8 +51,10 @@ WITH gone AS (
     WHERE k.name = gone.name
         AND k.created_at BETWEEN gone.created_at - interval '1 day' AND gone.created_at + interval '1 day'
 )
-INSERT INTO retired_executions (execution_id, project, domain, name, created_at, ended_at, config, erased)
-SELECT id, project, domain, name, created_at, ended_at, config, true FROM gone
+INSERT INTO retired_executions (
+    execution_id, project, domain, name, created_at, ended_at, config, erased, batch_id, batch_row
+)
+SELECT id, project, domain, name, created_at, ended_at, config, true, batch_id, batch_row FROM gone
 RETURNING execution_id;
 
 -- name: attempts
@@ -65,6 +75,9 @@ ORDER BY a.node_id, a.element, a.attempt LIMIT $5;
 SELECT
     1 AS executions,
     (SELECT count(*) FROM execution_tags WHERE execution_id = $1) AS execution_tags,
+    (SELECT count(*) FROM execution_search WHERE execution_id = $1) AS execution_search,
+    (SELECT count(*) FROM lineage_values WHERE execution_id = $1) AS lineage_values,
+    (SELECT count(*) FROM lineage_edges WHERE execution_id = $1 OR source_execution_id = $1) AS lineage_edges,
     (SELECT count(*) FROM node_executions WHERE execution_id = $1) AS node_executions,
     (SELECT count(*) FROM task_executions WHERE execution_id = $1) AS task_executions,
     (SELECT count(*) FROM array_elements WHERE execution_id = $1) AS array_elements,
@@ -73,6 +86,15 @@ SELECT
         SELECT count(*) FROM signals
         WHERE execution_project = $2 AND execution_domain = $3 AND execution_name = $4
     ) AS signals,
+    (
+        SELECT count(*) FROM executions AS e JOIN batch_rows AS r ON r.batch_id = e.batch_id AND r.row = e.batch_row
+        WHERE e.id = $1
+    ) AS batch_rows,
+    (
+        SELECT count(*) FROM executions AS e JOIN launch_keys AS k ON k.name = e.name
+            AND k.created_at BETWEEN e.created_at - interval '1 day' AND e.created_at + interval '1 day'
+        WHERE e.id = $1
+    ) AS launch_keys,
     (
         SELECT count(*) FROM cache_artifacts
         WHERE source_execution = $4 AND source_project = $2 AND source_domain = $3

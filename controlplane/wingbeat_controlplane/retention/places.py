@@ -11,6 +11,7 @@ from wingbeat_propeller.core.ids import ExecutionKey, attempt_name, element_name
 
 METADATA_FOLDER = "metadata/propeller"
 ADMIN_FOLDER = "metadata/admin"
+BATCHES_FOLDER = "metadata/batches"
 LAUNCH_FILES = ("inputs", "user_inputs")
 """What a launch writes when its inputs are large."""
 
@@ -39,6 +40,8 @@ class Places:
         """`config` is the execution's serialized WorkflowExecutionConfig."""
         said = matchable_resource_pb2.WorkflowExecutionConfig.FromString(config)
         prefix = said.raw_output_data_config.output_location_prefix.rstrip("/")
+        if base.startswith("/"):  # a folder, whose files tasks may be told by either name
+            prefix = prefix.removeprefix("file://")
         return cls(base, key, project, domain, name, prefix or f"{base}/{RAW_DATA_FOLDER}")
 
     @property
@@ -65,3 +68,32 @@ class Places:
         for number in range(node_attempt + 1):
             array = generated_name(self.name, node_id, number)
             yield self.attempt(element_name(array, element, attempt))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlaces:
+    """The places of a batch in a store with URI prefix `base`."""
+
+    base: str
+    project: str
+    domain: str
+    name: str
+
+    @property
+    def folder(self) -> str:
+        """All that Wingbeat has written of it."""
+        return f"{self.base}/{BATCHES_FOLDER}/{self.project}/{self.domain}/{self.name}"
+
+    @property
+    def results(self) -> str:
+        """Parts of the results."""
+        return f"{self.folder}/results"
+
+    @property
+    def index(self) -> str:
+        """What counts of the results."""
+        return f"{self.results}/index.json"
+
+    def is_uploaded(self, uri: str) -> bool:
+        """Whether its manifest is one that came as a stream of rows, and so is Wingbeat's own."""
+        return uri.startswith(f"{self.folder}/manifest/")

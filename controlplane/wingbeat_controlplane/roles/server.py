@@ -34,6 +34,7 @@ from wingbeat_controlplane.gateway.application import GatewayOptions, GatewayPar
 from wingbeat_controlplane.gateway.http_server import HttpServer
 from wingbeat_controlplane.identity.anonymous import anonymous_principal
 from wingbeat_controlplane.registry.registry import Registry, open_registry
+from wingbeat_controlplane.retention.batch_remains import BatchRemains
 from wingbeat_controlplane.retention.collector import GarbageCollector
 from wingbeat_controlplane.retention.eraser import Eraser
 from wingbeat_controlplane.retention.leavings import Leavings
@@ -141,7 +142,8 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         )
         policies = PolicyStore(pool, registry.projects, _retention_default(settings))
         leavings = Leavings(pool, store.blobs, local_state(settings))
-        eraser = Eraser(pool, leavings, executions.terminator, base=store.blobs.base)
+        remains = BatchRemains(pool, store.blobs)
+        eraser = Eraser(pool, leavings, remains, executions.terminator, base=store.blobs.base)
         servicers.append(
             (
                 retention_pb2.DESCRIPTOR.services_by_name["RetentionService"],

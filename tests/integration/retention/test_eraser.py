@@ -13,6 +13,7 @@ import pytest
 from tests.integration.retention.conftest import DOMAIN, PROJECT, Past
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.executions.terminate import Terminator
+from wingbeat_controlplane.retention.batch_remains import BatchRemains
 from wingbeat_controlplane.retention.eraser import ByLabel, ByName, ByProject, Eraser, Erasure, Target
 from wingbeat_controlplane.retention.leavings import Leavings
 from wingbeat_controlplane.retention.places import Places
@@ -34,7 +35,8 @@ class House:
         """An eraser over a store."""
         leavings = Leavings(self.past.pool, blobs, self.state_dir)
         terminator = Terminator(self.past.pool)
-        return Eraser(self.past.pool, leavings, terminator, base=self.blobs.base, end_timeout_s=5, poll_s=0.01)
+        remains = BatchRemains(self.past.pool, blobs)
+        return Eraser(self.past.pool, leavings, remains, terminator, base=self.blobs.base, end_timeout_s=5, poll_s=0.01)
 
     async def execution(self, name: str, *, project: str = PROJECT, **more: object) -> int:
         """One with blobs and logs of each attempt, a cache entry with a blob, and an artifact."""
@@ -195,6 +197,8 @@ _PROCESS = """
 import asyncio, sys
 from pathlib import Path
 from wingbeat_controlplane.executions.terminate import Terminator
+from wingbeat_controlplane.retention.batch_remains import BatchRemains
+from wingbeat_controlplane.retention.batch_remains import BatchRemains
 from wingbeat_controlplane.retention.eraser import ByProject, Eraser
 from wingbeat_controlplane.retention.leavings import Leavings
 from wingbeat_propeller.blobs.folder import FolderBlobs
@@ -204,7 +208,8 @@ async def main():
     pool = await create_pool(sys.argv[1], size_max=2, application_name="eraser")
     folder = Path(sys.argv[2])
     blobs = FolderBlobs(folder / "blobs")
-    eraser = Eraser(pool, Leavings(pool, blobs, folder / "local"), Terminator(pool), base=blobs.base)
+    remains = BatchRemains(pool, blobs)
+    eraser = Eraser(pool, Leavings(pool, blobs, folder / "local"), remains, Terminator(pool), base=blobs.base)
     print("ready", flush=True)
     async for _ in eraser.erase(ByProject("p1")):
         pass

@@ -1,0 +1,35 @@
+-- name: next
+-- A batch that executions which are erased were of.
+SELECT batch_id FROM retired_executions WHERE erased AND batch_id IS NOT NULL ORDER BY execution_id LIMIT 1;
+
+-- name: lock
+SELECT id, project, domain, name, uri FROM batches WHERE id = $1 FOR UPDATE;
+
+-- name: gone
+SELECT name, batch_row FROM retired_executions WHERE erased AND batch_id = $1;
+
+-- name: is_empty
+-- Whether it has ended and none of its rows has an execution.
+SELECT ended_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM batch_rows AS r WHERE r.batch_id = b.id AND r.execution_id IS NOT NULL)
+FROM batches AS b WHERE b.id = $1;
+
+-- name: digest
+-- None is kept before the batch's manifest was checked.
+UPDATE batches SET size = $2, sha256 = $3 WHERE id = $1 AND sha256 IS NOT NULL;
+
+-- name: results
+WITH part AS (SELECT results FROM batch_parts WHERE batch_id = $1 AND uri = $2), counted AS (
+    UPDATE batch_parts SET results = $3 WHERE batch_id = $1 AND uri = $2
+)
+UPDATE batches AS b SET results = b.results - part.results + $3 FROM part WHERE b.id = $1;
+
+-- name: parts
+SELECT uri, results FROM batch_parts WHERE batch_id = $1 ORDER BY number;
+
+-- name: delete
+WITH rows AS (DELETE FROM batch_rows WHERE batch_id = $1), parts AS (DELETE FROM batch_parts WHERE batch_id = $1)
+DELETE FROM batches WHERE id = $1;
+
+-- name: done
+UPDATE retired_executions SET batch_id = NULL WHERE erased AND batch_id = $1;
