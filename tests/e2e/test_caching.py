@@ -237,6 +237,23 @@ def test_an_annotation_that_cannot_be_read_is_refused(runner: Runner) -> None:
         runner.run("plain", {"what": "a"}, options=options)
 
 
+def test_a_launch_is_foretold_into_what_it_launches(runner: Runner, installation: Installation) -> None:
+    """The nodes of the execution of a launch plan node, with its default inputs and the settings that it inherits."""
+    runner.run("launching")
+    ask = ("foretell", "caching.launching", "--inputs", json.dumps({"marks": str(runner.marks)}))
+    folder = ("--data-dir", str(installation.data_dir))
+    nodes = json.loads(installation.wingbeat(*ask, *folder, "-o", "json").stdout)["nodes"]
+    assert [(node.get("launchedBy", []), node["nodeId"], node["forecast"]) for node in nodes] == [
+        ([], "n0", "FORECAST_INNER"),
+        (["n0"], "n0", "FORECAST_HIT"),
+        (["n0"], "n1", "FORECAST_HIT"),
+        ([], "n1", "FORECAST_HIT"),
+    ]
+    off = installation.wingbeat(*ask, *folder, "--cache", "off").stdout
+    assert "run n0 > n1 (caching.make): it would run: the cache is off for this launch." in off
+    assert "0 would hit, 3 would run" in off
+
+
 def test_a_launch_is_foretold(runner: Runner, installation: Installation) -> None:
     """The command says what would hit and what would run; that is what happens then, and nothing happens before."""
     runner.run("plain", {"what": "a"})

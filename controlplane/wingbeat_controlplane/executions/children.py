@@ -22,6 +22,7 @@ from wingbeat_controlplane.executions.terminate import Terminator
 from wingbeat_controlplane.registry.own_annotations import PRIORITY
 from wingbeat_controlplane.registry.registry import Registry
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.plan import LaunchPlanSpec
 from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.ports.children import ChildEnd, ChildRefusedError, ChildRequest
 from wingbeat_propeller.postgres.outages import outages_as_oserror
@@ -184,10 +185,30 @@ def open_children(pool: asyncpg.Pool, blobs: Blobs, registry: Registry, options:
 def _create_request(
     request: ChildRequest, config: matchable_resource_pb2.WorkflowExecutionConfig
 ) -> execution_pb2.ExecutionCreateRequest:
-    plan = request.launch_plan
     parent = identifier_pb2.WorkflowExecutionIdentifier(
         project=request.project, domain=request.domain, name=request.parent_name
     )
+    spec = child_spec(request.launch_plan, config)
+    spec.metadata.CopyFrom(
+        execution_pb2.ExecutionMetadata(
+            mode=execution_pb2.ExecutionMetadata.CHILD_WORKFLOW,
+            nesting=1,
+            parent_node_execution=identifier_pb2.NodeExecutionIdentifier(node_id=request.node_id, execution_id=parent),
+        )
+    )
+    return execution_pb2.ExecutionCreateRequest(
+        project=request.project,
+        domain=request.domain,
+        name=request.name,
+        spec=spec,
+        inputs=literals_pb2.LiteralMap.FromString(request.inputs),
+    )
+
+
+def child_spec(
+    plan: LaunchPlanSpec, config: matchable_resource_pb2.WorkflowExecutionConfig
+) -> execution_pb2.ExecutionSpec:
+    """What a child is launched with: what its node names, and what it inherits of its parent's effective settings."""
     spec = execution_pb2.ExecutionSpec(
         launch_plan=identifier_pb2.Identifier(
             resource_type=identifier_pb2.LAUNCH_PLAN,
@@ -195,11 +216,6 @@ def _create_request(
             domain=plan.domain,
             name=plan.name,
             version=plan.version,
-        ),
-        metadata=execution_pb2.ExecutionMetadata(
-            mode=execution_pb2.ExecutionMetadata.CHILD_WORKFLOW,
-            nesting=1,
-            parent_node_execution=identifier_pb2.NodeExecutionIdentifier(node_id=request.node_id, execution_id=parent),
         ),
         labels=common_pb2.Labels(
             values={key: value for key, value in config.labels.values.items() if key != _OWN_LABEL}
@@ -213,13 +229,7 @@ def _create_request(
     )
     if config.HasField("interruptible"):
         spec.interruptible.CopyFrom(config.interruptible)
-    return execution_pb2.ExecutionCreateRequest(
-        project=request.project,
-        domain=request.domain,
-        name=request.name,
-        spec=spec,
-        inputs=literals_pb2.LiteralMap.FromString(request.inputs),
-    )
+    return spec
 
 
 def _refused(reason: str) -> ChildRefusedError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from flytekit import HashMethod, dynamic, map_task, task, workflow
+from flytekit import HashMethod, LaunchPlan, dynamic, map_task, task, workflow
 
 
 def _mark(marks: str, what: str) -> str:
@@ -181,3 +181,12 @@ def kept_whole(marks: str, what: str) -> tuple[str, str]:
     """A sub-workflow whose outputs are kept, of which one runs at a time; what it has made is read by a task."""
     whole = two_steps(marks=marks, what=what).with_overrides(cache=True, cache_version="1", cache_serialize=True)
     return whole, never_kept(marks=marks, what=whole)
+
+
+plain_plan = LaunchPlan.get_or_create(plain, "caching.plain_plan", default_inputs={"what": "a"})
+
+
+@workflow
+def launching(marks: str) -> str:
+    """An execution of a launch plan with a default, and a task that takes what it has made."""
+    return make(marks=marks, what=plain_plan(marks=marks))

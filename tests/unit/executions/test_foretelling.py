@@ -6,11 +6,11 @@ from tests.memory_cache import MemoryCache, key_of
 from tests.unit.core.arrays import array, array_plan, integer, integers, outputs
 from tests.unit.core.plans import line, task
 
-from wingbeat_controlplane.executions.foretelling.walk import ForetellingWalk
+from wingbeat_controlplane.executions.foretelling.walk import DEPTH_MAX, ForetellingWalk
 from wingbeat_propeller.core.cached_task import CachedTask
 from wingbeat_propeller.core.caching import CacheMode
 from wingbeat_propeller.core.conditions import Comparison, Fixed, Operator
-from wingbeat_propeller.core.plan import BranchSpec, NodeKind, Plan, TaskSpec
+from wingbeat_propeller.core.plan import BranchSpec, LaunchPlanSpec, NodeKind, Plan, TaskSpec
 from wingbeat_propeller.core.values import build_literal_map
 from wingbeat_propeller.ports.cache import CacheAsk, CachePut, CacheSource
 from wingbeatidl.cache.v1 import foretell_pb2
@@ -103,6 +103,62 @@ async def test_a_cached_sub_workflow_is_looked_up_as_a_whole() -> None:
     unknown = dataclasses.replace(line(task("t"), line(inner)), cached_workflows={3: known})
     walk = await _walked(unknown, cache)
     assert _forecasts(walk)[1:] == [("n1", foretell_pb2.FORECAST_INNER), ("n1-0-n0", OPEN)]
+
+
+def _launching(plan: Plan, node: int = 2) -> Plan:
+    """With an execution of launch plan `lp` in the place of a node."""
+    targets = [*plan.targets]
+    targets[node] = LaunchPlanSpec("p", "d", "lp", "v", ("o0",))
+    kinds = [*plan.kinds]
+    kinds[node] = NodeKind.LAUNCH_PLAN
+    return dataclasses.replace(plan, targets=tuple(targets), kinds=tuple(kinds))
+
+
+async def test_executions_that_would_be_launched_are_walked_into() -> None:
+    """With their inputs and settings; what they come to leads on. Their nodes say who would launch them."""
+    a, b = _cached("a"), _cached("b")
+    cache = MemoryCache()
+    await _knows(cache, a, 7, 2)
+    await _knows(cache, b, 2, 3)
+    walk = ForetellingWalk(_launching(line(task("x"), b)), {"x": integer(1).SerializeToString()}, CacheMode.USE, b"c")
+    (child,) = walk.children()
+    assert (child.launch_plan.name, child.inputs, child.config) == ("lp", {"x": integer(1).SerializeToString()}, b"c")
+    walk.open_child(
+        child, _launching(line(a, task("x")), 3), {"x": integer(7).SerializeToString()}, CacheMode.USE, b"d"
+    )
+    walk.answer(await cache.look_up(walk.calls()))
+    (grandchild,) = walk.children()
+    assert (grandchild.inputs, grandchild.config) == ({"x": integer(2).SerializeToString()}, b"d")
+    walk.open_child(grandchild, line(a), grandchild.inputs, CacheMode.OFF, b"")
+    assert not walk.calls()
+    assert [(node.node_id, [*node.launched_by], node.forecast) for node in walk.nodes] == [
+        ("n0", [], foretell_pb2.FORECAST_INNER),
+        ("n0", ["n0"], HIT),
+        ("n1", ["n0"], foretell_pb2.FORECAST_INNER),
+        ("n0", ["n1", "n0"], RUN),
+        ("n1", [], OPEN),
+    ]
+    assert walk.nodes[3].reason == foretell_pb2.FORECAST_REASON_CACHE_OFF
+
+
+def test_not_every_execution_is_walked_into() -> None:
+    """Not one whose inputs are not known, not one that would be refused, and a launch plan that launches itself not for
+    ever."""
+    walk = ForetellingWalk(_launching(line(task("x"), task("y")), 3), {"x": b""}, CacheMode.USE)
+    assert not walk.children()
+    assert "not known yet" in walk.nodes[1].explanation
+    itself = _launching(line(task("x"), task("y")))
+    walk = ForetellingWalk(itself, {"x": b""}, CacheMode.USE)
+    depth = 0
+    while children := walk.children():
+        depth += 1
+        for child in children:
+            walk.open_child(child, itself, {"x": b""}, CacheMode.USE, b"")
+    assert (depth, walk.runs) == (DEPTH_MAX, DEPTH_MAX + 2)  # a task in each, and the one that is not walked into
+    walk = ForetellingWalk(itself, {"x": b""}, CacheMode.USE)
+    walk.refuse_child(walk.children()[0], "no such launch plan")
+    assert [node.forecast for node in walk.nodes] == [RUN, RUN]
+    assert "no such launch plan" in walk.nodes[0].explanation
 
 
 async def test_elements_of_maps_are_counted() -> None:

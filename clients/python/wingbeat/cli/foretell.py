@@ -66,7 +66,8 @@ def foretell(
         return
     for node in answer.nodes:
         entity = f" ({escape(node.entity)})" if node.entity else ""
-        say(f"{_SHOWN.get(node.forecast, '')} {escape(node.node_id)}{entity}: {escape(node.explanation)}")
+        place = " > ".join((*reversed(node.launched_by), node.node_id))
+        say(f"{_SHOWN.get(node.forecast, '')} {escape(place)}{entity}: {escape(node.explanation)}")
     if answer.omitted_count:
         say(f"[dim]{answer.omitted_count} more nodes; --limit shows more[/]")
     say(f"{answer.hit_count} would hit, {answer.run_count} would run, {answer.open_count} cannot be told yet.")

@@ -6,14 +6,17 @@ The workflow is walked as the engine would (`foretelling.walk`); what is ready a
 import asyncio
 from collections.abc import Sequence
 
-from flyteidl.admin import execution_pb2
+from flyteidl.admin import execution_pb2, matchable_resource_pb2
+from flyteidl.core import literals_pb2
 from google.protobuf.message import DecodeError
 
-from wingbeat_controlplane.errors import failed_precondition, invalid_argument, invalid_value
-from wingbeat_controlplane.executions.foretelling.walk import ForetellingWalk, literals_of
+from wingbeat_controlplane.errors import ApiError, failed_precondition, invalid_argument, invalid_value
+from wingbeat_controlplane.executions.children import child_spec
+from wingbeat_controlplane.executions.foretelling.walk import Child, ForetellingWalk, literals_of
 from wingbeat_controlplane.executions.launch import Caller, Launcher
 from wingbeat_propeller.compiler.plan import MalformedClosureError
 from wingbeat_propeller.core.cache_switch import cache_mode
+from wingbeat_propeller.core.values import build_literal_map
 from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.ports.cache import Cache, CacheAnswer, CacheAsk, CacheFailure
 from wingbeat_propeller.ports.executions import ExecutionStore
@@ -53,9 +56,17 @@ class Foretelling:
                 plan = await self._plans.get(new.decision.target.workflow_id)
             except (MalformedClosureError, LookupError) as error:
                 raise failed_precondition(f"the workflow cannot be run: {error}") from error
-            mode = cache_mode(new.decision.config)
-            walk = await asyncio.to_thread(ForetellingWalk, plan, literals_of(new.inputs), mode)
-            while asks := walk.calls():
+            config = new.decision.config
+            walk = await asyncio.to_thread(
+                ForetellingWalk, plan, literals_of(new.inputs), cache_mode(config), config.SerializeToString()
+            )
+            while True:
+                while children := walk.children():
+                    for child in children:
+                        await self._open_child(walk, child, create, caller)
+                asks = walk.calls()
+                if not asks:
+                    break
                 await asyncio.to_thread(walk.answer, await self._look_up(asks))
         limit = request.nodes_max or NODES_DEFAULT
         return foretell_pb2.ForetellResponse(
@@ -65,6 +76,31 @@ class Foretelling:
             open_count=walk.open,
             omitted_count=max(0, len(walk.nodes) - limit),
             version=create.spec.launch_plan.version,
+        )
+
+    async def _open_child(
+        self, walk: ForetellingWalk, child: Child, parent: execution_pb2.ExecutionCreateRequest, caller: Caller
+    ) -> None:
+        """As the engine would launch it."""
+        config = matchable_resource_pb2.WorkflowExecutionConfig.FromString(child.config)
+        request = execution_pb2.ExecutionCreateRequest(
+            project=parent.project,
+            domain=parent.domain,
+            spec=child_spec(child.launch_plan, config),
+            inputs=literals_pb2.LiteralMap.FromString(build_literal_map(child.inputs)),
+        )
+        try:
+            new = await self._launcher.resolve(request, caller)
+            plan = await self._plans.get(new.decision.target.workflow_id)
+        except ApiError as error:
+            walk.refuse_child(child, error.message)
+            return
+        except (MalformedClosureError, LookupError) as error:
+            walk.refuse_child(child, f"its workflow cannot be run: {error}")
+            return
+        config = new.decision.config
+        await asyncio.to_thread(
+            walk.open_child, child, plan, literals_of(new.inputs), cache_mode(config), config.SerializeToString()
         )
 
     async def _look_up(self, asks: Sequence[CacheAsk]) -> list[CacheAnswer]:

@@ -1,12 +1,14 @@
 """The way that an execution would take, as far as the cache tells it: nodes in turn, calls gathered into rounds.
 
 Pure but for what its caller looks up: `ForetellingWalk.calls` are the calls whose inputs are known, and `answer` takes
-what the cache says of them and goes on. Every node is met once, sub-workflows as frames of their own.
+what the cache says of them and goes on; `children` are the executions that would be launched with inputs that are
+known, and `open_child` walks into one. Every node is met once, sub-workflows and children as frames of their own.
 """
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flyteidl.core import literals_pb2
 
@@ -16,13 +18,17 @@ from wingbeat_propeller.core.array_outputs import collections
 from wingbeat_propeller.core.caching import CacheMode
 from wingbeat_propeller.core.ids import unique_node_id
 from wingbeat_propeller.core.kinds.branch import decide
-from wingbeat_propeller.core.plan import END, START, ArraySpec, NodeKind, Plan, TaskSpec
+from wingbeat_propeller.core.plan import END, START, ArraySpec, LaunchPlanSpec, NodeKind, Plan, TaskSpec
 from wingbeat_propeller.core.values import MalformedLiteralMapError, build_literal_map, split_literal_map
 from wingbeat_propeller.ports.cache import CacheAnswer, CacheAsk, CacheHit, CacheMiss
 from wingbeatidl.cache.v1 import foretell_pb2
 
 ELEMENTS_MAX = 100_000
 """Elements of all map tasks that are looked up for one answer; of further ones nothing is told."""
+CHILDREN_MAX = 500
+"""Executions of launch plan nodes that are walked into for one answer."""
+DEPTH_MAX = 5
+"""How deep they may be nested; launch plans may launch themselves."""
 
 _HIT, _RUN, _OPEN = foretell_pb2.FORECAST_HIT, foretell_pb2.FORECAST_RUN, foretell_pb2.FORECAST_OPEN
 _WORDS = {
@@ -40,6 +46,11 @@ class _Frame:
     parent: "tuple[_Frame, int] | None"
     parent_id: str | None
     pending: list[int]
+    mode: CacheMode
+    config: bytes
+    """Settings of the execution: a serialized flyteidl.admin.WorkflowExecutionConfig."""
+    launched_by: tuple[str, ...] = ()
+    """Nodes that would launch the execution, from the nearest on."""
     outputs: dict[int, Known] = field(default_factory=dict[int, Known])
     reached: set[int] = field(default_factory=set[int])
     arms_taken: set[int] = field(default_factory=set[int])
@@ -58,17 +69,29 @@ class _Call:
     answers: list[CacheAnswer] = field(default_factory=list[CacheAnswer])
 
 
-class ForetellingWalk:
-    """See the module. `nodes` tells of those that were met so far."""
+class Child(NamedTuple):
+    """An execution that a node would launch."""
 
-    def __init__(self, plan: Plan, inputs: Known, mode: CacheMode) -> None:
+    frame: _Frame
+    node: int
+    launch_plan: LaunchPlanSpec
+    inputs: Known
+    config: bytes
+    """Of the execution that would launch it; as of its frame."""
+
+
+class ForetellingWalk:
+    """See the module. `nodes` tells of those that were met so far. `config` is a serialized WorkflowExecutionConfig."""
+
+    def __init__(self, plan: Plan, inputs: Known, mode: CacheMode, config: bytes = b"") -> None:
         self.nodes: list[foretell_pb2.NodeForecast] = []
         self.hits = self.runs = self.open = 0
-        self._mode = mode
         self._elements_left = ELEMENTS_MAX
         self._ready: deque[tuple[_Frame, int]] = deque()
         self._calls: list[_Call] = []
-        self._open(plan, inputs, None, None)
+        self._children: list[Child] = []
+        self._children_left = CHILDREN_MAX
+        self._enter(_Frame(plan, None, None, list(plan.indegree), mode, config), inputs)
         self._go_on()
 
     def calls(self) -> Sequence[CacheAsk]:
@@ -91,10 +114,30 @@ class ForetellingWalk:
                 self._task_answered(call, found[0])
         self._go_on()
 
+    def children(self) -> Sequence[Child]:
+        """Executions to be opened, or refused, before anything else is asked."""
+        found, self._children = self._children, []
+        return found
+
+    def open_child(self, child: Child, plan: Plan, inputs: Known, mode: CacheMode, config: bytes) -> None:
+        """The execution would run `plan` with `inputs`, and such settings."""
+        parent, node = child.frame, child.node
+        self._tell_child(child, foretell_pb2.FORECAST_INNER, "it launches an execution, whose nodes follow")
+        launched_by = (parent.node_id(node), *parent.launched_by)
+        frame = _Frame(plan, (parent, node), None, list(plan.indegree), mode, config, launched_by)
+        self._enter(frame, inputs)
+        self._go_on()
+
+    def refuse_child(self, child: Child, reason: str) -> None:
+        """The execution could not be launched."""
+        self._tell_child(child, _RUN, f"it would launch an execution, which would be refused: {reason}")
+        self.runs += 1
+        self._ended(child.frame, child.node, {})
+        self._go_on()
+
     # ---- frames ----
 
-    def _open(self, plan: Plan, inputs: Known, parent: tuple[_Frame, int] | None, parent_id: str | None) -> None:
-        frame = _Frame(plan, parent, parent_id, list(plan.indegree))
+    def _enter(self, frame: _Frame, inputs: Known) -> None:
         self._ended(frame, START, inputs)
 
     def _ended(self, frame: _Frame, node: int, outputs: Known) -> None:
@@ -136,21 +179,35 @@ class ForetellingWalk:
             self._workflow(frame, node, inputs)
         elif kind is NodeKind.BRANCH:
             self._branch(frame, node, inputs)
+        elif kind is NodeKind.LAUNCH_PLAN:
+            self._launch_plan(frame, node, frame.plan.launch_plan(node), inputs)
         elif kind is NodeKind.ARRAY:
             self._array(frame, node, frame.plan.array(node), inputs)
         else:
-            is_gate = kind is NodeKind.GATE
-            entity = "" if is_gate else frame.plan.launch_plan(node).name
-            text = (
-                "it waits for a time or a person" if is_gate else "it launches an execution, to be foretold by itself"
-            )
-            told = self._tell(frame, node, _RUN, entity, text)
-            told.reason = foretell_pb2.FORECAST_REASON_NOT_A_TASK
-            self.runs += 1
-            self._ended(frame, node, {})
+            self._other(frame, node, "", "it waits for a time or a person")
+
+    def _other(self, frame: _Frame, node: int, entity: str, text: str) -> None:
+        told = self._tell(frame, node, _RUN, entity, text)
+        told.reason = foretell_pb2.FORECAST_REASON_NOT_A_TASK
+        self.runs += 1
+        self._ended(frame, node, {})
+
+    def _launch_plan(self, frame: _Frame, node: int, spec: LaunchPlanSpec, inputs: Inputs) -> None:
+        text = "it launches an execution"
+        if not inputs.is_whole:
+            self._other(frame, node, spec.name, f"{text}, whose inputs are not known yet")
+        elif len(frame.launched_by) == DEPTH_MAX or not self._children_left:
+            self._other(frame, node, spec.name, f"{text}, to be foretold by itself")
+        else:
+            self._children_left -= 1
+            self._children.append(Child(frame, node, spec, inputs.values, frame.config))
+
+    def _tell_child(self, child: Child, forecast: "foretell_pb2.Forecast", text: str) -> None:
+        told = self._tell(child.frame, child.node, forecast, child.launch_plan.name, text)
+        told.reason = foretell_pb2.FORECAST_REASON_NOT_A_TASK
 
     def _task(self, frame: _Frame, node: int, task: TaskSpec, inputs: Inputs) -> None:
-        reason = self._runs_anyway(task)
+        reason = _runs_anyway(frame.mode, task)
         if reason is not None or not inputs.is_whole:
             self._not_looked_up(frame, node, task.name, inputs, reason)
         elif task.cached is not None:
@@ -166,7 +223,7 @@ class ForetellingWalk:
         self._ended(frame, node, split_literal_map(answer.outputs) if isinstance(answer, CacheHit) else {})
 
     def _array(self, frame: _Frame, node: int, spec: ArraySpec, inputs: Inputs) -> None:
-        reason = self._runs_anyway(spec)
+        reason = _runs_anyway(frame.mode, spec)
         if reason is not None or not inputs.is_whole or spec.cached is None:
             self._not_looked_up(frame, node, spec.name, inputs, reason)
             return
@@ -200,7 +257,7 @@ class ForetellingWalk:
 
     def _workflow(self, frame: _Frame, node: int, inputs: Inputs) -> None:
         cached = frame.plan.cached(node)
-        if cached is not None and self._mode is CacheMode.USE and inputs.is_whole:
+        if cached is not None and frame.mode is CacheMode.USE and inputs.is_whole:
             self._calls.append(_Call(frame, node, [CacheAsk(cached, build_literal_map(inputs.values))]))
         else:
             self._walk_into(frame, node, inputs, "its inner nodes follow")
@@ -219,7 +276,9 @@ class ForetellingWalk:
     def _walk_into(self, frame: _Frame, node: int, inputs: Inputs, text: str) -> foretell_pb2.NodeForecast:
         plan = frame.plan.sub_plan(node)
         told = self._tell(frame, node, foretell_pb2.FORECAST_INNER, plan.name, text)
-        self._open(plan, inputs.values, (frame, node), frame.node_id(node))
+        pending = list(plan.indegree)
+        inside = _Frame(plan, (frame, node), frame.node_id(node), pending, frame.mode, frame.config, frame.launched_by)
+        self._enter(inside, inputs.values)
         return told
 
     def _branch(self, frame: _Frame, node: int, inputs: Inputs) -> None:
@@ -237,14 +296,6 @@ class ForetellingWalk:
         self._one_less(frame, decision)
 
     # ---- words ----
-
-    def _runs_anyway(self, target: TaskSpec | ArraySpec) -> "foretell_pb2.ForecastReason | None":
-        """Reason for which a task runs whatever its inputs are, if there is one."""
-        if target.cached is None:
-            return foretell_pb2.FORECAST_REASON_NOT_CACHEABLE
-        if self._mode is CacheMode.OFF:
-            return foretell_pb2.FORECAST_REASON_CACHE_OFF
-        return foretell_pb2.FORECAST_REASON_OVERWRITE if self._mode is CacheMode.OVERWRITE else None
 
     def _not_looked_up(
         self, frame: _Frame, node: int, entity: str, inputs: Inputs, reason: "foretell_pb2.ForecastReason | None" = None
@@ -268,9 +319,19 @@ class ForetellingWalk:
             entity=entity,
             forecast=forecast,
             explanation=f"{text}.",
+            launched_by=frame.launched_by,
         )
         self.nodes.append(told)
         return told
+
+
+def _runs_anyway(mode: CacheMode, target: TaskSpec | ArraySpec) -> "foretell_pb2.ForecastReason | None":
+    """Reason for which a task runs whatever its inputs are, if there is one."""
+    if target.cached is None:
+        return foretell_pb2.FORECAST_REASON_NOT_CACHEABLE
+    if mode is CacheMode.OFF:
+        return foretell_pb2.FORECAST_REASON_CACHE_OFF
+    return foretell_pb2.FORECAST_REASON_OVERWRITE if mode is CacheMode.OVERWRITE else None
 
 
 def _reason(answer: CacheAnswer) -> "foretell_pb2.ForecastReason":
