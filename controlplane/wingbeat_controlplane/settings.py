@@ -232,7 +232,8 @@ class LaunchSettings(Section):
     queue_max: int = Field(default=1000, ge=1)
     """Executions of one launch plan that may wait for their turn (`wingbeat.dev/overlap: queue`); more are refused."""
     not_begun_max: int = Field(default=100_000, ge=0)
-    """Executions that may wait to be begun before launches in bulk and batches are held back; 0: any number."""
+    """Executions that may wait to be begun before launches in bulk and batches are held back; of ten times as many on
+    also CreateExecution and its like. 0: any number."""
     key_days: float = Field(default=7.0, ge=7)
     """How long idempotency keys of launches are kept."""
     labels: dict[str, str] = Field(default_factory=dict)

@@ -37,7 +37,7 @@ async def create_execution(client: Core, item: "item_pb2.LaunchItem") -> "outcom
         else:
             outcome.status = outcome_pb2.LAUNCH_STATUS_EXISTING
     except ServerError as error:
-        if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "UNAUTHENTICATED", "INTERNAL"}:
+        if error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "UNAUTHENTICATED", "INTERNAL", "RESOURCE_EXHAUSTED"}:
             raise
         outcome = outcome_pb2.LaunchOutcome(
             status=outcome_pb2.LAUNCH_STATUS_REFUSED, code=code_pb2.Code.Value(error.code), message=error.message

@@ -33,6 +33,7 @@ from wingbeat_controlplane.executions.why.owners import Owners
 from wingbeat_controlplane.gateway.application import GatewayOptions, GatewayParts, create_gateway
 from wingbeat_controlplane.gateway.http_server import HttpServer
 from wingbeat_controlplane.identity.anonymous import anonymous_principal
+from wingbeat_controlplane.launching.back_pressure import single_pressure
 from wingbeat_controlplane.registry.registry import Registry, open_registry
 from wingbeat_controlplane.retention.batch_remains import BatchRemains
 from wingbeat_controlplane.retention.collector import GarbageCollector
@@ -286,6 +287,7 @@ def _servicers(
         executions=executions,
         version=VersionOptions(build=f"wingbeat-{_version()}"),
         principal=anonymous_principal,
+        pressure=single_pressure(pool, settings.launch.not_begun_max),
     )
     data_proxy = DataProxyServicer(
         DataProxyOptions(),

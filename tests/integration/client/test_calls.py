@@ -15,6 +15,7 @@ from wingbeat.errors import (
     InvalidArgumentError,
     NotFoundError,
     OutOfRangeError,
+    ResourceExhaustedError,
     UnavailableError,
     WaitTimeoutError,
 )
@@ -80,6 +81,16 @@ async def test_a_server_that_has_too_much_to_do(client: AsyncClient, script: Scr
     assert await client.launch(PLAN, {"n": 1}) == ExecutionId("flytesnacks", "development", "e")
     first, second = script.requests["Launch"]
     assert first == second  # with the same key
+
+
+async def test_a_server_without_bulk_launch_that_has_too_much_to_do(client: AsyncClient, script: Script) -> None:
+    """A creation waits as long as the server asks for; beyond the client's patience that is no refusal of the item."""
+    created = execution_pb2.ExecutionCreateResponse()
+    script.will("CreateExecution", Fault(BUSY, after_s=0.05), created, Fault(BUSY, after_s=3600))
+    await client.launch(PLAN, {"n": 1}, key="k")
+    assert len(script.requests["CreateExecution"]) == 2
+    with pytest.raises(ResourceExhaustedError):
+        _ = [one async for one in client.launch_many([Launch(PLAN, {"n": 2}, key="l")])]
 
 
 async def test_refusals(client: AsyncClient, script: Script) -> None:

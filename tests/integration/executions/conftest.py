@@ -12,6 +12,7 @@ from tests.integration.executions.entities import EngineRows
 
 from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.executions.parts import Executions, build_executions
+from wingbeat_controlplane.launching.back_pressure import BackPressure
 from wingbeat_controlplane.registry.options import RegistryOptions
 from wingbeat_controlplane.registry.registry import open_registry
 from wingbeat_controlplane.services.admin.service import AdminServicer
@@ -53,6 +54,7 @@ def servicer(
         executions=build_executions(pool, blobs, signer, registry, options),
         version=VersionOptions(),
         principal=lambda _: "",
+        pressure=BackPressure(pool, 0),
     )
 
 

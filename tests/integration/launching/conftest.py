@@ -12,7 +12,7 @@ from tests.integration.executions import entities
 
 from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.executions.parts import Executions, build_executions
-from wingbeat_controlplane.launching.back_pressure import BackPressure
+from wingbeat_controlplane.launching.back_pressure import BackPressure, single_pressure
 from wingbeat_controlplane.launching.bulk import BulkLauncher
 from wingbeat_controlplane.launching.target_versions import TargetVersions
 from wingbeat_controlplane.registry.options import RegistryOptions
@@ -83,7 +83,13 @@ async def client(
 ) -> AsyncIterator[Client]:
     """A client of a server that knows the task `t`, the workflow `w` and the launch plan `lp`."""
     registry = open_registry(pool, RegistryOptions())
-    admin = AdminServicer(registry=registry, executions=executions, version=VersionOptions(), principal=lambda _: "")
+    admin = AdminServicer(
+        registry=registry,
+        executions=executions,
+        version=VersionOptions(),
+        principal=lambda _: "",
+        pressure=single_pressure(pool, not_begun_max),
+    )
     launch = LaunchServicer(bulk, BackPressure(pool, not_begun_max), lambda _: "")
     services = [
         (admin_pb2.DESCRIPTOR.services_by_name["AdminService"], admin),

@@ -357,6 +357,19 @@ class TestBackPressure:
         await call.done_writing()
         assert await call.code() is grpc.StatusCode.OK
 
+    async def test_one_by_one(self, client: Client, pool: asyncpg.Pool) -> None:
+        """CreateExecution goes on for long, as those who call it do not wait, and then says when to come again."""
+        for number in range(100):
+            await client.admin.CreateExecution(entities.launch(f"e{number}"))
+        with pytest.raises(grpc.aio.AioRpcError, match="10 times the setting") as raised:
+            await client.admin.CreateExecution(entities.launch("more"))
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        status = status_pb2.Status.FromString(dict(raised.value.trailing_metadata())["grpc-status-details-bin"])
+        retry = error_details_pb2.RetryInfo()
+        assert status.details[0].Unpack(retry)
+        assert retry.retry_delay.seconds >= 1
+        assert await pool.fetchval("SELECT count(*) FROM executions") == 100
+
     async def test_large_items(self, client: Client, pool: asyncpg.Pool) -> None:
         """A stream that is held back reads ahead by so many bytes, not only by so many items."""
         call = client.service.LaunchStream()

@@ -6,6 +6,7 @@ from flyteidl.admin import common_pb2, execution_pb2
 
 from wingbeat_controlplane.executions.launch import Caller
 from wingbeat_controlplane.executions.parts import Executions
+from wingbeat_controlplane.launching.back_pressure import BackPressure
 from wingbeat_controlplane.services.rpcs import CallContext, Encoded
 
 
@@ -13,6 +14,7 @@ class ExecutionRpcs:
     """The rpcs of AdminService about executions but for metrics."""
 
     executions: Executions
+    pressure: BackPressure
     principal: Callable[[CallContext], str]
     """The authenticated subject of a call, empty without authentication."""
 
@@ -20,6 +22,7 @@ class ExecutionRpcs:
         self, request: execution_pb2.ExecutionCreateRequest, context: CallContext
     ) -> execution_pb2.ExecutionCreateResponse:
         """Launch a launch plan or a single task."""
+        await self.pressure.check(1)
         identifier = await self.executions.launcher.create(request, self._caller(context))
         return execution_pb2.ExecutionCreateResponse(id=identifier)
 
@@ -27,6 +30,7 @@ class ExecutionRpcs:
         self, request: execution_pb2.ExecutionRelaunchRequest, context: CallContext
     ) -> execution_pb2.ExecutionCreateResponse:
         """Launch an execution again with what its caller gave then."""
+        await self.pressure.check(1)
         identifier = await self.executions.relauncher.relaunch(request, self._caller(context))
         return execution_pb2.ExecutionCreateResponse(id=identifier)
 
@@ -34,6 +38,7 @@ class ExecutionRpcs:
         self, request: execution_pb2.ExecutionRecoverRequest, context: CallContext
     ) -> execution_pb2.ExecutionCreateResponse:
         """Go on from what an execution has done."""
+        await self.pressure.check(1)
         identifier = await self.executions.recoverer.recover(request, self._caller(context))
         return execution_pb2.ExecutionCreateResponse(id=identifier)
 

@@ -6,6 +6,7 @@ An rpc that none of the classes has is answered UNIMPLEMENTED by the table of rp
 from collections.abc import Callable
 
 from wingbeat_controlplane.executions.parts import Executions
+from wingbeat_controlplane.launching.back_pressure import BackPressure
 from wingbeat_controlplane.registry.registry import Registry
 from wingbeat_controlplane.services.admin.attributes import AttributeRpcs
 from wingbeat_controlplane.services.admin.executions import ExecutionRpcs
@@ -26,9 +27,11 @@ class AdminServicer(RegistryRpcs, AttributeRpcs, ExecutionRpcs, NodeExecutionRpc
         executions: Executions,
         version: VersionOptions,
         principal: Callable[[CallContext], str],
+        pressure: BackPressure,
     ) -> None:
         super().__init__(registry=registry, version=version)
         self.attributes = registry.attributes
         self.execution_defaults = executions.defaults
         self.executions = executions
         self.principal = principal
+        self.pressure = pressure
