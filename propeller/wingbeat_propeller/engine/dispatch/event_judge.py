@@ -140,7 +140,7 @@ class EventJudge:
                 event.at,
                 outcome.outputs,
                 serialized=outcome.serialized,
-                deck_uri=deck_uri,
+                deck_uri=outcome.deck_uri,
                 details=details,
                 references=outcome.references,
             )
