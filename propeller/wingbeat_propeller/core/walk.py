@@ -145,15 +145,19 @@ class Walk(Recording):
         row = found.row if found.row is not None and fits(frame, node, found.row) else None
         if row is not None and may_take_over(frame, node, row):
             self._take_over(frame, run, node, row)
-        elif row is not None and found.dynamic_plan is not None:
-            self.drop_sources(frame, node)
-            run.stage = Stage.ACTIVE
-            run.seq = self.state.take_seq()
-            kind.go_on(self, frame, run, node, row, found.dynamic_plan, found.dynamic_reuse)
-        else:
-            del frame.runs[node]
-            frame.recalled[node] = None if row is None else kind.inherits(row, found.checkpoint)
-            self.work.append((frame, node))
+            return
+        plan = found.dynamic_plan
+        if row is not None and plan is not None and kind.go_on(self, frame, run, node, row, plan, found.dynamic_reuse):
+            return
+        del frame.runs[node]
+        frame.recalled[node] = None if row is None else kind.inherits(row, found.checkpoint)
+        self.work.append((frame, node))
+
+    def activate(self, frame: Frame, run: NodeRun, node: int) -> None:
+        """A node that was looked up goes on without inputs of its own."""
+        self.drop_sources(frame, node)
+        run.stage = Stage.ACTIVE
+        run.seq = self.state.take_seq()
 
     def _take_over(self, frame: Frame, run: NodeRun, node: int, source: NodeRow) -> None:
         plan = frame.plan

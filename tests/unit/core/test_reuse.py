@@ -226,6 +226,17 @@ def test_a_changed_launch_plan_node_runs_with_its_child_recovered() -> None:
     assert _phases(rows)["n0"] == "QUEUED"
 
 
+def test_a_node_that_makes_no_workflow_begins_anew() -> None:
+    """A workflow that its namesake is said to have made cannot run inside it."""
+    state = _state(_child_plan())
+    begun = step(state, Begin(100.0, INPUTS))
+    (question,) = begun.reads
+    row = _row("n0", NodePhase.FAILED, NodeKind.LAUNCH_PLAN)
+    effects = step(state, Recalled(101.0, question.ref, row, None, line(task("m0")), ALL))
+    assert _phases(effects.nodes)["n0"] == "QUEUED"
+    assert [type(command) for command in effects.commands] == [LaunchChild]
+
+
 def test_changed_nodes_run() -> None:
     """A changed node is not looked up, and neither is what follows it; of a node with other inputs nothing inside is,
     of one in which something has changed the rest is."""

@@ -123,10 +123,10 @@ class Kind(ABC):
 
     def go_on(
         self, walk: Walk, frame: Frame, run: NodeRun, node: int, source: NodeRow, plan: Plan, reuse: Reuse | None
-    ) -> None:
+    ) -> bool:
         """The node goes on where its namesake in the execution that is recovered was, `source`: with `plan` running
-        inside it, of which `reuse` may be taken over."""
-        raise NotImplementedError
+        inside it, of which `reuse` may be taken over. False: nodes of this kind do not, and this one begins anew."""
+        return False
 
     def retry(self, walk: Walk, frame: Frame, run: NodeRun, ref: NodeRef) -> None:
         """The pause before the attempt that `ref` names is over."""

@@ -119,8 +119,9 @@ class TaskKind(CachedKind):
 
     def go_on(
         self, walk: Walk, frame: Frame, run: NodeRun, node: int, source: NodeRow, plan: Plan, reuse: Reuse | None
-    ) -> None:
+    ) -> bool:
         """The task does not run again: the workflow that it had made does, as far as it had not."""
+        walk.activate(frame, run, node)
         run.phase = NodePhase.DYNAMIC_RUNNING
         run.flags = FLAG_PARENT | FLAG_DYNAMIC
         run.started_at = run.attempt_started_at = walk.now
@@ -133,6 +134,7 @@ class TaskKind(CachedKind):
         row.details = row.details or source.details
         walk.timers(frame, run, node)
         walk.open_frame(plan, {}, parent=frame, parent_node=node, reuse=reuse)
+        return True
 
     def retry(self, walk: Walk, frame: Frame, run: NodeRun, ref: NodeRef) -> None:
         """Launch the attempt that was put off."""
