@@ -29,7 +29,13 @@ class Telling(OneAtATime):
 
 @pytest.mark.parametrize(
     ("wants_deck", "is_written", "told"),
-    [(None, True, "/deck.html"), (None, False, None), (True, True, "/deck.html"), (True, False, ""), (False, True, None)],
+    [
+        (None, True, "/deck.html"),
+        (None, False, None),
+        (True, True, "/deck.html"),
+        (True, False, ""),
+        (False, True, None),
+    ],
 )
 async def test_the_deck_of_a_task_that_succeeds(
     tmp_path: Path, wants_deck: bool | None, is_written: bool, told: str | None
