@@ -146,6 +146,8 @@ class Batches:
             raise missing("project")
         below = _number(request.page_token) if request.page_token else (1 << 62)
         states = list(request.states)
+        if not set(states) <= set(batch_pb2.BatchState.values()):
+            raise invalid_argument("states: there is no such state")
         rows = await self._pool.fetch(_SQL["list"], request.project, request.domain, states, below, size + 1)
         found = [
             await self.get(batch_pb2.BatchIdentifier(project=row["project"], domain=row["domain"], name=row["name"]))
@@ -188,6 +190,8 @@ class Batches:
         """Rows by number. Raises ApiError NOT_FOUND, INVALID_ARGUMENT."""
         batch = await self._row(request.id)
         wanted = frozenset(request.phases)
+        if not wanted <= set(row_pb2.RowPhase.values()):
+            raise invalid_argument("phases: there is no such phase")
         after = _number(request.page_token) if request.page_token else -1
         found: list[row_pb2.BatchRow] = []
         while True:
@@ -214,7 +218,7 @@ class Batches:
                 if skip >= part["results"]:
                     skip -= part["results"]
                     continue
-                lines = (await self._blobs.get(part["uri"])).decode().splitlines()[skip:]
+                lines = (await self._blobs.get(part["uri"])).decode().removesuffix("\n").split("\n")[skip:]
                 skip = 0
                 for answer in _answers(lines):
                     yield batch_pb2.GetBatchResultsResponse(lines=answer)

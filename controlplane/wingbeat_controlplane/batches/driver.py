@@ -213,7 +213,7 @@ class Driver:
                     one.row.place.offset,
                     one.row.place.line,
                     *created.get(one.number, (None, None)),
-                    refusals.get(one.number),
+                    _storable(refusals.get(one.number)),
                 )
                 for one in planned
             ]
@@ -402,6 +402,11 @@ class Driver:
             await self._hold(connection)
             await connection.execute(_SQL["fail"], self._id, message[:ERROR_LENGTH_MAX])
         raise LostBatchError
+
+
+def _storable(error: str | None) -> str | None:
+    """Text that tells what a row says, as a column takes it."""
+    return None if error is None else error[:ERROR_LENGTH_MAX].replace("\0", "")
 
 
 def _taken(one: Prepared) -> str:

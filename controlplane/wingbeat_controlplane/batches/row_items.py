@@ -7,6 +7,7 @@ import orjson
 from flyteidl.core import interface_pb2, types_pb2
 
 from wingbeat_controlplane.batches.manifest_rows import ManifestRow, map_member, text_member
+from wingbeat_controlplane.launching.item_inputs import json_text
 from wingbeat_controlplane.launching.json_literals import Json
 from wingbeat_controlplane.launching.refusals import RefusedError, invalid_field
 from wingbeatidl.launch.v1 import item_pb2
@@ -37,13 +38,12 @@ def row_item(
         key = item.idempotency_key or str(number)
         for field in ("idempotency_key", "target", "project", "domain"):
             item.ClearField(field)
-        return RowItem(key[:KEY_LENGTH_MAX], item)
+        return RowItem(_storable(key), item)
     members = dict(row.members or {})
     key = str(number)
     try:
-        key = (text_member(members, KEY) or (text_member(members, key_column) if key_column else "") or key).replace(
-            "\0", ""
-        )[:KEY_LENGTH_MAX]
+        said = text_member(members, KEY) or (text_member(members, key_column) if key_column else "")
+        key = _storable(said or key)
         members.pop(key_column, None)
         unknown = [name for name in members if name.startswith("@") and name not in _KNOWN]
         if unknown:
@@ -61,7 +61,7 @@ def row_item(
             name=text_member(members, NAME),
             labels=map_member(members, LABELS),
             annotations=map_member(members, ANNOTATIONS),
-            inputs=item_pb2.Inputs(json=orjson.dumps(inputs).decode()),
+            inputs=item_pb2.Inputs(json=json_text(inputs).decode()),
         )
         priority = text_member(members, PRIORITY)
         if priority:
@@ -72,6 +72,10 @@ def row_item(
     except RefusedError as error:
         return RowItem(key, None, f"line {row.place.line}: {error.message}")
     return RowItem(key, item)
+
+
+def _storable(key: str) -> str:
+    return key.replace("\0", "")[:KEY_LENGTH_MAX]
 
 
 def _is_required_text(expected: interface_pb2.ParameterMap, name: str) -> bool:

@@ -39,9 +39,9 @@ class GivenInputs:
         return GivenInputs(literals, {**rest, **self.json})
 
     def content(self) -> bytes:
-        """Equal for equal inputs in equal forms."""
+        """Equal for equal inputs in equal forms. Raises RefusedError."""
         literals = self.literals.SerializeToString(deterministic=True)
-        text = orjson.dumps(self.json, option=orjson.OPT_SORT_KEYS) if self.json else b""
+        text = json_text(self.json) if self.json else b""
         return len(literals).to_bytes(8) + literals + text
 
     def for_target(self, expected: interface_pb2.ParameterMap) -> literals_pb2.LiteralMap:
@@ -85,6 +85,14 @@ def json_object(text: str | bytes) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise invalid_field("inputs.json", "an object of values by the names of inputs is expected")
     return cast("dict[str, Json]", value)
+
+
+def json_text(values: Mapping[str, Json]) -> bytes:
+    """As JSON, keys in order. Raises RefusedError."""
+    try:
+        return orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise invalid_field("inputs.json", f"a value cannot be written as JSON: {error}") from None
 
 
 def _check_size(size: int) -> None:

@@ -7,7 +7,6 @@ become what flytekit writes: MessagePack with the tag `msgpack`.
 """
 
 import base64
-import binascii
 import re
 from decimal import Decimal
 from functools import lru_cache
@@ -31,7 +30,9 @@ SCHEMAS_KEPT = 256
 _MSGPACK = "msgpack"
 _EXACT_FLOAT_MAX = 1 << 53
 _SPECIAL_FLOATS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
-_ISO_DURATION = re.compile(r"(-?)P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d{1,9})?)S)?)?", re.ASCII)
+_ISO_DURATION = re.compile(
+    r"(-?)P(?:(\d{1,18})D)?(?:T(?:(\d{1,18})H)?(?:(\d{1,18})M)?(?:(\d{1,18}(?:\.\d{1,9})?)S)?)?", re.ASCII
+)
 _ZONE = re.compile(r"([Zz]|[+-]\d\d:?\d\d)$")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -203,7 +204,7 @@ def _binary(value: Json, wanted: types_pb2.LiteralType) -> literals_pb2.Literal:
         return _refuse(value, wanted)
     try:
         data = base64.b64decode(value, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, and what characters beyond ASCII give
         raise JsonValueError("", "bytes are written in base64") from None
     return _scalar(binary=literals_pb2.Binary(value=data))
 

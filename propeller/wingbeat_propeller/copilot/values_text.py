@@ -14,7 +14,8 @@ DURATION_NANOSECONDS_MAX = (1 << 63) - 1
 """Longest duration that Go knows: 292 years."""
 
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_PART = re.compile(r"(\d++(?:\.\d*+)?|\.\d++)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION_LENGTH_MAX = 200
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -98,6 +99,8 @@ def parse_timestamp(text: str) -> timestamp_pb2.Timestamp:
 def parse_duration(text: str) -> duration_pb2.Duration:
     """Numbers with units as in `1h2m3s` or `-1.5ms`. Raises ValueError."""
     digits = text[1:] if text[:1] in {"+", "-"} else text
+    if len(digits) > _DURATION_LENGTH_MAX:
+        raise ValueError("a duration is written as in 1h2m3s")
     parts = [(match[1], match[2]) for match in _PART.finditer(digits)]
     if digits != "0" and (not parts or "".join(number + unit for number, unit in parts) != digits):
         raise ValueError("a duration is written as in 1h2m3s")

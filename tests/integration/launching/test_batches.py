@@ -319,6 +319,47 @@ async def test_rows_that_cannot_be_launched(world: World) -> None:
     assert await world.launched() == [(0, 0), (3, 0), (4, 1)]
 
 
+async def test_rows_that_cannot_be_stored_as_they_are(world: World) -> None:
+    """A NUL, in whatever a row says, is that row's own trouble, and so is a value that is nested without end."""
+    says: list[dict[str, Any]] = [
+        {"text": "a\0"},
+        {"te\0xt": "a"},
+        {"@\0": 1},
+        {"text": "a", "@key": "k\0"},
+        {"text": "a", "@name": "n\0"},
+        {"text": "a", "@labels": {"l\0": "v"}},
+        {"text": "a", "@labels": {"l": "v\0"}},
+        {"text": "a", "@annotations": {"l": "v\0"}},
+        {"text": "a", "@priority": "\0"},
+        {"text": {"a\0": []}},
+        {"text": "x" * 5_000, "@name": "n" * 5_000},
+    ]
+    lines = [json.dumps(row) for row in says] + ['{"text": ' + "[" * 300 + "]" * 300 + "}", '{"text": "good"}']
+    await world.create("b", "\n".join(lines).encode())
+    batch = await world.ended()
+    assert batch.counts.succeeded + batch.counts.refused == len(lines)
+    phases = {result["row"]: result["phase"] for result in await world.results()}
+    assert (phases[len(lines) - 1], phases[len(lines) - 2]) == ("SUCCEEDED", "REFUSED")
+    item = item_pb2.LaunchItem(idempotency_key="k\0", inputs=item_pb2.Inputs(json='{"text": "a"}'))
+    parts = [
+        batch_pb2.UploadBatchRequest(id=world.identifier("c"), spec=batch_pb2.BatchSpec(template=TEMPLATE)),
+        batch_pb2.UploadBatchRequest(rows=[item]),
+    ]
+    await world.stub.UploadBatch(iter(parts))
+    assert (await world.ended("c")).counts.succeeded == 1
+    assert [result["key"] for result in await world.results("c")] == ["k"]
+
+
+async def test_results_of_any_text(world: World) -> None:
+    """A result is one line, whatever characters there are in it that some call ends of lines; others show something."""
+    world.outputs = entities.literals(text="a\u2028b\x85c\x0bd").SerializeToString()
+    await world.create("b", _lines(3))
+    await world.ended()
+    results = await world.results()
+    assert [result["outputs"] for result in results] == [{"text": "a\u2028b\x85c\x0bd"}] * 3
+    assert await world.results(skip=1) == results[1:]
+
+
 async def test_pause_resume_and_number_alive(world: World) -> None:
     """No more are alive than may be; after a pause has answered nothing is launched until it is resumed."""
     world.ends = False
@@ -403,6 +444,13 @@ async def test_bad_requests(world: World) -> None:
                 manifest={"uri": (await world.create("ok", b"")).manifest.uri},
             )
         )
+    for call in (
+        world.stub.ListBatches(batch_pb2.ListBatchesRequest(project=entities.PROJECT, states=[100_000])),
+        world.stub.ListBatchRows(batch_pb2.ListBatchRowsRequest(id=world.identifier("ok"), phases=[100_000])),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError, match="there is no such") as raised:
+            await call
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await world.get("other")
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND

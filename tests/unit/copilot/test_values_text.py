@@ -69,6 +69,13 @@ def test_no_durations(text: str) -> None:
         values_text.parse_duration(text)
 
 
+@pytest.mark.parametrize("part", ["9", "1h", "."])
+def test_endless_durations(part: str) -> None:
+    """They are refused at a glance: to look for all ways to read 100,000 digits takes longer than anybody waits."""
+    with pytest.raises(ValueError, match="duration"):
+        values_text.parse_duration(part * 100_000)
+
+
 @pytest.mark.parametrize(
     ("seconds", "nanos", "text"),
     [

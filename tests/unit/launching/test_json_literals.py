@@ -1,5 +1,6 @@
 """JSON as literals of the types that the real flytekit declares, read back by flytekit."""
 
+import base64
 import datetime as dt
 import enum
 import math
@@ -7,6 +8,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import pytest
 from flyteidl.core import literals_pb2, types_pb2
 from flytekit import FlyteContextManager, StructuredDataset
@@ -15,6 +17,7 @@ from flytekit.models.literals import Literal
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 from flytekit.types.schema import FlyteSchema
+from google.protobuf import timestamp_pb2
 
 from wingbeat_controlplane.launching.json_literals import Json, JsonValueError, literal_of
 from wingbeat_controlplane.launching.literal_json import json_of
@@ -150,6 +153,7 @@ def test_a_format_may_be_named() -> None:
         ([[]], int | None, "", "is expected, not a list"),
         ([[]], int | str, "", "not a list"),
         ("x", Tree, "", "Struct"),
+        pytest.param(f"P{'9' * 1_000_001}D", dt.timedelta, "", "a duration is written as", id="endless"),
     ],
 )
 def test_what_does_not_fit(value: Json, python_type: object, path: str, reason: str) -> None:
@@ -201,8 +205,31 @@ def test_bytes_and_foreign_literals() -> None:
     """Bytes are base64, errors their text, and broken MessagePack its bytes; a kind from the future is null."""
     wanted = types_pb2.LiteralType(simple=types_pb2.BINARY)
     assert json_of(literal_of("AAEC", wanted)) == "AAEC"
-    with pytest.raises(JsonValueError, match="base64"):
-        literal_of("?", wanted)
+    for text in ("?", "é"):
+        with pytest.raises(JsonValueError, match="base64"):
+            literal_of(text, wanted)
     broken = literals_pb2.Literal(scalar={"binary": {"value": b"\xc1", "tag": "msgpack"}})
     assert json_of(broken) == "wQ=="
     assert json_of(literals_pb2.Literal()) is None
+
+
+@pytest.mark.parametrize(
+    ("scalar", "shown"),
+    [
+        ({"primitive": {"datetime": timestamp_pb2.Timestamp(seconds=1 << 62)}}, None),
+        ({"primitive": {"datetime": timestamp_pb2.Timestamp(nanos=-1)}}, None),
+        ({"binary": {"value": b"\x81\x91\x01\x02", "tag": "msgpack"}}, "gZEBAg=="),
+        (
+            {"binary": {"value": b"\x91" * 300 + b"\x01", "tag": "msgpack"}},
+            base64.b64encode(b"\x91" * 300 + b"\x01").decode(),
+        ),
+        (
+            {"generic": {"a": math.nan, "b": 2.0, "c": [None, {"d": True}]}},
+            {"a": "NaN", "b": 2, "c": [None, {"d": True}]},
+        ),
+    ],
+)
+def test_every_literal_has_json(scalar: dict[str, Any], shown: Json) -> None:
+    """Whatever a task wrote, there is something to show, which can be written down."""
+    assert json_of(literals_pb2.Literal(scalar=scalar)) == shown
+    assert orjson.loads(orjson.dumps(shown)) == shown

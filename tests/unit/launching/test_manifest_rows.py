@@ -209,6 +209,7 @@ def test_cells() -> None:
         ({"@priority": "high"}, "@priority: a whole number"),
         ({"@name": {}}, "@name: text is expected"),
         ({"@other": 1}, "@other: a row may have"),
+        ({"number": json.loads("[" * 300 + "]" * 300)}, "inputs.json: a value cannot be written as JSON"),
     ],
 )
 def test_rows_that_are_no_items(members: dict, refusal: str) -> None:
