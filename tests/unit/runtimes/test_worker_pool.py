@@ -432,3 +432,20 @@ async def test_what_is_given_back_makes_room_for_nothing(make: Callable[..., Poo
     )
     pool.pool.hear(session, worker_pb2.WorkRequest(returned=[second], ahead=0))
     assert refused == [False]
+
+
+async def test_what_is_not_urgent_goes_with_what_is(make: Callable[..., Pool]) -> None:
+    """Kept ends make no message of their own, but are said before the worker could take the engine for silent."""
+    pool = make()
+    session = pool.connect()
+    loop = asyncio.get_running_loop()
+    for hurry in (True, False):
+        [reference] = await pool.run(session, "a")
+        pool.pool.hear(session, succeeded(reference))
+        await pool.pool.forget(["a"])
+        began = loop.time()
+        if hurry:
+            assert pool.pool.take(pool.lane, "b")
+            await pool.pool.launch([request("b")])
+        assert list((await said(session)).forget) == ["a"]
+        assert loop.time() - began == pytest.approx(0 if hurry else 5, abs=0.1)

@@ -348,9 +348,9 @@ class Attempts:
             self._stop(attempt, _exit(worker_pb2.Exit.REASON_STOPPED))
 
     @property
-    def has_running(self) -> bool:
-        """Whether processes of tasks live."""
-        return bool(self._running or self._stopping)
+    def has_waiting(self) -> bool:
+        """Whether attempts wait for a slot."""
+        return bool(self._waiting)
 
     async def wait_for_ends(self) -> None:
         """Until no process of a task lives."""

@@ -23,7 +23,8 @@ from wingbeat.worker.zygote import Zygote
 
 KEPT_MIN = 2
 """Idle children are kept for as many further versions of code, beside one for each slot."""
-_READ_BYTES = 256 << 10
+_READ_BYTES = 32 << 10
+"""At once. A larger buffer would be mapped by the kernel, and unmapped, for each report of a few hundred bytes."""
 
 _log = logging.getLogger(__name__)
 

@@ -21,6 +21,8 @@ BYTES_MAX = 1 << 20
 """Output and values in one message, but for the last one."""
 GATHER_S = 0.001
 """Least time between two messages: a message costs far more than one more report in it."""
+GATHER_AT_HAND_S = 0.004
+"""The same while further tasks are at hand, so that nothing here waits for what the engine says next."""
 CODES_MAX = 1_000
 """Environments that are remembered."""
 _BACKOFF_S_MIN = 0.05
@@ -168,7 +170,8 @@ class EngineStream:
                 continue
             if number != self._talks:
                 return
-            wait_s = sent_at + GATHER_S - loop.time()
+            gather_s = GATHER_AT_HAND_S if self._attempts.has_waiting else GATHER_S
+            wait_s = sent_at + gather_s - loop.time()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             if number != self._talks:

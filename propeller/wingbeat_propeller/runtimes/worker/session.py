@@ -7,6 +7,7 @@ worker that asks for ever more and reads none of it loses its stream.
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
 from wingbeat_propeller.runtimes.worker.assignments import Handover
 from wingbeat_propeller.runtimes.worker.needs import Announcement
@@ -14,6 +15,8 @@ from wingbeatidl.worker.v1 import worker_pb2
 
 MESSAGE_BYTES_MAX = 8 << 20
 """Of attempts in one message, but for a single one; a worker takes 64 MiB."""
+GATHER_S = 0.002
+"""Least time between two messages to a worker with tasks at hand: a message costs as much as several tasks in it."""
 UNSAID_MAX = 100_000
 """Names in what a stream has not taken."""
 
@@ -45,6 +48,7 @@ class Session:
         self._next = worker_pb2.WorkResponse()
         self._assign: deque[Handover] = deque()
         self._unsaid = 0
+        self._said_at = 0.0
         self._more = asyncio.Event()
 
     @property
@@ -68,8 +72,8 @@ class Session:
             self._next.abort.append(reference)
 
     def forget(self, name: str) -> None:
-        """The end of an attempt is kept."""
-        if self._may_say():
+        """The end of an attempt is kept. That is said with the next message: nothing waits for it."""
+        if self._may_say(is_urgent=False):
             self._next.forget.append(name)
 
     def adopt(self, reference: worker_pb2.Reference) -> None:
@@ -100,13 +104,15 @@ class Session:
     async def next_message(self, stream: int, timeout_s: float) -> worker_pb2.WorkResponse | None:
         """What is to be said on a stream, empty when there was nothing for so long; None when it is not the worker's
         any more, and then nothing is taken from the one that is."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._more.wait()
-        except TimeoutError:
-            return worker_pb2.WorkResponse() if self.stream == stream else None
+        loop = asyncio.get_running_loop()
+        if self.free < 0 and (wait_s := self._said_at + GATHER_S - loop.time()) > 0:
+            await asyncio.sleep(wait_s)
         if self.stream != stream:
             return None
+        self._said_at = loop.time()
         message, self._next = self._next, worker_pb2.WorkResponse()
         self._add_assignments(message)
         self._unsaid = len(self._assign)
@@ -134,12 +140,13 @@ class Session:
                 codes.add(code.key)
                 message.codes.append(code)
 
-    def _may_say(self) -> bool:
+    def _may_say(self, *, is_urgent: bool = True) -> bool:
         """Whether one more thing can be said. Without a stream nothing is kept: the next one begins anew."""
         if not self.stream:
             return False
         self._unsaid += 1
-        self._more.set()
+        if is_urgent:
+            self._more.set()
         if self._unsaid <= UNSAID_MAX:
             return True
         self.stream = 0
