@@ -40,6 +40,9 @@ _DEPTHS = {OwnerKind.RAW: 3, OwnerKind.METADATA: 3, OwnerKind.ADMIN: 5, OwnerKin
 _AFTER_URI = re.compile('[\x00-\x20"\ufffd]')
 """What ends a URI in serialized values, as far as the parts of an owner's folder go: those hold none of it."""
 
+_NAME = re.compile(r"[\w.-]{1,255}")
+"""Names of owners that need not be looked at twice."""
+
 
 def owner_of(key: str) -> Owner | None:
     """The owner of the object with this key; None for what Wingbeat has not named, which is never garbage."""
@@ -61,9 +64,14 @@ def references(data: bytes, base: bytes) -> Iterator[str]:
     while place >= 0:
         start = place + len(base)
         text = data[start : start + REFERENCE_BYTES_MAX].decode("utf-8", errors="replace")
-        owner = owner_of(f"{_AFTER_URI.split(text, maxsplit=1)[0]}/")
+        uri = _AFTER_URI.split(text, maxsplit=1)[0]
+        owner = owner_of(f"{uri}/")
         if owner is not None:
             yield owner.folder
+            if len(uri) <= len(owner.folder) + 1 or not _NAME.fullmatch(owner.name):
+                # The URI of the folder itself: what serialization puts behind it may look like more of its name.
+                shortest = len(owner.folder) - len(owner.name) + 1
+                yield from (owner.folder[:end] for end in range(shortest, len(owner.folder)))
         place = data.find(base, start)
 
 

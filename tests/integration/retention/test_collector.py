@@ -1,5 +1,6 @@
 """Garbage in a folder and in a bucket."""
 
+import random
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
@@ -203,3 +204,40 @@ async def test_one_at_a_time(database_url: str, tmp_path: Path) -> None:
             await anext(GarbageCollector(database_url, FolderBlobs(tmp_path)).collect())
     finally:
         await other.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_bytes(past: Past, database_url: str, tmp_path: Path, seed: int) -> None:
+    """Bytes of any kind around the store's address, in rows and in blobs, neither end a collection nor hide a
+    reference that stands among them."""
+    blobs = FolderBlobs(tmp_path / "store")
+    draw = random.Random(seed)
+    base = blobs.base.encode()
+    words = [
+        base,
+        base + b"/",
+        b"/data/",
+        b"/cache/",
+        b"a",
+        b"/",
+        b"\0",
+        b"\xff",
+        b"_offloaded_metadata.pb",
+        b"n" * 300,
+    ]
+
+    def noise() -> bytes:
+        return b"".join(draw.choice([*words, draw.randbytes(draw.randrange(9))]) for _ in range(40))
+
+    kept = raw(blobs, "gone-n0-0")
+    apart = f"{blobs.base}/metadata/propeller/{PROJECT}-{DOMAIN}-gone/n0/v_offloaded_metadata.pb"
+    await blobs.put(kept, noise())
+    await blobs.put(apart, base + b"/" + b"n" * 300 + b"_offloaded_metadata.pb" + noise())
+    await past.execution("some", days=1, inputs=noise() + naming(kept) + noise())
+    await past.execution("more", days=1, outputs_uri=apart, user_inputs=noise())
+    await past.pool.execute("UPDATE signals SET value = $1", noise())
+    collector = GarbageCollector(database_url, blobs, age_min=FUTURE)
+    async for _ in collector.collect(older_than=FUTURE):
+        pass
+    assert await blobs.stat(kept) is not None
+    assert await blobs.stat(apart) is not None
