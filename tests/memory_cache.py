@@ -109,7 +109,7 @@ class MemoryCache:
 
     def _answer(self, ask: CacheAsk) -> CacheAnswer:
         known = self.entries.get(key_of(ask))
-        return CacheMiss(_catalog(ask)) if known is None else CacheHit(_catalog(ask), known[0])
+        return CacheMiss(_catalog(ask)) if known is None else CacheHit(_catalog(ask), *known)
 
 
 def key_of(ask: CacheAsk) -> str:

@@ -1,8 +1,8 @@
 """PURE: what clients see of an entry: flyteidl.core.CatalogMetadata, from its parts."""
 
-from typing import NamedTuple
-
 from flyteidl.core import catalog_pb2, identifier_pb2
+
+from wingbeat_propeller.ports.cache import CacheSource
 
 UNKNOWN = "unknown"
 """What Flyte v1 says of a source that a foreign client did not name."""
@@ -18,25 +18,15 @@ EXECUTION_ATTEMPT = "exec-attempt"
 """Keys in the metadata of an artifact."""
 
 
-class Source(NamedTuple):
-    """Which task execution made an entry; empty texts where nobody said."""
-
-    project: str
-    domain: str
-    execution: str
-    node_id: str
-    attempt: int
-    element: int
-    task_version: str
-
-
 def with_tag(dataset: bytes, tag: str, artifact_id: str = "") -> bytes:
     """Serialized metadata with the dataset (serialized metadata that holds it alone) and a tag."""
     name = catalog_pb2.CatalogArtifactTag(artifact_id=artifact_id, name=tag)
     return dataset + catalog_pb2.CatalogMetadata(artifact_tag=name).SerializeToString()
 
 
-def with_source(dataset: bytes, tag: str, artifact_id: str, entity: identifier_pb2.Identifier, source: Source) -> bytes:
+def with_source(
+    dataset: bytes, tag: str, artifact_id: str, entity: identifier_pb2.Identifier, source: CacheSource
+) -> bytes:
     """As `with_tag`, with the task execution that made it, or the sub-workflow node; `entity` is what it ran, without
     its version."""
     execution = identifier_pb2.WorkflowExecutionIdentifier(

@@ -146,6 +146,28 @@ def test_cached_and_recovered_nodes(client: Client, tmp_path: Path) -> None:
     assert (name, "n0") in [(step.execution.name, step.node_id) for step in down]
 
 
+def test_cached_elements(client: Client, installation: Installation) -> None:
+    """Elements of a map that took their outputs from the cache lead to the maps that made them, element by element; the
+    others were made from the inputs; and the makers lead down to the map."""
+    first = succeeded(client.run("lineages", "halving_wf", {"numbers": [10, 20, 30]})).id.name
+    second = succeeded(client.run("lineages", "halving_wf", {"numbers": [40]})).id.name
+    taken = succeeded(client.run("lineages", "halving_wf", {"numbers": [50, 20, 30, 40]})).id.name
+    up = _trace(client, UP, value=_value(taken))
+    assert {(step.execution.name, step.node_id) for step in up} == {
+        (name, node) for name in (taken, first, second) for node in ("n0", "")
+    }
+    assert [
+        (getattr(link, "from").execution.name, [(run.first, run.count, run.source_first) for run in link.elements])
+        for link in up[0].links
+        if link.kind == lineage_pb2.LINK_KIND_CACHED
+    ] == [(first, [(1, 2, 1)]), (second, [(3, 1, 0)])]
+    assert all(step.entity.version for step in up)
+    down = _trace(client, DOWN, value=_value(first, "n0"))
+    assert [(step.execution.name, step.node_id) for step in down] == [(taken, "n0")]
+    done = installation.wingbeat("lineage", taken, "--data-dir", str(installation.data_dir))
+    assert f"cached outputs of {first} n0 (elements 1-2 from 1-2)" in done.stdout
+
+
 def test_what_eager_tasks_launch(client: Client) -> None:
     """What an eager task returns leads up to the executions that it launched, at any depth, and what it was given leads
     down to them; their inputs come from the eager task, and their outputs go back to it."""

@@ -92,12 +92,20 @@ def _default(column: str) -> tuple[str, object]:
     return name, match[1] == "true" if kind == "boolean" else int(match[1])
 
 
+_LEFT_OUT = frozenset(
+    (
+        *("fence", "slots_freed", "artifacts_made"),
+        *("values_known", "sources_known", "taken_over", "elements_taken_over"),
+    )
+)
+
+
 @cache
 def commit_writes(text: str) -> Sequence[Write]:
     """The writes of the journal's commit statement, without its fence, the slots that it frees, and lineage."""
     writes: list[Write] = []
     for name, body in _ctes(_without_comments(text)):
-        if name not in ("fence", "slots_freed", "values_known", "taken_over", "artifacts_made"):
+        if name not in _LEFT_OUT:
             writes.append(_update(body) if body.startswith("UPDATE") else _insert(body))
     return writes
 

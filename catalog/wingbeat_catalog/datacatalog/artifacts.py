@@ -14,7 +14,6 @@ from flyteidl.datacatalog import datacatalog_pb2
 from google.protobuf.message import DecodeError
 
 from wingbeat_catalog.bounds import bounded
-from wingbeat_catalog.catalog_metadata import Source
 from wingbeat_catalog.datacatalog.datasets import Datasets
 from wingbeat_catalog.datacatalog.metadata import metadata_of, source_of
 from wingbeat_catalog.datacatalog.requests import (
@@ -33,6 +32,7 @@ from wingbeat_catalog.outputs import content_digest, entry_digest, references
 from wingbeat_catalog.references import ReferenceChecker
 from wingbeat_catalog.removals import BadEntry, Removals
 from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs
+from wingbeat_propeller.ports.cache import CacheSource
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries(__package__ or "", "artifacts.sql")
@@ -252,7 +252,7 @@ class Artifacts:
             await remove_objects(self._blobs, [uri])
 
 
-def _columns(source: Source) -> tuple[str, str, str, str, int]:
+def _columns(source: CacheSource) -> tuple[str, str, str, str, int]:
     return (source.project, source.domain, source.execution, source.node_id, source.attempt)
 
 

@@ -63,6 +63,15 @@ JOIN unnest($1::bigint[], $2::text[]) AS u (execution_id, node_id)
 ORDER BY e.execution_id, e.node_id
 LIMIT $3;
 
+-- name: elements
+-- Which elements of nodes took their outputs from which of others.
+SELECT e.execution_id, e.node_id, e.first, e.count, e.source_execution_id, e.source_node_id, e.source_first
+FROM lineage_elements AS e
+JOIN unnest($1::bigint[], $2::text[]) AS u (execution_id, node_id)
+    ON e.execution_id = u.execution_id AND e.node_id = u.node_id
+ORDER BY e.execution_id, e.node_id, e.first
+LIMIT $3;
+
 -- name: makers_of_inputs
 -- Nodes of other executions that made what inputs of executions are known by.
 SELECT g.execution_id, g.var, g.token, m.execution_id AS maker_execution_id, m.node_id AS maker_node_id,

@@ -1,5 +1,6 @@
 """Steps of a trace as messages: who ran, which code, with which values."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from flyteidl.core import literals_pb2
@@ -8,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from wingbeat_catalog.lineage.execution_graph import Value
 from wingbeat_catalog.lineage.store import LineageStore, NodeKey, Row
-from wingbeat_catalog.lineage.walk import Link, Step, Trace
+from wingbeat_catalog.lineage.walk import Link, LinkKind, Step, Trace
 from wingbeat_propeller.compiler.task_identity import task_identity
 from wingbeat_propeller.core.plan import ArraySpec, LaunchPlanSpec, NodeKind, TaskSpec
 from wingbeat_propeller.core.references import message_tokens
@@ -18,7 +19,10 @@ from wingbeatidl.query.v1 import identity_pb2
 
 TEXT_LENGTH_MAX = 200
 URIS_MAX = 100
+RUNS_MAX = 1_000
+"""Runs of elements told of a link."""
 _TOKENS_MAX = 10_000
+_RUNS_MAX = 10_000
 _KINDS = {
     NodeKind.TASK: lineage_pb2.STEP_KIND_TASK,
     NodeKind.ARRAY: lineage_pb2.STEP_KIND_ARRAY,
@@ -38,7 +42,30 @@ async def step_messages(store: LineageStore, trace: Trace, steps: Sequence[Step]
         kind, _, text = row["token"].partition(":")
         if kind == "uri":
             uris.setdefault(((row["execution_id"], row["node_id"]), row["var"]), []).append(text)
-    return [_message(trace, step, details, inputs, uris) for step in steps]
+    messages = [_message(trace, step, details, inputs, uris) for step in steps]
+    cached = [
+        (step, link, told)
+        for step, message in zip(steps, messages, strict=True)
+        for link, told in zip(step.links, message.links, strict=True)
+        if link.kind is LinkKind.CACHED
+    ]
+    runs: defaultdict[tuple[NodeKey, NodeKey], list[Row]] = defaultdict(list)
+    for row in await store.elements(((step.execution, step.node_id) for step, _, _ in cached), _RUNS_MAX):
+        source = (row["source_execution_id"], row["source_node_id"])
+        runs[(row["execution_id"], row["node_id"]), source].append(row)
+    for step, link, told in cached:
+        found = runs[(step.execution, step.node_id), (link.execution, link.value.node_id)]
+        told.elements.extend(_run(row) for row in found[:RUNS_MAX])
+    return messages
+
+
+def _run(row: Row) -> lineage_pb2.ElementRun:
+    run = lineage_pb2.ElementRun(count=row["count"])
+    if row["first"] >= 0:
+        run.first = row["first"]
+    if row["source_first"] >= 0:
+        run.source_first = row["source_first"]
+    return run
 
 
 def _is_large(details: Mapping[NodeKey, Row], step: Step) -> bool:

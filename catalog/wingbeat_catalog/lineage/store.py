@@ -113,6 +113,10 @@ class LineageStore:
         """Where nodes took their outputs from."""
         return await self._by_node("sources", nodes)
 
+    async def elements(self, nodes: Iterable[NodeKey], limit: int) -> Sequence[Row]:
+        """Which elements of nodes took their outputs from which elements of others."""
+        return await self._by_node("elements", nodes, limit)
+
     async def takers(self, nodes: Iterable[NodeKey], limit: int) -> Sequence[Row]:
         """Nodes that took over the outputs of these."""
         return await self._by_node("takers", nodes, limit)

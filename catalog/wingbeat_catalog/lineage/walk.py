@@ -15,6 +15,7 @@ from wingbeat_catalog.lineage.eager import eager_nodes, launchers
 from wingbeat_catalog.lineage.execution_graph import DynamicTask, ExecutionGraph, Made, Outcome, Reading, ToChild, Value
 from wingbeat_catalog.lineage.store import LineageStore, LoadedExecution, NodeKey, Row
 from wingbeat_propeller.core.phases import NodePhase
+from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.core.rows import LineageKind
 
 STEPS_MAX = 10_000
@@ -275,7 +276,9 @@ class Walk:
         """Whether all of a node was taken over, and not some elements of a map."""
         graph = self.graph(key[0])
         row = None if graph is None else graph.rows.get(key[1])
-        return kind is LinkKind.CACHED or (row is not None and row.phase == NodePhase.RECOVERED)
+        if row is not None and kind is LinkKind.CACHED:
+            return row.kind != NodeKind.ARRAY
+        return row is not None and row.phase == NodePhase.RECOVERED
 
     # ---- down ----
 

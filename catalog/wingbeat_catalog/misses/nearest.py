@@ -15,9 +15,9 @@ from flyteidl.core import literals_pb2
 from google.protobuf.message import DecodeError
 
 from wingbeat_catalog.bounds import bounded
-from wingbeat_catalog.catalog_metadata import Source
 from wingbeat_catalog.keys import CallKey, DatasetName, TaskKey, tag_key
 from wingbeat_catalog.misses.comparison import AskedCall, Difference, KeptEntry, asked_call, compare, distance
+from wingbeat_propeller.ports.cache import CacheSource
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries(__package__ or "", "nearest.sql")
@@ -36,7 +36,7 @@ class Near(NamedTuple):
     artifact_id: str
     created_at: datetime
     updated_at: datetime
-    source: Source
+    source: CacheSource
     differences: list[Difference]
 
 
@@ -94,7 +94,7 @@ def _near(call: AskedCall, key: CallKey, dataset: asyncpg.Record, row: asyncpg.R
         artifact_id=row["artifact_id"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
-        source=Source(
+        source=CacheSource(
             row["source_project"],
             row["source_domain"],
             row["source_execution"],

@@ -115,4 +115,8 @@ DELETE FROM cache_artifacts WHERE source_execution = $3 AND source_project = $1 
 DELETE FROM artifacts WHERE execution_project = $1 AND execution_domain = $2 AND execution_name = $3;
 
 -- name: delete_lineage
-DELETE FROM lineage_edges WHERE source_execution_id = $1;
+WITH takers AS (
+    DELETE FROM lineage_edges WHERE source_execution_id = $1 RETURNING execution_id, node_id
+)
+DELETE FROM lineage_elements AS e USING takers AS t
+WHERE e.execution_id = t.execution_id AND e.node_id = t.node_id AND e.source_execution_id = $1;

@@ -49,6 +49,20 @@ class ReservationStatus(IntEnum):
     FAILURE = 4
 
 
+class CacheSource(NamedTuple):
+    """Which task execution made an entry."""
+
+    project: str
+    domain: str
+    execution: str
+    node_id: str
+    """Unique id; of the array, for an element of one."""
+    attempt: int
+    element: int
+    """-1: it is no element of an array."""
+    task_version: str
+
+
 class Result(NamedTuple):
     """What a call came to, while it is put. `outputs` is a serialized LiteralMap when it is small enough for a row,
     else it stands at `output_uri`."""

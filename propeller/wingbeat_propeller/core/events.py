@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from wingbeat_propeller.core.array_inputs import ArrayInputs
+from wingbeat_propeller.core.caching import CacheSource
 from wingbeat_propeller.core.effects import NodeRef
 from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.plan import Plan
@@ -108,6 +109,8 @@ class LookedUp(NamedTuple):
     values: Mapping[str, Value] = MappingProxyType({})
     serialized: bytes | None = None
     """The whole LiteralMap when it is small enough for a row."""
+    source: CacheSource | None = None
+    """With a hit: who made the outputs, if that is known."""
 
 
 class ElementsLookedUp(NamedTuple):

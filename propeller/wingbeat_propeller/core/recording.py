@@ -1,5 +1,6 @@
 """Rows of what a step changed, taken from the state as it stands at that moment."""
 
+from wingbeat_propeller.core.caching import CacheSource
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import Failure
@@ -84,6 +85,21 @@ class Recording:
         self.effects.nodes.append(row)
         self.effects.transitions.append(Transition(self.state.key, run.node_id, run.attempt, run.phase, self.now))
         return row
+
+    def taken_from_cache(self, node_id: str, source: CacheSource, *, first: int = -1, count: int = 1) -> None:
+        """A node, or a run of elements of one, has ended with what `source` and the elements after it made."""
+        self.effects.lineage.append(
+            LineageRow(
+                LineageKind.CACHED,
+                self.effects.execution,
+                node_id,
+                token=f"{source.project}:{source.domain}:{source.execution}",
+                source_node_id=source.node_id,
+                first=first,
+                run_length=count,
+                source_first=source.element,
+            )
+        )
 
     def recovered_from(self, node_id: str, source: ExecutionKey, source_node_id: str) -> None:
         """A node, or elements of an array, took over what `source_node_id` had come to."""

@@ -142,7 +142,8 @@ class LineageKind(IntEnum):
     MADE = 1
     """The node made, as output `var`, a value that is known by `token` outside of its execution."""
     CACHED = 2
-    """The node's outputs are those of a node of the execution that `token` names, as project:domain:name."""
+    """The node's outputs, or those of `run_length` elements of it, are those of a node of the execution that `token`
+    names, as project:domain:name."""
     RECOVERED = 3
     """The node's outputs are, in whole or in part, those of a node of `source_execution`."""
     ARTIFACTS = 4
@@ -160,6 +161,11 @@ class LineageRow(NamedTuple):
     token: str | None = None
     source_execution: ExecutionKey | None = None
     source_node_id: str | None = None
+    first: int = -1
+    """Element of the node; -1: it is no array."""
+    run_length: int = 1
+    source_first: int = -1
+    """Element of the source's node, likewise."""
 
 
 class Transition(NamedTuple):

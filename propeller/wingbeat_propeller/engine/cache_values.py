@@ -55,12 +55,13 @@ async def looked_up(blobs: Blobs, call: LookUp, answer: CacheAnswer, now: float)
     try:
         literals = split_literal_map(outputs)
         if len(outputs) <= inline_max:
-            return LookedUp(now, call.ref, CacheStatus.HIT, catalog, literals, outputs)
+            return LookedUp(now, call.ref, CacheStatus.HIT, catalog, literals, outputs, answer.source)
         uri = call.outputs_uri
         await riding_out(lambda: blobs.put(uri, outputs), f"writing {uri}")
     except (BlobStoreFailedError, BlobAccessError, MalformedLiteralMapError):
         return LookedUp(now, call.ref, CacheStatus.LOOKUP_FAILURE, catalog)
-    return LookedUp(now, call.ref, CacheStatus.HIT, catalog, {name: Ref(uri, name) for name in literals})
+    values = {name: Ref(uri, name) for name in literals}
+    return LookedUp(now, call.ref, CacheStatus.HIT, catalog, values, source=answer.source)
 
 
 async def _read(blobs: Blobs, uri: str) -> bytes:

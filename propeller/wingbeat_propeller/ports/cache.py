@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from wingbeat_propeller.core.cached_task import CachedTask
+from wingbeat_propeller.core.caching import CacheSource
 
 
 class CacheAsk(NamedTuple):
@@ -28,6 +29,8 @@ class CacheHit(NamedTuple):
     """Serialized flyteidl.core.CatalogMetadata, with the task execution that made the outputs."""
     outputs: bytes
     """Serialized LiteralMap."""
+    source: CacheSource | None = None
+    """Who made them, if that is known."""
 
 
 class CacheMiss(NamedTuple):
@@ -46,20 +49,6 @@ class CacheFailure(NamedTuple):
 
 
 CacheAnswer: TypeAlias = CacheHit | CacheMiss | CacheFailure
-
-
-class CacheSource(NamedTuple):
-    """Which task execution made an entry."""
-
-    project: str
-    domain: str
-    execution: str
-    node_id: str
-    """Unique id; of the array, for an element of one."""
-    attempt: int
-    element: int
-    """-1: it is no element of an array."""
-    task_version: str
 
 
 class CachePut(NamedTuple):

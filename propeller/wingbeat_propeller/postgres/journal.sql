@@ -41,11 +41,10 @@ elements_written AS (
 ), values_known AS (
     INSERT INTO lineage_values (execution_id, node_id, var, token)
     SELECT u.execution_id, u.node_id, u.var, u.token
-    FROM unnest($10::journal_lineage[]) AS u
+    FROM unnest($10::journal_lineage_2[]) AS u
     WHERE u.kind = 1 AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id) AND EXISTS (SELECT FROM fence)
-), taken_over AS (
-    INSERT INTO lineage_edges (execution_id, node_id, kind, source_execution_id, source_node_id)
-    SELECT execution_id, node_id, kind, source, source_node_id FROM (
+), sources_known AS (
+    SELECT * FROM (
         SELECT u.*, coalesce(u.source_execution_id, (
             -- One look into an index for each, whatever the planner would rather do.
             SELECT e.id FROM executions AS e
@@ -53,16 +52,24 @@ elements_written AS (
                 AND e.name = split_part(u.token, ':', 3)
             LIMIT 1
         )) AS source
-        FROM unnest($10::journal_lineage[]) AS u
+        FROM unnest($10::journal_lineage_2[]) AS u
         WHERE u.kind IN (2, 3)
     ) AS u
     WHERE u.source IS NOT NULL AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id)
         AND EXISTS (SELECT FROM fence)
+), taken_over AS (
+    INSERT INTO lineage_edges (execution_id, node_id, kind, source_execution_id, source_node_id)
+    SELECT DISTINCT execution_id, node_id, kind, source, source_node_id FROM sources_known
+    ON CONFLICT DO NOTHING
+), elements_taken_over AS (
+    INSERT INTO lineage_elements (execution_id, node_id, first, count, source_execution_id, source_node_id, source_first)
+    SELECT execution_id, node_id, first, run_length, source, source_node_id, source_first FROM sources_known
+    WHERE kind = 2 AND (first >= 0 OR source_first >= 0)
     ON CONFLICT DO NOTHING
 ), artifacts_made AS (
     INSERT INTO artifact_outbox (execution_id, node_id, attempt)
     SELECT u.execution_id, u.node_id, u.attempt
-    FROM unnest($10::journal_lineage[]) AS u
+    FROM unnest($10::journal_lineage_2[]) AS u
     WHERE u.kind = 4 AND EXISTS (SELECT FROM executions AS e WHERE e.id = u.execution_id) AND EXISTS (SELECT FROM fence)
     RETURNING 1
 ),

@@ -11,15 +11,10 @@ from functools import cache
 from operator import attrgetter
 from typing import cast
 
-from flyteidl.core import catalog_pb2
-from flyteidl.event import event_pb2
-
 from wingbeat_propeller.core.effects import Effects
-from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.rows import (
     ElementRow,
     ExecutionRow,
-    LineageKind,
     LineageRow,
     NodeRow,
     TaskRow,
@@ -27,7 +22,6 @@ from wingbeat_propeller.core.rows import (
 )
 from wingbeat_propeller.postgres.journal_errors import ErrorCells, code_cell
 
-CACHE_HIT = catalog_pb2.CACHE_HIT
 Record = tuple[object, ...]
 
 _get_execution = cast(
@@ -57,7 +51,7 @@ _get_task = cast(
 class BatchRecords:
     """Rows of one commit, as the types journal_execution, journal_node_3, journal_task, journal_element_2 and
     journal_transition have them, the slots that are freed (journal_slot), what ties nodes to other executions
-    (journal_lineage), and the blobs, by URI, that must be stored before."""
+    (journal_lineage_2), and the blobs, by URI, that must be stored before."""
 
     executions: Sequence[Record]
     nodes: Sequence[Record]
@@ -121,9 +115,6 @@ def batch_records(batch: Iterable[Effects], *, base: str) -> BatchRecords:
         slots += [(effects.execution, name) for name in effects.freed]
         if effects.lineage:
             lineage += effects.lineage
-    lineage += [
-        row for node in nodes.values() if node.cache_status == CACHE_HIT and (row := _cached_edge(node)) is not None
-    ]
     errors = ErrorCells(base)
     return BatchRecords(
         # Sorted: writers of many execution rows lock them in one order and do not wait for each other in a ring.
@@ -142,19 +133,6 @@ def batch_records(batch: Iterable[Effects], *, base: str) -> BatchRecords:
         lineage=lineage,
         blobs=errors.blobs,
     )
-
-
-def _cached_edge(node: NodeRow) -> LineageRow | None:
-    """The edge to the node whose cached outputs this one took, if its row says which."""
-    if node.details is None or node.phase == NodePhase.RECOVERED:
-        return None
-    metadata = event_pb2.NodeExecutionEvent.FromString(node.details).task_node_metadata
-    source = metadata.catalog_key.source_task_execution.node_execution_id
-    if not source.node_id:
-        return None
-    execution = source.execution_id
-    name = f"{execution.project}:{execution.domain}:{execution.name}"
-    return LineageRow(LineageKind.CACHED, node.execution, node.node_id, token=name, source_node_id=source.node_id)
 
 
 def _execution_record(row: ExecutionRow, errors: ErrorCells) -> Record:

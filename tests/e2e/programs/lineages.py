@@ -77,6 +77,18 @@ def cached_text(text: str) -> str:
     return f"{text}!"
 
 
+@task(cache=True, cache_version="1")
+def halve(number: int) -> int:
+    """Runs once for each number."""
+    return number // 2
+
+
+@workflow
+def halving_wf(numbers: list[int]) -> list[int]:
+    """A map whose elements may be cached."""
+    return map_task(halve)(number=numbers)
+
+
 @task
 def fail_while(folder: str, text: str) -> str:
     """Fails as long as a file says so."""

@@ -1,8 +1,6 @@
 """Lineage as the journal's commit writes it: with the rows of the nodes, once, and never in their way."""
 
 import asyncpg
-from flyteidl.core import catalog_pb2
-from flyteidl.event import event_pb2
 from tests.integration.journal.conftest import JournalRun
 from tests.integration.journal.rows import effects_of, insert_executions, node_row
 
@@ -33,19 +31,32 @@ async def test_all_kinds(journal: JournalRun, pool: asyncpg.Pool) -> None:
 
 
 async def test_cached_nodes_name_their_source(journal: JournalRun, pool: asyncpg.Pool) -> None:
-    """A cache hit leaves an edge to the node that made the entry, as far as its execution is still there."""
+    """A cache hit leaves an edge to the node that made the entry, as far as its execution is still there, and of maps
+    also which elements took which."""
     first, second = await insert_executions(pool, 2)
     name = await pool.fetchval("SELECT name FROM executions WHERE id = $1", first)
-    rows = [node_row(second, node, NodePhase.SUCCEEDED) for node in ("n0", "n1")]
-    for row, execution in zip(rows, (name, "gone"), strict=True):
-        event = event_pb2.NodeExecutionEvent()
-        source = event.task_node_metadata.catalog_key.source_task_execution.node_execution_id
-        source.node_id = "m0"
-        source.execution_id.project, source.execution_id.domain, source.execution_id.name = "p", "d", execution
-        row.cache_status, row.details = catalog_pb2.CACHE_HIT, event.SerializeToString()
-    await journal.write(effects_of(*rows))
-    assert [tuple(row) for row in await pool.fetch("SELECT * FROM lineage_edges")] == [
-        (second, "n0", LineageKind.CACHED, first, "m0")
+    effects = effects_of(*(node_row(second, node, NodePhase.SUCCEEDED) for node in ("n0", "n1", "n2")))
+
+    def cached(node: str, execution: str = name, **elements: int) -> LineageRow:
+        token = f"p:d:{execution}"
+        return LineageRow(LineageKind.CACHED, second, node, token=token, source_node_id="m0", **elements)
+
+    effects.lineage += [
+        cached("n0"),
+        cached("n1", "gone", first=0, source_first=0),
+        cached("n2", first=0, run_length=3, source_first=2),
+        cached("n2", first=4, source_first=-1),
+    ]
+    await journal.write(effects)
+    edges = await pool.fetch("SELECT * FROM lineage_edges ORDER BY node_id")
+    assert [tuple(row) for row in edges] == [
+        (second, "n0", LineageKind.CACHED, first, "m0"),
+        (second, "n2", LineageKind.CACHED, first, "m0"),
+    ]
+    elements = await pool.fetch("SELECT * FROM lineage_elements ORDER BY first")
+    assert [tuple(row) for row in elements] == [
+        (second, "n2", 0, 3, first, "m0", 2),
+        (second, "n2", 4, 1, first, "m0", -1),
     ]
     assert not journal.rejected
 

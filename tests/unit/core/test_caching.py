@@ -11,7 +11,14 @@ from tests.unit.core.plans import fan, line, task
 from wingbeat_propeller.core.array_inputs import take_apart
 from wingbeat_propeller.core.bindings import BindingProgram
 from wingbeat_propeller.core.cached_task import CachedTask
-from wingbeat_propeller.core.caching import CacheMode, CacheStatus, Caching, ReservationStatus, dynamic_details
+from wingbeat_propeller.core.caching import (
+    CacheMode,
+    CacheSource,
+    CacheStatus,
+    Caching,
+    ReservationStatus,
+    dynamic_details,
+)
 from wingbeat_propeller.core.effects import (
     Abort,
     Effects,
@@ -48,7 +55,7 @@ from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import Plan, TaskSpec
 from wingbeat_propeller.core.recovery import rebuild
 from wingbeat_propeller.core.reuse import ALL
-from wingbeat_propeller.core.rows import FLAG_DYNAMIC, ElementRow, NodeRow
+from wingbeat_propeller.core.rows import FLAG_DYNAMIC, ElementRow, LineageKind, LineageRow, NodeRow
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.step import step
 from wingbeat_propeller.core.waiting import explain
@@ -127,6 +134,19 @@ def test_a_hit_ends_the_node_without_an_attempt() -> None:
     assert row.inputs is not None
     assert _metadata(row).catalog_key.artifact_tag.name == "flyte_cached-x"
     assert (effects.tasks, effects.commands, state.phase) == ([], [], ExecutionPhase.SUCCEEDED)
+
+
+def test_a_hit_tells_who_made_the_outputs() -> None:
+    """What ties the node to another execution is written with its row, once; of a foreign entry nobody can tell."""
+    state, effects = _begun(line(cached()))
+    (call,) = _look_ups(effects)
+    source = CacheSource("p", "d", "other", "m0", 2, 4, "v")
+    effects = step(state, _answer(call.ref, CacheStatus.HIT)._replace(source=source))
+    assert effects.lineage == [
+        LineageRow(LineageKind.CACHED, state.key, "n0", token="p:d:other", source_node_id="m0", source_first=4)
+    ]
+    state, effects = _begun(line(cached()))
+    assert step(state, _answer(_look_ups(effects)[0].ref, CacheStatus.HIT)).lineage == []
 
 
 def test_large_outputs_of_a_hit_stay_where_they_are() -> None:
@@ -538,6 +558,29 @@ def test_elements_are_looked_up_in_one_question_and_only_the_others_run() -> Non
     row = next(row for row in effects.nodes if row.node_id == "n0")
     assert row.outputs is not None
     assert integers(range(6)).SerializeToString() in row.outputs
+
+
+def test_elements_tell_who_made_their_outputs() -> None:
+    """One row for elements that follow each other in both arrays; a node that is no array has no elements to follow."""
+    state, effects = _begun_array()
+    page = _page(effects)
+    event = _looked_up(page, {0, 1, 2, 4, 5})
+    places = {0: ("other", "m0", 7), 1: ("other", "m0", 8), 2: ("third", "m0", 9), 4: ("other", "m1", -1)}
+    answers = [
+        answer._replace(source=CacheSource("p", "d", place[0], place[1], 0, place[2], "v"))
+        if (place := places.get(answer.ref.element))
+        else answer
+        for answer in event.answers
+    ]
+    effects = step(state, event._replace(answers=answers))
+    assert [
+        (row.token, row.source_node_id, row.first, row.run_length, row.source_first) for row in effects.lineage
+    ] == [
+        ("p:d:other", "m0", 0, 2, 7),
+        ("p:d:third", "m0", 2, 1, 9),
+        ("p:d:other", "m1", 4, 1, -1),
+    ]
+    assert {(row.kind, row.node_id) for row in effects.lineage} == {(LineageKind.CACHED, "n0")}
 
 
 def test_an_array_that_is_wholly_there_runs_nothing() -> None:

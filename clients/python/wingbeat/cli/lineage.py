@@ -1,5 +1,6 @@
 """`wingbeat lineage`: what a value was made from, and what was made from it."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from wingbeatidl.lineage.v1 import lineage_pb2
 from wingbeatidl.query.v1 import identity_pb2
 
 _PAGE = 1_000
+_RUNS_SHOWN = 5
 _TIMEOUT_S = 4 * TIMEOUT_S
 _VERBS = {
     lineage_pb2.LINK_KIND_BINDING: "from",
@@ -138,7 +140,24 @@ def _show(step: lineage_pb2.Step) -> None:
         source = getattr(link, "from")
         place = _value(source) if source.execution.name else "a client"
         by = f" ({escape(link.by)})" if link.by else ""
+        by += _elements(link.elements)
         say(f"      [dim]{escape(link.variable) or 'it'} {_VERBS.get(link.kind, 'from')} {escape(place)}{by}[/]")
+
+
+def _elements(runs: Sequence[lineage_pb2.ElementRun]) -> str:
+    """Which elements took over which, the first few of them."""
+    words = [
+        " from ".join(
+            _numbers(getattr(run, field), run.count) for field in ("first", "source_first") if run.HasField(field)
+        )
+        for run in runs[:_RUNS_SHOWN]
+    ]
+    more = f" and {len(runs) - _RUNS_SHOWN} more" if len(runs) > _RUNS_SHOWN else ""
+    return f" (elements {', '.join(words)}{more})" if words else ""
+
+
+def _numbers(first: int, count: int) -> str:
+    return str(first) if count == 1 else f"{first}-{first + count - 1}"
 
 
 def _value(value: lineage_pb2.ValueIdentifier) -> str:

@@ -194,7 +194,7 @@ class ArrayKind(Kind):
         elif element is None or element.cache is None or not element.waits:
             pass  # it has ended, or runs
         elif isinstance(event, LookedUp):
-            hit(elements, index, event)
+            hit(elements, [event])
             ArrayProgress(walk, frame, run, node).advance(array)
         elif isinstance(event, ReservationHeld):
             element.cache.reservation = ReservationStatus.EXISTS

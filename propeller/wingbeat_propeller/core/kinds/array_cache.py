@@ -5,11 +5,19 @@ once and take nobody's room, the others have their turn as ever. So a page costs
 elements are all there runs none. After a restart those without a row are looked up again.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wingbeat_propeller.core.array_inputs import element_inputs
 from wingbeat_propeller.core.array_run import ElementRun
-from wingbeat_propeller.core.caching import CacheMode, CacheStatus, Caching, ReservationStatus, Result
+from wingbeat_propeller.core.caching import (
+    CacheMode,
+    CacheSource,
+    CacheStatus,
+    Caching,
+    ReservationStatus,
+    Result,
+)
 from wingbeat_propeller.core.effects import Keep, LookUp, LookUpElements, NodeRef, Reserve, Unreserve
 from wingbeat_propeller.core.events import ElementsLookedUp, Kept, LookedUp
 from wingbeat_propeller.core.ids import element_name
@@ -51,6 +59,7 @@ def looked_up(elements: "Elements", event: ElementsLookedUp) -> None:
     """Take in the answers about a page."""
     array = elements.array
     array.looking = False
+    found: list[LookedUp] = []
     for answer in event.answers:
         index = answer.ref.element
         array.looked_up = index + 1
@@ -64,17 +73,43 @@ def looked_up(elements: "Elements", event: ElementsLookedUp) -> None:
             elements.abort(index)
         now = elements.walk.now
         array.under_way[index] = ElementRun(now, started_at=now, cache=Caching(None))
-        hit(elements, index, answer)
+        found.append(answer)
+    hit(elements, found)
 
 
-def hit(elements: "Elements", index: int, answer: LookedUp) -> None:
-    """The element has succeeded, with what another call has made."""
-    caching = elements.array.under_way[index].cache
-    assert caching is not None, "it was looked up"
-    let_go(elements, index)
-    caching.status = CacheStatus.HIT
-    outputs = elements.outputs_uri(index) if answer.serialized is None else answer.serialized
-    elements.succeed(index, outputs, elements.walk.now)
+def hit(elements: "Elements", found: Sequence[LookedUp]) -> None:
+    """Elements have succeeded, with what other calls have made."""
+    for answer in found:
+        index = answer.ref.element
+        caching = elements.array.under_way[index].cache
+        assert caching is not None, "it was looked up"
+        let_go(elements, index)
+        caching.status = CacheStatus.HIT
+        outputs = elements.outputs_uri(index) if answer.serialized is None else answer.serialized
+        elements.succeed(index, outputs, elements.walk.now)
+    _note_makers(elements, found)
+
+
+def _note_makers(elements: "Elements", found: Sequence[LookedUp]) -> None:
+    """Say who made the outputs, once for elements that follow each other here and there."""
+    node_id, taken = elements.run.node_id, elements.walk.taken_from_cache
+    start: CacheSource | None = None
+    first = count = 0
+    for answer in found:
+        index, source = answer.ref.element, answer.source
+        if start is not None:
+            if source is not None and index == first + count and _follows(start, source, count):
+                count += 1
+                continue
+            taken(node_id, start, first=first, count=count)
+        start, first, count = source, index, 1
+    if start is not None:
+        taken(node_id, start, first=first, count=count)
+
+
+def _follows(start: CacheSource, source: CacheSource, count: int) -> bool:
+    """Whether a source is the element `count` after `start`, made by the same node."""
+    return start.element >= 0 and source.element == start.element + count and start[:4] == source[:4]
 
 
 def begin_cached(elements: "Elements", index: int, element: ElementRun) -> bool:

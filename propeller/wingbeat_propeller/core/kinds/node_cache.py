@@ -57,6 +57,8 @@ class CachedNode:
             run.started_at = self.walk.now
         self.let_go()
         caching.status, caching.catalog = CacheStatus.HIT, found.catalog
+        if found.source is not None:
+            self.walk.taken_from_cache(run.node_id, found.source)
         self.walk.succeed(
             self.frame,
             run,
