@@ -88,6 +88,25 @@ def test_across_executions_by_a_blob(client: Client, installation: Installation)
     assert answer["isCut"] is True
 
 
+def test_across_executions_by_files_inside_of_values(client: Client) -> None:
+    """Files inside of a dataclass tie who made them and who was given them inside of another value."""
+    made = succeeded(client.run("lineages", "composing_wf", {"text": "inside"}))
+    literal = client.remote.client.get_execution_data(made.id).full_outputs.to_flyte_idl().literals["o0"]
+    request = create_request(client.register("lineages", "counting_wf"))
+    request.inputs.literals["reports"].map.literals["first"].CopyFrom(literal)
+    taken = client.remote.fetch_execution(name=client.admin.CreateExecution(request).id.name)
+    assert succeeded(client.wait(taken)).outputs["o0"] == 12
+    up = _trace(client, UP, value=_value(taken.id.name))
+    assert [(step.execution.name, step.node_id) for step in up][1:3] == [(taken.id.name, ""), (made.id.name, "n0")]
+    assert [link.kind for link in up[1].links] == [lineage_pb2.LINK_KIND_BLOB] * 2
+    pages = list(up[2].outputs[0].uris)
+    assert {link.by for link in up[1].links} == set(pages)
+    assert list(up[1].inputs[0].uris) == pages
+    for start in ({"value": _value(made.id.name, "n0")}, {"uri": pages[1]}):
+        down = _trace(client, DOWN, **start)
+        assert [(step.execution.name, step.node_id) for step in down] == [(taken.id.name, ""), (taken.id.name, "n0")]
+
+
 @pytest.mark.parametrize(
     ("request_fields", "code", "words"),
     [

@@ -1,5 +1,6 @@
 """Values that pass through everything there is on their way: sub-workflows, branches, maps, children, files."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from flytekit import LaunchPlan, conditional, current_context, dynamic, map_task, task, workflow
@@ -30,6 +31,41 @@ def double(number: int) -> int:
 def total(numbers: list[int]) -> int:
     """Their sum."""
     return sum(numbers)
+
+
+@dataclass
+class Report:
+    """A value with files inside."""
+
+    title: str
+    pages: list[FlyteFile]
+
+
+@task
+def compose(text: str) -> Report:
+    """Two pages with that text."""
+    folder = Path(current_context().working_directory)
+    for number in range(2):
+        (folder / str(number)).write_text(text)
+    return Report(text, [FlyteFile(str(folder / str(number))) for number in range(2)])
+
+
+@task
+def count(reports: dict[str, Report]) -> int:
+    """How many characters there are on all pages."""
+    return sum(len(Path(page.download()).read_text()) for report in reports.values() for page in report.pages)
+
+
+@workflow
+def composing_wf(text: str) -> Report:
+    """Makes files inside of a dataclass."""
+    return compose(text=text)
+
+
+@workflow
+def counting_wf(reports: dict[str, Report]) -> int:
+    """Is given such files in a map."""
+    return count(reports=reports)
 
 
 @workflow

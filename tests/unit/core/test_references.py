@@ -2,7 +2,14 @@
 
 import dataclasses
 
+import msgpack
+import pytest
 from flyteidl.core import literals_pb2, types_pb2
+from flytekit import StructuredDataset
+from flytekit.core.type_engine import TypeEngine
+from flytekit.types.directory import FlyteDirectory
+from flytekit.types.file import FlyteFile
+from google.protobuf import struct_pb2
 from tests.unit.core.plans import line, task
 
 from wingbeat_propeller.core.effects import Effects, Launch
@@ -68,7 +75,68 @@ def test_types_that_may_refer() -> None:
     assert may_refer(types_pb2.LiteralType(map_value_type=types_pb2.LiteralType(union_type=union)))
     assert may_refer(types_pb2.LiteralType(structured_dataset_type=types_pb2.StructuredDatasetType()))
     assert not may_refer(types_pb2.LiteralType(collection_type=integer))
-    assert not may_refer(types_pb2.LiteralType(simple=types_pb2.STRUCT))
+
+
+@dataclasses.dataclass
+class _Plain:
+    number: int
+
+
+@dataclasses.dataclass
+class _Parts:
+    file: FlyteFile
+    tables: list[StructuredDataset]
+
+
+@dataclasses.dataclass
+class _Whole:
+    folders: dict[str, FlyteDirectory]
+    parts: _Parts
+
+
+def test_types_of_dataclasses() -> None:
+    """Those with files somewhere inside, as flytekit describes them, and dicts of which nobody knows."""
+    assert may_refer(TypeEngine.to_literal_type(_Whole).to_flyte_idl())
+    assert may_refer(TypeEngine.to_literal_type(list[_Parts]).to_flyte_idl())
+    assert may_refer(TypeEngine.to_literal_type(dict).to_flyte_idl())
+    assert not may_refer(TypeEngine.to_literal_type(_Plain).to_flyte_idl())
+
+
+def test_files_inside_of_dataclasses() -> None:
+    """Files, folders and tables at any depth of what flytekit makes of a dataclass, and of the form that it made before
+    MessagePack; other texts are no files."""
+    values: dict[str, object] = {
+        "parts": {"file": {"path": "s3://b/f"}, "tables": [{"uri": "s3://b/t", "file_format": "parquet"}]},
+        "folders": {"a": {"path": "/data/d/"}, "b": {"path": "no file", "uri": 3}},
+        "link": "https://example.org/",
+        "schema": {"remote_path": "s3://b/s"},
+    }
+    packed = literals_pb2.Binary(value=msgpack.packb(values), tag="msgpack")
+    struct = struct_pb2.Struct()
+    struct.update(values)
+    inside = [literals_pb2.Scalar(binary=packed), literals_pb2.Scalar(generic=struct)]
+    for scalar in inside:
+        union = literals_pb2.Scalar(union=literals_pb2.Union(value=literals_pb2.Literal(scalar=scalar)))
+        assert set(tokens_of(literals_pb2.Literal(scalar=union).SerializeToString())) == {
+            "uri:s3://b/f",
+            "uri:s3://b/t",
+            "uri:/data/d",
+            "uri:s3://b/s",
+        }
+
+
+@pytest.mark.parametrize(
+    "binary",
+    [
+        literals_pb2.Binary(value=b"\xdc\xff\xffpath", tag="msgpack"),
+        literals_pb2.Binary(value=b"\x91" * 5_000 + b"path", tag="msgpack"),
+        literals_pb2.Binary(value=b"\x81\x80\xa4path", tag="msgpack"),
+        literals_pb2.Binary(value=b"\x81\xa4path\xa4/a/b", tag="else"),
+    ],
+)
+def test_binary_values_that_nobody_can_read(binary: literals_pb2.Binary) -> None:
+    """Cut off, nested too deep, with keys that cannot be, or of another kind: nothing is known of them."""
+    assert tokens_of(literals_pb2.Literal(scalar=literals_pb2.Scalar(binary=binary)).SerializeToString()) == []
 
 
 def test_nothing_is_noted_of_plain_values() -> None:
