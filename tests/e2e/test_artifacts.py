@@ -123,6 +123,39 @@ def test_time_partitions_and_outputs_of_workflows(client: Client) -> None:
     assert made.source.node_id == ""
 
 
+def test_elements_of_maps(client: Client, installation: Installation) -> None:
+    """Each element of a map makes an artifact, with partitions from its own inputs and from its run; a mapped task that
+    is not registered with its workflow makes none, and the log says why."""
+    regions = ["east", "south", "west"]
+    name = succeeded(client.run(PROGRAM, "mapping_wf", {"regions": regions, "size": 20})).id.name
+    made = [_made(client, "model", name, region=region) for region in (*regions, "alone")]
+    assert [one.artifact_id.version.removeprefix(f"{name}/") for one in made] == [
+        *(f"n1/{element}/0/o0" for element in range(3)),
+        "n0/0/o0",
+    ]
+    assert {one.artifact_id.partitions.value["size"].static_value for one in made} == {"large"}
+    assert {one.source.task_id.name for one in made} == {f"{PROGRAM}.train"}
+    assert {one.spec.value.scalar.primitive.integer for one in made} == {21}
+    identifier = made[0].artifact_id
+    artifact = lineage_pb2.ArtifactIdentifier(
+        project=PROJECT, domain=DOMAIN, name=identifier.artifact_key.name, version=identifier.version
+    )
+    stub = lineage_pb2_grpc.LineageServiceStub(client.channel)
+    up = stub.Trace(lineage_pb2.TraceRequest(artifact=artifact, direction=lineage_pb2.DIRECTION_UP))
+    assert [(step.execution.name, step.node_id) for step in up.steps] == [(name, "n1"), (name, "")]
+    name = succeeded(client.run(PROGRAM, "mapping_alone_wf", {"regions": regions})).id.name
+    until(lambda: f"the mapped task {PROGRAM}.trim is not registered" in installation.logs(1_000), what="the reason")
+    assert all(one.source.workflow_execution.name != name for one in _versions(client, "model"))
+
+
+def test_tasks_that_a_dynamic_task_brings_along(client: Client) -> None:
+    """They make artifacts although they are not registered."""
+    name = succeeded(client.run(PROGRAM, "growing_wf", {"number": 4})).id.name
+    made = _made(client, "grown", name)
+    assert made.spec.value.scalar.primitive.integer == 5
+    assert made.source.task_id.name == f"{PROGRAM}.grow"
+
+
 def test_a_partition_without_a_value(client: Client, installation: Installation) -> None:
     """An output that cannot become an artifact fails nothing; why stands in the log."""
     name = succeeded(client.run(PROGRAM, "forgetting_wf", {"region": "east", "number": 1})).id.name

@@ -94,7 +94,7 @@ DO UPDATE SET artifact_name = excluded.artifact_name, artifact = excluded.artifa
 
 -- name: announced
 -- Outputs that are to become artifacts now; others may be at work on the rest.
-SELECT o.id, o.execution_id, o.node_id, o.attempt, o.tries
+SELECT o.id, o.execution_id, o.node_id, o.attempt, o.tries, o.next_element
 FROM artifact_outbox AS o
 WHERE o.retry_at IS NULL OR o.retry_at <= now()
 ORDER BY o.id
@@ -103,7 +103,7 @@ FOR UPDATE SKIP LOCKED;
 
 -- name: announced_wait
 -- The same, but waits for what others are at work on.
-SELECT o.id, o.execution_id, o.node_id, o.attempt, o.tries
+SELECT o.id, o.execution_id, o.node_id, o.attempt, o.tries, o.next_element
 FROM artifact_outbox AS o
 WHERE o.retry_at IS NULL OR o.retry_at <= now()
 ORDER BY o.id
@@ -111,7 +111,7 @@ LIMIT $1
 FOR UPDATE;
 
 -- name: output_of_node
-SELECT e.project, e.domain, e.name, e.principal, n.inputs, n.input_uri, n.outputs, n.output_uri, n.cache_status,
+SELECT e.project, e.domain, e.name, e.principal, n.inputs, n.input_uri, n.outputs, n.output_uri, n.cache_status, n.kind,
     t.task_project, t.task_domain, t.task_name, t.task_version, k.closure,
     NULL::bytea AS interface, false AS is_task
 FROM executions AS e
@@ -126,11 +126,25 @@ WHERE e.id = $1;
 
 -- name: output_of_execution
 SELECT e.project, e.domain, e.name, e.principal, e.inputs, e.inputs_uri AS input_uri, e.outputs,
-    e.outputs_uri AS output_uri, 0::smallint AS cache_status, w.project AS task_project, w.domain AS task_domain,
+    e.outputs_uri AS output_uri, 0::smallint AS cache_status, 0::smallint AS kind, w.project AS task_project, w.domain AS task_domain,
     w.name AS task_name, w.version AS task_version, NULL::bytea AS closure, w.typed_interface AS interface,
     e.launch_entity = 'task' AS is_task
 FROM executions AS e JOIN workflows AS w ON w.id = e.workflow_id
 WHERE e.id = $1;
+
+-- name: elements
+-- Those that made their outputs themselves: others ended when their turn came.
+SELECT DISTINCT ON (element) element, attempt, outputs, output_uri
+FROM array_elements
+WHERE execution_id = $1 AND node_id = $2 AND element >= $3 AND phase = 3 AND ended_at > queued_at
+ORDER BY element, attempt DESC
+LIMIT $4;
+
+-- name: task_closure
+SELECT closure FROM tasks WHERE project = $1 AND domain = $2 AND name = $3 AND version = $4;
+
+-- name: next_page
+UPDATE artifact_outbox SET next_element = $2 WHERE id = $1;
 
 -- name: done
 DELETE FROM artifact_outbox WHERE id = $1;

@@ -11,6 +11,9 @@ LEFT JOIN launch_plans AS l ON l.id = e.launch_plan_id
 LEFT JOIN tasks AS t ON t.id = e.task_id
 WHERE e.id = ANY($1::bigint[]);
 
+-- name: closure
+SELECT closure FROM workflows WHERE id = $1;
+
 -- name: nodes
 SELECT execution_id, node_id, spec_node_id, parent_id, parent_attempt, node_name, kind, flags, phase, attempt,
     started_at, ended_at,

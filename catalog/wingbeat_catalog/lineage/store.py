@@ -19,7 +19,6 @@ from wingbeat_propeller.compiler.plan import MalformedClosureError, build_plan
 from wingbeat_propeller.core.plan import Plan
 from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs, BlobTooLargeError
-from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 
@@ -35,6 +34,7 @@ PLANS_MAX = 200
 NodeKey = tuple[int, str]
 """Row id of an execution, unique id of a node."""
 Row: TypeAlias = asyncpg.Record
+Database: TypeAlias = "asyncpg.Pool | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 class LoadedExecution(NamedTuple):
@@ -47,10 +47,10 @@ class LoadedExecution(NamedTuple):
 class LineageStore:
     """Reads rows and plans."""
 
-    def __init__(self, pool: asyncpg.Pool, blobs: Blobs) -> None:
+    def __init__(self, pool: Database, blobs: Blobs) -> None:
         self._pool = pool
         self._blobs = blobs
-        self._plans = PlanCache(PostgresExecutionStore(pool, "").workflow_closure, PLANS_MAX)
+        self._plans = PlanCache(self._closure, PLANS_MAX)
 
     async def execution_id(self, project: str, domain: str, name: str) -> int | None:
         """The row of an execution."""
@@ -78,6 +78,13 @@ class LineageStore:
             graph = ExecutionGraph(plan, {row["node_id"]: _graph_row(row) for row in nodes}, await self._dynamic(nodes))
             loaded[execution["id"]] = LoadedExecution(execution, graph)
         return loaded
+
+    async def _closure(self, workflow: int) -> bytes:
+        with outages_as_oserror():
+            closure: bytes | None = await self._pool.fetchval(_SQL["closure"], workflow)
+        if closure is None:
+            raise LookupError(f"no workflow with row id {workflow}")
+        return closure
 
     async def _dynamic(self, nodes: Sequence[Row]) -> dict[str, Plan]:
         plans: dict[str, Plan] = {}

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from flyteidl.core import compiler_pb2, identifier_pb2, interface_pb2, literals_pb2, types_pb2, workflow_pb2
 
 from wingbeat_propeller.compiler.cached_tasks import cached_task, cached_workflow
+from wingbeat_propeller.compiler.mapped_task import mapped_task
 from wingbeat_propeller.compiler.overrides import overridden
 from wingbeat_propeller.compiler.plan_arrays import LEGACY_TASK_TYPE, array_spec, element_plan, legacy_array_spec, wraps
 from wingbeat_propeller.compiler.plan_branches import arms_of, branch_spec
@@ -204,7 +205,9 @@ class _Builder:
             referring_outputs=frozenset(
                 name for name, variable in template.interface.outputs.variables.items() if may_refer(variable.type)
             ),
-            makes_artifacts=_makes_artifacts(template.interface.outputs),
+            # What a mapped task declares is known where it is registered, not here.
+            makes_artifacts=_makes_artifacts(template.interface.outputs)
+            or (maps and mapped_task(template) is not None and bool(template.interface.outputs.variables)),
             cached=cached_task(template, node.metadata, maps=maps),
         )
 

@@ -61,7 +61,7 @@ class TaskSpec:
     referring_outputs: frozenset[str] = frozenset()
     """Outputs whose type may refer to blobs."""
     makes_artifacts: bool = False
-    """Whether an output is declared to be an artifact."""
+    """Whether an output is declared to be an artifact, or may be by the task that a map runs."""
     cached: CachedTask | None = None
     """What the cache knows it by, if its outputs may be kept; as an element of an array, what its elements are known
     by."""
@@ -169,6 +169,11 @@ class ArraySpec:
         """What the cache knows an element by, if its outputs may be kept; elements that are frames see to it
         themselves."""
         return self.element.cached if isinstance(self.element, TaskSpec) else None
+
+    @property
+    def makes_artifacts(self) -> bool:
+        """Whether outputs of elements may be artifacts; elements that are frames see to it themselves."""
+        return isinstance(self.element, TaskSpec) and self.element.makes_artifacts
 
     @property
     def shares_inputs(self) -> bool:

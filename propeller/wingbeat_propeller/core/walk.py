@@ -19,7 +19,7 @@ from wingbeat_propeller.core.events import Recalled, TimerKind
 from wingbeat_propeller.core.failure_input import with_error_input
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
-from wingbeat_propeller.core.plan import END, START, FailurePolicy, Plan, TaskSpec
+from wingbeat_propeller.core.plan import END, START, ArraySpec, FailurePolicy, Plan, TaskSpec
 from wingbeat_propeller.core.recording import Recording
 from wingbeat_propeller.core.reuse import Reuse, fits, look_up, may_take_over, question
 from wingbeat_propeller.core.rows import ElementRow, LineageKind, LineageRow, NodeRow
@@ -203,7 +203,7 @@ class Walk(Recording):
         row.output_uri = output_uri
         row.deck_uri = deck_uri
         target = frame.plan.targets[node]
-        if type(target) is TaskSpec and target.makes_artifacts:
+        if (type(target) is TaskSpec or type(target) is ArraySpec) and target.makes_artifacts:
             effects = self.effects
             effects.lineage.append(LineageRow(LineageKind.ARTIFACTS, effects.execution, run.node_id, run.attempt))
         self._ended_well(frame, node, phase, values, outputs, output_uri)

@@ -1,21 +1,60 @@
 """Artifacts: outputs with names and partitions, and workflows whose inputs ask for them."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 from flyteidl.core.artifact_id_pb2 import Granularity
-from flytekit import task, workflow
+from flytekit import dynamic, map_task, task, workflow
 from flytekit.core.artifact import Artifact, Inputs
 
 Model = Artifact(name="model", partition_keys=["region", "size"])
 Daily = Artifact(name="daily", time_partitioned=True, time_partition_granularity=Granularity.DAY)
 Doubled = Artifact(name="doubled")
+Grown = Artifact(name="grown")
 
 
 @task
 def train(region: str, number: int) -> Annotated[int, Model(region=Inputs.region)]:
     """One partition is bound to an input, the other is set while it runs."""
     return Model.create_from(number + 1, size="large" if number > 9 else "small")
+
+
+@workflow
+def mapping_wf(regions: list[str], size: int) -> list[int]:
+    """Makes a model for each region, and one by itself, so that the task is registered with the workflow."""
+    train(region="alone", number=size)
+    return map_task(partial(train, number=size))(region=regions)
+
+
+@task
+def trim(region: str) -> Annotated[int, Model(region=Inputs.region)]:
+    """Is mapped and used nowhere else, so nothing registers it."""
+    return Model.create_from(len(region), size="small")
+
+
+@workflow
+def mapping_alone_wf(regions: list[str]) -> list[int]:
+    """Maps a task that is not registered."""
+    return map_task(trim)(region=regions)
+
+
+@task
+def grow(number: int) -> Annotated[int, Grown]:
+    """Only a dynamic task uses it."""
+    return number + 1
+
+
+@dynamic
+def growing(number: int) -> int:
+    """Brings its task along."""
+    return grow(number=number)
+
+
+@workflow
+def growing_wf(number: int) -> int:
+    """A dynamic task whose task makes an artifact."""
+    return growing(number=number)
 
 
 @task

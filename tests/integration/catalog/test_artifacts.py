@@ -1,6 +1,7 @@
 """The registry of artifacts over real rpcs, and what fills it, against a real database."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,20 @@ import grpc
 import pytest
 from flyteidl.admin import task_pb2
 from flyteidl.core import artifact_id_pb2, identifier_pb2, literals_pb2, types_pb2
-from tests.integration.journal.rows import insert_executions
+from tests.integration.journal.rows import insert_executions, insert_workflow
+from tests.unit.compiler.test_flytekit_workflows import compiled
 
 from wingbeat.flyte_artifacts import artifacts_pb2
+from wingbeat_catalog.artifacts import elements
 from wingbeat_catalog.artifacts.queries import ArtifactQueries
-from wingbeat_catalog.artifacts.registrar import ArtifactRegistrar
+from wingbeat_catalog.artifacts.registrar import BATCH_MAX, ArtifactRegistrar
 from wingbeat_catalog.artifacts.store import ArtifactStore
 from wingbeat_controlplane.services.artifacts import ArtifactServicer
 from wingbeat_controlplane.services.rpcs import rpcs_of
 from wingbeat_controlplane.services.server import GrpcOptions, GrpcServer
 from wingbeat_propeller.blobs.folder import FolderBlobs
+from wingbeat_propeller.compiler.mapped_task import mapped_task
+from wingbeat_propeller.core.plan import NodeKind
 
 KEY = artifact_id_pb2.ArtifactKey(project="flytesnacks", domain="development", name="model")
 SERVICE = artifacts_pb2.DESCRIPTOR.services_by_name["ArtifactRegistry"]
@@ -238,4 +243,73 @@ async def test_a_poor_output_stops_nobody(registrar: ArtifactRegistrar, pool: as
     reasons = dict(await pool.fetch("SELECT execution_id, reason FROM artifact_failures"))
     assert set(reasons) == {refused, malformed}
     assert "cannot be read" in reasons[malformed]
+    assert await pool.fetchval("SELECT count(*) FROM artifact_outbox") == 0
+
+
+async def test_elements_of_a_map_page_by_page(
+    registrar: ArtifactRegistrar, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a map is, a transaction takes a page of its elements; those that the cache had, that were taken over
+    or that failed make no artifact; partitions come from what the element was given."""
+    monkeypatch.setattr(elements, "PAGE", 2)
+    closure = compiled("mapping")
+    template = next(task.template for task in closure.tasks if task.template.id.name.endswith("-arraynode"))
+    workflow = await insert_workflow(pool, closure.SerializeToString())
+    (execution,) = await insert_executions(pool, 1)
+    await pool.execute("UPDATE executions SET workflow_id = $2 WHERE id = $1", execution, workflow)
+    mapped = task_pb2.TaskClosure()
+    variable = mapped.compiled_task.template.interface.outputs.variables["o0"]
+    variable.artifact_partial_id.artifact_key.name = "scaled"
+    for key in ("a", "factor"):
+        variable.artifact_partial_id.partitions.value[key].input_binding.var = key
+    own = task_pb2.TaskClosure()
+    own.compiled_task.template.CopyFrom(template)
+    for name, task in ((template.id.name, own), (mapped_task(template), mapped)):
+        await pool.execute(
+            "INSERT INTO tasks (project, domain, name, version, digest, type, closure)"
+            " VALUES ('p', 'd', $1, 'v', '', 't', $2)",
+            *(name, task.SerializeToString()),
+        )
+    inputs = literals_pb2.LiteralMap(literals={"factor": _spec(3).value})
+    inputs.literals["a"].collection.literals.extend(_spec(number).value for number in range(8))
+    await pool.execute(
+        "INSERT INTO node_executions (execution_id, node_id, seq, spec_node_id, kind, phase, created_at, updated_at,"
+        " inputs) VALUES ($1, 'n0', 0, 'n0', $2, 3, now(), now(), $3)",
+        *(execution, NodeKind.ARRAY, inputs.SerializeToString()),
+    )
+    await pool.execute(
+        "INSERT INTO task_executions (execution_id, node_id, attempt, task_project, task_domain, task_name,"
+        " task_version, task_type, name, phase, created_at, updated_at)"
+        " VALUES ($1, 'n0', 0, 'p', 'd', $2, 'v', 't', 'x', 3, now(), now())",
+        *(execution, template.id.name),
+    )
+    await pool.executemany(
+        "INSERT INTO array_elements (execution_id, node_id, element, attempt, phase, system_failures, queued_at,"
+        " ended_at, outputs) VALUES ($1, 'n0', $2, $3, $4, 0, now(), now() + make_interval(secs => $5), $6)",
+        [
+            (
+                execution,
+                element,
+                attempt,
+                phase,
+                seconds,
+                literals_pb2.LiteralMap(literals={"o0": _spec(7).value}).SerializeToString(),
+            )
+            for element, attempt, phase, seconds in (
+                *((0, 0, 3, 1.0), (1, 0, 6, 1.0), (1, 1, 3, 1.0), (2, 0, 3, 0.0), (3, 0, 3, 1.0)),
+                *((4, 0, 6, 1.0), (5, 0, 3, 1.0), (6, 0, 3, 1.0)),
+            )
+        ],
+    )
+    await pool.execute("INSERT INTO artifact_outbox (execution_id, node_id, attempt) VALUES ($1, 'n0', 0)", execution)
+    assert await registrar.register(waits=True) == BATCH_MAX
+    assert await pool.fetchval("SELECT count(*) FROM artifacts") == 2
+    while await registrar.register():
+        pass
+    name = await pool.fetchval("SELECT name FROM executions WHERE id = $1", execution)
+    rows = await pool.fetch("SELECT version, partitions, attempt FROM artifacts ORDER BY id")
+    assert [(row["version"].removeprefix(f"{name}/n0/"), json.loads(row["partitions"])) for row in rows] == [
+        (f"{element}/{attempt}/o0", {"a": str(element), "factor": "3"})
+        for element, attempt in ((0, 0), (1, 1), (3, 0), (5, 0), (6, 0))
+    ]
     assert await pool.fetchval("SELECT count(*) FROM artifact_outbox") == 0
