@@ -1,4 +1,4 @@
-"""Entries that users want gone: those that an execution has put, and those that its nodes name.
+"""Entries that users want gone: those that an execution has put, those that its nodes name, and those of calls.
 
 In batches, each a transaction of its own: whoever dies in between has taken some out, and repeating it takes the rest.
 """
@@ -12,7 +12,9 @@ from flyteidl.core import catalog_pb2
 from wingbeat_catalog.bounds import bounded
 from wingbeat_catalog.keys import dataset_of
 from wingbeat_catalog.large_outputs import remove_objects
+from wingbeat_catalog.task_keys import Call, TaskKeys
 from wingbeat_propeller.ports.blobs import Blobs
+from wingbeat_propeller.ports.cache import CacheAsk
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries(__package__ or "", "evictions.sql")
@@ -34,6 +36,7 @@ class Evictions:
     def __init__(self, pool: asyncpg.Pool, blobs: Blobs) -> None:
         self._pool = pool
         self._blobs = blobs
+        self._keys = TaskKeys()
 
     async def of_execution(self, project: str, domain: str, execution: str, node_id: str = "") -> list[Maker]:
         """Take out what an execution, or one node of it, has put; returns who had put each entry that went.
@@ -53,6 +56,16 @@ class Evictions:
                 [dataset_of(catalog.dataset_id).digest() for catalog in catalogs],
                 [catalog.artifact_tag.artifact_id for catalog in catalogs],
             )
+        await self._remove_objects(rows)
+        return len(rows)
+
+    async def of_calls(self, asks: Sequence[CacheAsk]) -> int:
+        """Take out the entries that these calls would be given, whoever has put them; returns how many went. Calls
+        without a key have none."""
+        calls = [self._keys.call(ask) for ask in asks]
+        tags = {tag for call in calls if isinstance(call, Call) for tag in (call.exact, call.canonical)}
+        async with bounded():
+            rows = await self._pool.fetch(_SQL["tagged"], list(tags))
         await self._remove_objects(rows)
         return len(rows)
 

@@ -12,6 +12,12 @@ WITH gone AS (
 )
 SELECT source_node AS node_id, source_element AS element, data_uri FROM gone;
 
+-- name: tagged
+-- Entries by the keys of tags that lead to them.
+DELETE FROM cache_artifacts
+WHERE id IN (SELECT artifact FROM cache_tags WHERE key = ANY($1::bytea[]))
+RETURNING data_uri;
+
 -- name: named
 -- Entries by dataset and id.
 DELETE FROM cache_artifacts AS a

@@ -104,6 +104,20 @@ def test_evicted_entries_are_made_anew(programs: Programs) -> None:
     assert programs.metadata(first, "n1").cache_status == catalog_pb2.CACHE_POPULATED
 
 
+def test_evicting_takes_out_what_elements_were_given(programs: Programs) -> None:
+    """Not only what they have made: the next run makes all elements anew, and those of this one say so."""
+    unique = uuid4().hex
+    first = programs.run_mapped([f"{name}{unique}" for name in "abc"])
+    second = programs.run_mapped([f"{name}{unique}" for name in "bcd"])
+    assert programs.cache("evict", second).startswith("3 entries evicted; 3 nodes")
+    text = programs.cache("why", second, "n0", "--element", "0")
+    assert "Its entry has been evicted" in text
+    assert programs.cache("evict", second).startswith("0 entries evicted; 0 nodes")
+    assert programs.cache("evict", first).startswith("1 entry evicted; 1 nodes")
+    third = programs.run_mapped([f"{name}{unique}" for name in "abcd"])
+    assert programs.cache("evict", third, "n0").startswith("4 entries evicted; 4 nodes")
+
+
 def test_a_sub_workflow_is_explained_and_evicted_as_a_whole(programs: Programs) -> None:
     """Which input differs from that of the nearest entry; whose outputs a hit has; and gone is gone."""
     first = programs.run("kept_whole", what="a")

@@ -7,6 +7,7 @@ dynamic tasks have made all lists are taken to be. Of a sub-workflow node it tel
 those that dynamic tasks have made.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from wingbeat_propeller.compiler.references import walk_nodes
 from wingbeat_propeller.core.cached_task import CachedTask
 from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.ports.blobs import BlobAccessError, BlobNotFoundError, Blobs, BlobTooLargeError
+from wingbeat_propeller.ports.cache import CacheAsk
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeatidl.cache.v1 import cache_pb2
 
@@ -56,6 +58,24 @@ class AskedCall(NamedTuple):
     status: int = 0
     maker: Maker | None = None
     at: datetime | None = None
+
+
+class ArrayCalls(NamedTuple):
+    """The calls of the elements of an array."""
+
+    cached: CachedTask | None
+    """None: they are not cached."""
+    inputs: literals_pb2.LiteralMap
+    array: workflow_pb2.ArrayNode
+
+    def asks(self, elements: Iterable[int]) -> list[CacheAsk]:
+        """Those of some elements, as the cache was asked."""
+        if self.cached is None:
+            return []
+        return [
+            CacheAsk(self.cached, _of_element(self.inputs, self.array, element).SerializeToString())
+            for element in elements
+        ]
 
 
 class GivenCall(NamedTuple):
@@ -123,6 +143,20 @@ class CacheCalls:
         inputs = await self._inputs(call.node_id, row)
         return AskedCall(template.id, cached, inputs, row["cache_status"], maker, row["created_at"])
 
+    async def of_array(self, row_id: int, node_id: str) -> "ArrayCalls":
+        """The calls that the elements of an array of an execution have made."""
+        row = await self._pool.fetchrow(_SQL["node"], row_id, node_id)
+        if row is None or row["closure"] is None:
+            raise failed_precondition(f"the task of array {node_id} is not registered")
+        template = _template(row["closure"])
+        closure = compiler_pb2.CompiledWorkflowClosure.FromString(await self._pool.fetchval(_SQL["workflow"], row_id))
+        array = _find_array(closure, row["spec_node_id"], template.id)
+        inputs = await self._inputs(node_id, row)
+        for name, literal in inputs.literals.items():
+            if name not in array.bound_inputs and literal.WhichOneof("value") == "offloaded_metadata":
+                literal.ParseFromString(await self._read(node_id, literal.offloaded_metadata.uri))
+        return ArrayCalls(_cached_element(template, array), inputs, array)
+
     async def _of_workflow(
         self, node_id: str, row_id: int, row: asyncpg.Record, maker: Maker, catalog: catalog_pb2.CatalogMetadata
     ) -> AskedCall:
@@ -145,7 +179,7 @@ class CacheCalls:
         element = await self._pool.fetchrow(_SQL["element"], row_id, call.node_id, call.element)
         return AskedCall(
             template.id,
-            cached_task(template, array.node.metadata, maps=not array.is_original_sub_node_interface.value),
+            _cached_element(template, array),
             inputs,
             element["cache_status"] if element else 0,
             Maker(call.execution.project, call.execution.domain, call.execution.name, call.node_id, call.element),
@@ -157,11 +191,14 @@ class CacheCalls:
         if data is None:
             if not row["input_uri"]:
                 raise failed_precondition(f"the inputs of node {node_id} are not known yet")
-            try:
-                data = await self._blobs.get(row["input_uri"], INPUTS_BYTES_MAX)
-            except (BlobNotFoundError, BlobAccessError, BlobTooLargeError) as error:
-                raise failed_precondition(f"the inputs of node {node_id} cannot be read: {error}") from error
+            data = await self._read(node_id, row["input_uri"])
         return _literals(data)
+
+    async def _read(self, node_id: str, uri: str) -> bytes:
+        try:
+            return await self._blobs.get(uri, INPUTS_BYTES_MAX)
+        except (BlobNotFoundError, BlobAccessError, BlobTooLargeError) as error:
+            raise failed_precondition(f"the inputs of node {node_id} cannot be read: {error}") from error
 
 
 def _no_task(call: cache_pb2.NodeCall) -> Exception:
@@ -198,6 +235,10 @@ def _find_sub_workflow(
 
 def _key(identifier: identifier_pb2.Identifier) -> tuple[str, str, str, str]:
     return (identifier.project, identifier.domain, identifier.name, identifier.version)
+
+
+def _cached_element(template: tasks_pb2.TaskTemplate, array: workflow_pb2.ArrayNode) -> CachedTask | None:
+    return cached_task(template, array.node.metadata, maps=not array.is_original_sub_node_interface.value)
 
 
 def _of_element(

@@ -9,6 +9,15 @@ WHERE execution_id = $1 AND node_id > $2 AND ($3 = '' OR node_id = $3) AND cache
 ORDER BY node_id
 LIMIT $4;
 
+-- name: given_elements
+-- Elements of arrays that have ended with what others have made, after one of them, in order; of all nodes or one.
+SELECT node_id, element
+FROM array_elements
+WHERE execution_id = $1 AND (node_id, element) > ($2, $3) AND ($4 = '' OR node_id = $4)
+    AND cache_status = 2 AND ended_at IS NOT NULL
+ORDER BY node_id, element
+LIMIT $5;
+
 -- name: mark_nodes
 -- Those that have ended and were given their outputs, or have put them.
 UPDATE node_executions SET cache_status = 7

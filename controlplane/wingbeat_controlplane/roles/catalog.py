@@ -42,6 +42,7 @@ def catalog_services(
     """
     datasets, reservations = Datasets(catalog), Reservations(catalog, options)
     artifacts = Artifacts(catalog, blobs, datasets, options)
+    calls = CacheCalls(pool, blobs)
     return [
         (
             datacatalog_pb2.DESCRIPTOR.services_by_name["DataCatalog"],
@@ -54,8 +55,8 @@ def catalog_services(
         (
             cache_pb2.DESCRIPTOR.services_by_name["CacheService"],
             OwnCacheServicer(
-                CacheMisses(CacheCalls(pool, blobs), NearestEntries(catalog)),
-                CacheEviction(pool, Evictions(catalog, blobs)),
+                CacheMisses(calls, NearestEntries(catalog)),
+                CacheEviction(pool, Evictions(catalog, blobs), calls),
             ),
         ),
     ]
