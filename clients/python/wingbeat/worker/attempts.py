@@ -33,12 +33,15 @@ OLD_TICKS = 600
 LOOK_TICKS = 5
 """How many of these until their output and their memory are looked at."""
 
-AHEAD_PER_SLOT = 4
-"""Attempts that may wait here for each slot while tasks are quick, so that none idles until an engine hears of it."""
+AHEAD_PER_SLOT_MAX = 16
+AHEAD_S = 0.1
+"""Attempts may wait here for so much work of each slot, so that none idles until an engine hears of it, ..."""
 QUICK_S = 0.05
-"""A task that takes no longer is quick; as many as there are slots, one after another, show that others are too."""
+"""... while tasks take no longer than this on average."""
 LONG_S = 0.1
 """Nothing shall wait here behind a task that takes longer."""
+_MEMORY = 8
+"""The average is of about as many tasks."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,8 +94,8 @@ class Attempts:
         """Aborted ones whose child still lives; they keep their slots."""
         self.ahead = 0
         """How many attempts each engine may hand over beyond the slots; streams tell it with what they say next."""
-        self._quick = 0
-        """Tasks in a row that were quick."""
+        self._usual_s = LONG_S
+        """How long tasks took on average; begins anew after a long one."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -278,11 +281,19 @@ class Attempts:
 
     def _learn(self, took_s: float) -> None:
         """From how long a task took."""
-        self._quick = self._quick + 1 if took_s <= QUICK_S else 0
-        if self._quick >= self._options.slots:
-            self.ahead = AHEAD_PER_SLOT * self._options.slots
-        elif took_s > LONG_S:
+        if took_s > LONG_S:
+            self._take_nothing_ahead()
+            return
+        self._usual_s += (took_s - self._usual_s) / _MEMORY
+        if self._usual_s <= QUICK_S:
+            per_slot = AHEAD_S / max(self._usual_s, AHEAD_S / AHEAD_PER_SLOT_MAX)
+            self.ahead = int(per_slot * self._options.slots)
+        else:
             self.ahead = 0
+
+    def _take_nothing_ahead(self) -> None:
+        self._usual_s = LONG_S
+        self.ahead = 0
 
     def _look_whether_idle(self) -> None:
         if not self._running and not self._waiting and not self._stopping:
@@ -385,7 +396,7 @@ class Attempts:
         have handed over ahead comes back at the first sign of a long task, what they believe to have slots later."""
         before = time.time() - LONG_S
         if any(attempt.started_at < before for attempt in self._running.values()):
-            self._quick = self.ahead = 0
+            self._take_nothing_ahead()
             surplus = len(self._waiting) - (self._options.slots - len(self._running))
         else:
             surplus = 0
