@@ -14,13 +14,14 @@ from wingbeat_catalog.catalog_metadata import (
 from wingbeat_propeller.ports.cache import CacheSource
 
 _ATTEMPT_MAX = 2**31 - 1
+_DIGITS_MAX = 20
 
 
 def source_of(metadata: datacatalog_pb2.Metadata, dataset: datacatalog_pb2.Metadata) -> CacheSource:
     """The source that metadata of an artifact and its dataset name; empty where they do not."""
     keys = metadata.key_map
     attempt = keys.get(EXECUTION_ATTEMPT, "")
-    number = int(attempt) if attempt.isascii() and attempt.isdigit() else 0
+    number = int(attempt) if attempt.isascii() and attempt.isdigit() and len(attempt) <= _DIGITS_MAX else 0
     return CacheSource(
         project=keys.get(EXECUTION_PROJECT, ""),
         domain=keys.get(EXECUTION_DOMAIN, ""),

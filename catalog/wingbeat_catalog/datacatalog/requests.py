@@ -15,6 +15,8 @@ from wingbeat_catalog.keys import DatasetName
 PAGE_SIZE = 50
 PAGE_SIZE_MAX = 1_000
 _OFFSET_MAX = 2**31 - 1
+_DIGITS_MAX = 20
+"""Python refuses to read numbers of thousands of digits."""
 
 
 class PageAsked(NamedTuple):
@@ -78,7 +80,7 @@ def partitions(keys: Sequence[str], given: Sequence[datacatalog_pb2.Partition]) 
 def page(options: datacatalog_pb2.PaginationOptions) -> PageAsked:
     """The part of a list that is asked for."""
     token = options.token.strip()
-    if token and (not token.isascii() or not token.isdigit() or int(token) > _OFFSET_MAX):
+    if token and (not _is_number(token) or int(token) > _OFFSET_MAX):
         raise CatalogRequestError(f"invalid token value: {options.token}")
     if options.sortKey != datacatalog_pb2.PaginationOptions.CREATION_TIME:
         raise CatalogRequestError(f"invalid sort key {options.sortKey}")
@@ -143,6 +145,10 @@ def dataset_filters(expression: datacatalog_pb2.FilterExpression) -> DatasetFilt
             raise missing("dataset property")
         getattr(filters, name).append(_filled(name, getattr(one.dataset_filter, name)))
     return filters
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX
 
 
 def _check_operator(one: datacatalog_pb2.SinglePropertyFilter) -> None:

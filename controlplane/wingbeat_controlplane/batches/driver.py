@@ -342,14 +342,18 @@ class Driver:
 
     async def _collect(self) -> int:
         """Write results of rows that have ended, when there are enough of them or they have waited; how many."""
-        rows = await self._driving.pool.fetch(_SQL["ended"], self._id, COLLECTED_MAX)
+        pool, batch = self._driving.pool, self._batch
         now = asyncio.get_running_loop().time()
-        if not rows or (len(rows) < COLLECTED_MAX and now - self._collected_at < self._driving.options.flush_s):
+        if now - self._collected_at < self._driving.options.flush_s:  # outputs are not read before they are written
+            count = await pool.fetchval(_SQL["count_ended"], self._id, COLLECTED_MAX)
+            if count < COLLECTED_MAX:
+                return 0
+        rows = await pool.fetch(_SQL["ended"], self._id, COLLECTED_MAX)
+        if not rows:
             return 0
         self._collected_at = now
-        batch = self._batch
         ended = [Ended.of(row, ERROR_LENGTH_MAX) for row in rows]
-        data = b"".join(result_line(one, batch["project"], batch["domain"]) + b"\n" for one in ended)
+        data = await asyncio.to_thread(_result_lines, ended, batch["project"], batch["domain"])
         number = batch["parts"]
         uri = f"{results_uri(self._driving.blobs.base, batch)}/part-{number:06d}-{self._term}.jsonl"
         await self._driving.blobs.put(uri, data)
@@ -402,6 +406,10 @@ class Driver:
             await self._hold(connection)
             await connection.execute(_SQL["fail"], self._id, message[:ERROR_LENGTH_MAX])
         raise LostBatchError
+
+
+def _result_lines(ended: Sequence[Ended], project: str, domain: str) -> bytes:
+    return b"".join(result_line(one, project, domain) + b"\n" for one in ended)
 
 
 def _storable(error: str | None) -> str | None:

@@ -58,6 +58,17 @@ SET phase = excluded.phase, key = excluded.key, execution_id = excluded.executio
 UPDATE batches SET next_row = $2, next_offset = $3, next_line = $4, retrying = retrying - $5::bigint, updated_at = now()
 WHERE id = $1;
 
+-- name: count_ended
+-- Of the rows of `ended`, at most $2 are counted.
+SELECT count(*) FROM (
+    SELECT FROM batch_rows WHERE batch_id = $1 AND phase = 8 AND NOT written
+    UNION ALL
+    SELECT FROM batch_rows AS r
+    LEFT JOIN executions AS e ON e.id = r.execution_id
+    WHERE r.batch_id = $1 AND r.phase = 2 AND (e.id IS NULL OR e.ended_at IS NOT NULL)
+    LIMIT $2
+) AS found;
+
 -- name: ended
 SELECT r.row, r.key, r.attempt, r.line, r.phase, r.name, r.error AS refusal, r.ended_at AS refused_at,
     e.id IS NOT NULL AS is_there, e.phase AS execution_phase, e.outputs, e.outputs_uri, e.error, e.ended_at

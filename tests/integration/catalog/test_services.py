@@ -166,6 +166,7 @@ _SENSELESS: list[tuple[str, object, str]] = [
     ("UpdateArtifact", dc.UpdateArtifactRequest(dataset=DATASET, artifact_id="x"), "missing artifact data"),
     ("ListDatasets", dc.ListDatasetsRequest(pagination=dc.PaginationOptions(token="x")), "invalid token"),
     ("ListDatasets", dc.ListDatasetsRequest(pagination=dc.PaginationOptions(token="-1")), "invalid token"),
+    ("ListDatasets", dc.ListDatasetsRequest(pagination=dc.PaginationOptions(token="9" * 5_000)), "invalid token"),
     ("ListArtifacts", dc.ListArtifactsRequest(), "missing dataset project"),
     ("GetOrExtendReservation", dc.GetOrExtendReservationRequest(owner_id="x"), "missing dataset project"),
     (
