@@ -90,6 +90,11 @@ def test_partitions_and_queries(client: Client, installation: Installation) -> N
     shown = json.loads(installation.wingbeat("artifact", "get", "model:prod", "-o", "json", *flags).stdout)
     assert shown["artifactId"]["version"] == newer
     assert shown["tags"] == ["prod"]
+    traced = installation.wingbeat("lineage", "artifact:model:prod", *flags).stdout
+    assert f"{large} n0 (train)" in traced
+    assert installation.wingbeat("lineage", f"artifact:{PROJECT}:{DOMAIN}:model@{newer}", *flags).stdout == traced
+    meaningless = installation.wingbeat("lineage", "artifact:a:b:c:d:e", *flags, check=False)
+    assert "names no artifact" in meaningless.stderr
     assert "model" in installation.wingbeat("artifact", "list", *flags).stdout
     found = installation.wingbeat("artifact", "search", "model", "--partition", "size=small", *flags).stdout
     assert version in found

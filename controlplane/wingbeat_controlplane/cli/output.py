@@ -14,14 +14,14 @@ def say(what: "str | Table") -> None:
     """Print a fact: text in Rich's markup, or a table. Colours only on a terminal, lines never broken."""
     from rich.console import Console  # slow to load, and `up` has better things to do first
 
-    Console(highlight=False, soft_wrap=True).print(what)
+    Console(emoji=False, highlight=False, soft_wrap=True).print(what)
 
 
 def fail(sentence: str, status: int = 1) -> NoReturn:
     """Say what is wrong and end the command."""
     from rich.console import Console
 
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]Error:[/] {escape(sentence)}")
+    Console(stderr=True, emoji=False, highlight=False, soft_wrap=True).print(f"[bold red]Error:[/] {escape(sentence)}")
     raise typer.Exit(status)
 
 

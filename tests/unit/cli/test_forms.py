@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from flyteidl.core import types_pb2
 from hypothesis import given
@@ -15,6 +16,7 @@ from wingbeat import Phase
 from wingbeat.cli import COMMANDS
 from wingbeat.cli.enum_names import named
 from wingbeat.cli.kinds import KINDS, find_kind, type_text
+from wingbeat.cli.output import fail, say, say_wide
 from wingbeat.cli.typed_inputs import pairs, parse_value, read_inputs
 from wingbeat.cli.yaml_text import to_yaml
 from wingbeat.errors import ConversionError
@@ -93,6 +95,17 @@ def test_inputs_from_everywhere(tmp_path: Path) -> None:
     file.write_text("[1]")
     with pytest.raises(ConversionError, match="no JSON object"):
         read_inputs([], str(file), types)
+
+
+def test_names_are_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    """Identifiers have parts between colons, which must come out as they are."""
+    say("[bold]a:a:b[/] and p:x:y")
+    say_wide("key:b:7")
+    with pytest.raises(typer.Exit):
+        fail("artifact:a:b is not there")
+    shown = capsys.readouterr()
+    assert shown.out.split("\n")[:2] == ["a:a:b and p:x:y", "key:b:7"]
+    assert shown.err == "Error: artifact:a:b is not there\n"
 
 
 def test_pairs_and_names() -> None:

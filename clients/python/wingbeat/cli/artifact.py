@@ -43,6 +43,11 @@ class ArtifactClient:
         )
         return method(request, timeout=TIMEOUT_S)
 
+    def get(self, query: artifact_id_pb2.ArtifactQuery) -> artifacts_pb2.Artifact:
+        """The version that a query means."""
+        request = artifacts_pb2.GetArtifactRequest(query=query, details=True)
+        return self.call("GetArtifact", request, artifacts_pb2.GetArtifactResponse).artifact
+
     def search(self, request: artifacts_pb2.SearchArtifactsRequest, limit: int) -> list[artifacts_pb2.Artifact]:
         """All pages, up to `limit`."""
         found: list[artifacts_pb2.Artifact] = []
@@ -117,8 +122,7 @@ def get(
     if partition:
         query.artifact_id.partitions.CopyFrom(_partitions(partition))
     with _client(endpoint, data_dir) as client:
-        request = artifacts_pb2.GetArtifactRequest(query=query, details=True)
-        found = client.call("GetArtifact", request, artifacts_pb2.GetArtifactResponse).artifact
+        found = client.get(query)
         usage = client.call(
             "ListUsage", artifacts_pb2.ListUsageRequest(artifact_id=found.artifact_id), artifacts_pb2.ListUsageResponse
         )
@@ -166,6 +170,13 @@ def _query(what: str, project: str, domain: str) -> artifact_id_pb2.ArtifactQuer
     if not name or (at and not version):
         fail(f"'{what}' names no artifact; write NAME, NAME@VERSION or NAME:ALIAS", status=2)
     key = artifact_id_pb2.ArtifactKey(project=project, domain=domain, name=name)
+    return artifact_query(key, alias, version)
+
+
+def artifact_query(
+    key: artifact_id_pb2.ArtifactKey, alias: str = "", version: str = ""
+) -> artifact_id_pb2.ArtifactQuery:
+    """One version by its alias or name, or the newest."""
     if alias:
         label = artifact_id_pb2.LabelValue(static_value=alias)
         return artifact_id_pb2.ArtifactQuery(artifact_tag=artifact_id_pb2.ArtifactTag(artifact_key=key, value=label))

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from flyteidl.core import artifact_id_pb2
 
+from wingbeat.cli.artifact import ArtifactClient, artifact_query
 from wingbeat.cli.calls import TIMEOUT_S, calls_to
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Project, execution_path, parse_execution
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
@@ -32,7 +34,8 @@ def lineage(
         str,
         typer.Argument(
             metavar="START",
-            help="An execution (its name, or project/domain/name), the URI of a blob, or artifact:NAME@VERSION.",
+            help="An execution (its name, or project/domain/name), the URI of a blob, or artifact:NAME@VERSION,"
+            " artifact:NAME:ALIAS, or artifact:NAME for the newest version.",
         ),
     ],
     node: Annotated[
@@ -60,7 +63,10 @@ def lineage(
         page_size=min(limit, _PAGE),
     )
     try:
-        _set_start(request, start, node, project, domain)
+        if start.startswith("artifact:"):
+            request.artifact.CopyFrom(_find_artifact(start, project, domain, endpoint, data_dir))
+        else:
+            _set_start(request, start, node, project, domain)
     except ValueError as error:
         fail(str(error), status=2)
     steps, is_cut, is_more = _ask(request, limit, endpoint, data_dir)
@@ -81,16 +87,7 @@ def lineage(
 
 def _set_start(request: lineage_pb2.TraceRequest, start: str, node: str, project: str, domain: str) -> None:
     """Raises ValueError for a start that means nothing."""
-    if start.startswith("artifact:"):
-        name, _, version = start.removeprefix("artifact:").partition("@")
-        *place, name = name.split(":")
-        if len(place) not in (0, 2) or not name or not version:
-            raise ValueError(f"'{start}' names no artifact; write artifact:NAME@VERSION")
-        owner = place or [project, domain]
-        request.artifact.CopyFrom(
-            lineage_pb2.ArtifactIdentifier(project=owner[0], domain=owner[1], name=name, version=version)
-        )
-    elif "://" in start or start.startswith("/"):
+    if "://" in start or start.startswith("/"):
         request.uri = start
     else:
         node_id, _, variable = node.partition(".")
@@ -99,6 +96,26 @@ def _set_start(request: lineage_pb2.TraceRequest, start: str, node: str, project
                 execution=parse_execution(start, project, domain), node_id=node_id, variable=variable
             )
         )
+
+
+def _find_artifact(
+    start: str, project: str, domain: str, endpoint: str | None, data_dir: str | None
+) -> lineage_pb2.ArtifactIdentifier:
+    """The version that is meant: the server knows aliases, and which one is the newest. Raises ValueError."""
+    text, at, version = start.removeprefix("artifact:").partition("@")
+    parts = text.split(":")
+    if len(parts) > 2:
+        project, domain, *parts = parts
+    name, *alias = parts
+    if len(alias) > 1 or not all((project, domain, *parts)) or bool(at) != bool(version) or (at and alias):
+        raise ValueError(
+            f"'{start}' names no artifact; write artifact:NAME@VERSION, artifact:NAME:ALIAS or artifact:NAME"
+        )
+    if not version:
+        query = artifact_query(artifact_id_pb2.ArtifactKey(project=project, domain=domain, name=name), *alias)
+        with calls_to(endpoint, data_dir) as channel:
+            version = ArtifactClient(channel).get(query).artifact_id.version
+    return lineage_pb2.ArtifactIdentifier(project=project, domain=domain, name=name, version=version)
 
 
 def _ask(

@@ -93,9 +93,9 @@ def say_wide(what: "RenderableType") -> None:
 
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     if not sys.stdout.isatty():
-        console = Console(highlight=False, width=10_000)
+        console = Console(emoji=False, highlight=False, width=10_000)
     console.print(what, soft_wrap=not sys.stdout.isatty(), crop=False, no_wrap=True, overflow="ignore")
 
 
@@ -108,7 +108,7 @@ def say(what: "RenderableType") -> None:
     """Print a fact: text in Rich's markup, a table, a tree. Colours only on a terminal, lines never broken."""
     from rich.console import Console
 
-    Console(highlight=False, soft_wrap=True).print(what)
+    Console(emoji=False, highlight=False, soft_wrap=True).print(what)
 
 
 def say_json(value: object) -> None:
@@ -120,7 +120,7 @@ def fail(sentence: str, status: int = 1) -> NoReturn:
     """Say what is wrong and end the command."""
     from rich.console import Console
 
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]Error:[/] {escape(sentence)}")
+    Console(stderr=True, emoji=False, highlight=False, soft_wrap=True).print(f"[bold red]Error:[/] {escape(sentence)}")
     raise typer.Exit(status)
 
 
