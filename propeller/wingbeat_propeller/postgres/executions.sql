@@ -100,7 +100,7 @@ ORDER BY c.place, e.id;
 -- Of ids $1 in shards $2, those that have not begun and may. All others wait for a look at everything.
 SELECT id, project, domain, name, shard, workflow_id, config, task_resources, recovery, inputs, inputs_uri, phase,
     extract(epoch FROM created_at)::float8 AS created_at, NULL::float8 AS started_at, NULL::text AS abort_cause,
-    launch_plan_id, waiting, extract(epoch FROM begin_by)::float8 AS begin_by, deadline_s
+    launch_plan_id, waiting, extract(epoch FROM begin_by)::float8 AS begin_by, deadline_s, priority
 FROM executions
 WHERE id = ANY($1::bigint[]) AND shard = ANY($2::smallint[]) AND phase = 0 AND (begin_by IS NULL OR begin_by > now())
 ORDER BY id;

@@ -52,6 +52,8 @@ async def test_the_highest_priority_begins_first(client: Client, pool: asyncpg.P
         found = await store.new_executions(range(256), known=[], limit=100, room=room)
         assert [record.name for record in found.records] == ["n11", "late", "annotated", "n2", "n1"][:free]
         assert [record.priority for record in found.records] == [9, 9, 5, 0, -1][:free]
+    told = await store.told_executions(range(256), [record.execution for record in found.records])
+    assert sorted(record.priority for record in told) == [-1, 0, 5, 9, 9]
     await pool.execute("UPDATE executions SET phase = 2, started_at = now()")
     live = await store.live_executions(range(256), after=0, limit=100)
     assert {record.name: record.priority for record in live}["annotated"] == 5
