@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import sys
 import time
 from collections.abc import Awaitable
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from wingbeat import AsyncClient, Kind, Launch
+from wingbeat import AsyncClient, ExecutionId, Kind, Launch, Launched, Row
 from wingbeat.errors import AlreadyExistsError, ConversionError, ServerError, WaitTimeoutError
 
 STEP_TIMEOUT_S = 60.0
@@ -24,6 +25,7 @@ class Player:
         self._client = client
         self._run = run
         self._launched: dict[str, list[Any]] = {}
+        self._batches: dict[str, Any] = {}
         self._watching: Any = None
         self._prefix = ""
 
@@ -135,11 +137,96 @@ class Player:
         _check_error(error, step["code"], ())
         assert self._filled(step["contains"]) in str(error), error
 
+    async def _batch(self, step: dict[str, Any]) -> None:
+        options = {
+            "name": self._filled(step["name"]),
+            "kind": Kind.TASK if "task" in step else Kind.WORKFLOW,
+            "alive_max": step.get("alive_max", 0),
+        }
+        entity = step.get("task") or step["workflow"]
+        if "rows" in step:
+            rows = [self._item(row, n) for n in range(step.get("repeat", 1)) for row in step["rows"]]
+            made = await self._client.upload_batch((Row(one.inputs, one.key) for one in rows), entity, **options)
+        else:
+            made = await self._client.create_batch(os.environ["MANIFEST"], entity, **options)
+        self._batches[step["as"]] = made
+
+    async def _batch_wait(self, step: dict[str, Any]) -> None:
+        batch = await self._client.wait_batch(self._batches[step["of"]], timeout_s=STEP_TIMEOUT_S)
+        assert batch.state.name == step["state"], (
+            f"the batch is {batch.state.name}, not {step['state']}: {batch.reason}"
+        )
+        for name, wanted in step["counts"].items():
+            assert getattr(batch.counts, name) == wanted, f"{batch.counts} and not {wanted} {name}"
+
+    async def _batch_change(self, step: dict[str, Any]) -> None:
+        batch = self._filled(step["name"]) if "name" in step else self._batches[step["of"]]
+        changed = await _refused(getattr(self._client, f"{step['call']}_batch")(batch), step)
+        if "rows" in step:
+            assert changed == step["rows"], f"{changed} rows are launched again"
+        elif "state" in step:
+            assert changed.state.name == step["state"], f"the batch is {changed.state.name}, not {step['state']}"
+
+    async def _batch_results(self, step: dict[str, Any]) -> None:
+        results = self._client.batch_results(self._batches[step["of"]], skip=step.get("skip", 0))
+        got = [one async for one in results]
+        equal = step.get("equal", ())
+        assert len(got) == step.get("count", len(equal)), f"there are {len(got)} results"
+        for wanted in equal:
+            assert any(
+                (one["key"], one["attempt"], one["phase"], one["outputs"])
+                == (wanted["key"], wanted["attempt"], wanted["phase"], wanted.get("outputs"))
+                and wanted["error"] in (one["error"] or "")
+                and (one["execution"] is None) == (one["phase"] == "REFUSED")
+                for one in got
+            ), f"{wanted} is not among {got}"
+
+    async def _signals(self, step: dict[str, Any]) -> None:
+        (one,) = self._ids(step)
+        while True:
+            signals = [signal async for signal in self._client.signals(one)]
+            assert all((signal.value is not None) == signal.is_set for signal in signals), signals
+            if {signal.id: signal.value for signal in signals} == step["equal"]:
+                return
+            await asyncio.sleep(0.1)
+
+    async def _signal(self, step: dict[str, Any]) -> None:
+        (one,) = self._ids(step)
+        await _refused(self._client.signal(one, step["signal"], step["value"]), step)
+
+    async def _terminate(self, step: dict[str, Any]) -> None:
+        (one,) = self._ids(step)
+        await _refused(self._client.terminate(one, self._filled(step["cause"])), step)
+
+    async def _relaunch(self, step: dict[str, Any]) -> None:
+        (one,) = self._ids(step)
+        self._keep(step, one, await self._client.relaunch(one))
+
+    async def _recover(self, step: dict[str, Any]) -> None:
+        (one,) = self._ids(step)
+        self._keep(step, one, await self._client.recover(one))
+
+    def _keep(self, step: dict[str, Any], before: ExecutionId, made: ExecutionId) -> None:
+        assert made != before, f"{made} is the same execution"
+        self._launched[step["as"]] = [Launched(Launch(""), made, created=True)]
+
     def _ids(self, step: dict[str, Any]) -> list[Any]:
         return [one.execution for one in self._launched[step["of"]] if one.error is None]
 
     def _filled(self, text: str) -> str:
         return text.replace("{run}", self._run)
+
+
+async def _refused(call: Awaitable[Any], step: dict[str, Any]) -> Any:
+    """What a call answers; nothing when it fails with the code that it should have."""
+    try:
+        answer = await call
+    except ServerError as refused:
+        if refused.code != step.get("code"):
+            raise
+        return None
+    assert "code" not in step, f"it did not fail with {step['code']}"
+    return answer
 
 
 def _status(outcome: Any) -> str:
@@ -191,7 +278,7 @@ async def _play(endpoint: str, path: Path, run: str) -> dict[str, Any]:
     scenario = json.loads(path.read_text())
     at = ""
     try:
-        async with AsyncClient(endpoint) as client:
+        async with AsyncClient(endpoint, ca_certificate=os.environ.get("CA_CERT")) as client:
             player = Player(client, run)
             for number, step in enumerate(scenario["steps"]):
                 at = f"step {number} ({step['do']}): "

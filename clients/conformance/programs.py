@@ -7,7 +7,7 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flytekit import conditional, sleep, workflow
+from flytekit import approve, conditional, sleep, wait_for_input, workflow
 from flytekit.core.task import Echo
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
@@ -54,6 +54,7 @@ KINDS = {
 every_kind = Echo(name="conformance.every_kind", inputs=KINDS)
 text = Echo(name="conformance.text", inputs={"s": str})
 number = Echo(name="conformance.number", inputs={"n": int})
+numbers = Echo(name="conformance.numbers", inputs={"n": list[int]})
 
 
 @workflow
@@ -68,4 +69,16 @@ def refuses(n: int) -> int:
     return conditional("sign").if_(n >= 0).then(number(n=n)).else_().fail("numbers below zero are refused")
 
 
-PROGRAMS = (every_kind, text, number, never, refuses)
+@workflow
+def gated(n: int) -> tuple[int, list[int]]:
+    """Waits for a yes, and for some numbers."""
+    amounts = wait_for_input("amounts", timeout=timedelta(hours=1), expected_type=list[int])
+    return number(n=approve(number(n=n), "fine", timeout=timedelta(hours=1))), numbers(n=amounts)
+
+
+PROGRAMS = (every_kind, text, number, numbers, never, refuses, gated)
+MANIFEST = """\
+{"@key": "one", "n": 1}
+{"@key": "two", "n": "no number"}
+{"@key": "three", "n": 3}
+"""

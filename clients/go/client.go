@@ -5,13 +5,16 @@ import (
 	"crypto/tls"
 	"net/http"
 
+	"github.com/flyteorg/flyte/flyteidl/gen/pb-go/flyteidl/admin"
 	"github.com/flyteorg/flyte/flyteidl/gen/pb-go/flyteidl/service"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	batchv1 "wingbeat.dev/client/idl/batch/v1"
 	launchv1 "wingbeat.dev/client/idl/launch/v1"
 	queryv1 "wingbeat.dev/client/idl/query/v1"
+	recoveryv1 "wingbeat.dev/client/idl/recovery/v1"
 	watchv1 "wingbeat.dev/client/idl/watch/v1"
 )
 
@@ -35,19 +38,23 @@ func idOf(message *queryv1.ExecutionIdentifier) ExecutionID {
 
 // Client is a connection to an installation. It is safe for concurrent use; make one and keep it.
 type Client struct {
-	conn    *grpc.ClientConn
-	project string
-	domain  string
-	http    *http.Client
-	launch  launchv1.LaunchServiceClient
-	watch   watchv1.WatchServiceClient
-	admin   service.AdminServiceClient
+	conn     *grpc.ClientConn
+	project  string
+	domain   string
+	http     *http.Client
+	launch   launchv1.LaunchServiceClient
+	batches  batchv1.BatchServiceClient
+	watch    watchv1.WatchServiceClient
+	recovery recoveryv1.RecoveryServiceClient
+	admin    service.AdminServiceClient
+	signals  service.SignalServiceClient
 }
 
 type settings struct {
 	project, domain string
 	credentials     credentials.TransportCredentials
 	dial            []grpc.DialOption
+	err             error
 }
 
 // Option changes how Dial connects.
@@ -63,17 +70,27 @@ func WithTLS(config *tls.Config) Option {
 	return func(s *settings) { s.credentials = credentials.NewTLS(config) }
 }
 
+// WithCA encrypts the connection and checks the server against the authorities in a PEM file.
+func WithCA(file string) Option {
+	return func(s *settings) {
+		s.credentials, s.err = credentials.NewClientTLSFromFile(file, "")
+	}
+}
+
 // WithDialOptions passes options to gRPC as they are, credentials of each call for instance.
 func WithDialOptions(options ...grpc.DialOption) Option {
 	return func(s *settings) { s.dial = append(s.dial, options...) }
 }
 
 // Dial makes a client for the gRPC address of an installation ("host:port"). It does not wait for the connection: the
-// first call does. Without WithTLS the connection is not encrypted.
+// first call does. Without WithTLS or WithCA the connection is not encrypted.
 func Dial(target string, options ...Option) (*Client, error) {
 	s := settings{project: "flytesnacks", domain: "development", credentials: insecure.NewCredentials()}
 	for _, option := range options {
 		option(&s)
+	}
+	if s.err != nil {
+		return nil, s.err
 	}
 	dial := append([]grpc.DialOption{
 		grpc.WithTransportCredentials(s.credentials),
@@ -84,13 +101,16 @@ func Dial(target string, options ...Option) (*Client, error) {
 		return nil, err
 	}
 	return &Client{
-		conn:    conn,
-		project: s.project,
-		domain:  s.domain,
-		http:    &http.Client{},
-		launch:  launchv1.NewLaunchServiceClient(conn),
-		watch:   watchv1.NewWatchServiceClient(conn),
-		admin:   service.NewAdminServiceClient(conn),
+		conn:     conn,
+		project:  s.project,
+		domain:   s.domain,
+		http:     &http.Client{},
+		launch:   launchv1.NewLaunchServiceClient(conn),
+		batches:  batchv1.NewBatchServiceClient(conn),
+		watch:    watchv1.NewWatchServiceClient(conn),
+		recovery: recoveryv1.NewRecoveryServiceClient(conn),
+		admin:    service.NewAdminServiceClient(conn),
+		signals:  service.NewSignalServiceClient(conn),
 	}, nil
 }
 
@@ -105,9 +125,6 @@ func (c *Client) Execution(name string) ExecutionID { return ExecutionID{c.proje
 
 // Version asks the installation for its version.
 func (c *Client) Version(ctx context.Context) (string, error) {
-	answer, err := c.admin.GetVersion(ctx, versionRequest)
-	if err != nil {
-		return "", wrap(err)
-	}
-	return answer.GetControlPlaneVersion().GetVersion(), nil
+	answer, err := c.admin.GetVersion(ctx, &admin.GetVersionRequest{})
+	return answer.GetControlPlaneVersion().GetVersion(), wrap(err)
 }

@@ -8,13 +8,11 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/flyteorg/flyte/flyteidl/gen/pb-go/flyteidl/admin"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	launchv1 "wingbeat.dev/client/idl/launch/v1"
 )
-
-var versionRequest = &admin.GetVersionRequest{}
 
 // itemsMax is how many items the server takes in one call.
 const itemsMax = 10_000
@@ -99,11 +97,7 @@ func (c *Client) launchSome(ctx context.Context, items []Item) ([]Outcome, error
 		request.Items[i] = message
 		keyed = keyed && item.Key != ""
 	}
-	var answer *launchv1.LaunchResponse
-	err := retrying(ctx, keyed, func() (err error) {
-		answer, err = c.launch.Launch(ctx, request)
-		return err
-	})
+	answer, err := called(ctx, keyed, c.launch.Launch, request)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +109,19 @@ func (c *Client) launchSome(ctx context.Context, items []Item) ([]Outcome, error
 }
 
 func (item Item) message() (*launchv1.LaunchItem, error) {
+	target, err := item.target()
+	if err != nil {
+		return nil, err
+	}
+	message, err := item.content()
+	if err != nil {
+		return nil, err
+	}
+	message.Target = target
+	return message, nil
+}
+
+func (item Item) target() (*launchv1.Target, error) {
 	target := &launchv1.Target{Version: item.Version, Selection: launchv1.VersionSelection_VERSION_SELECTION_NEWEST}
 	if item.Active {
 		target.Selection = launchv1.VersionSelection_VERSION_SELECTION_ACTIVE
@@ -129,10 +136,14 @@ func (item Item) message() (*launchv1.LaunchItem, error) {
 	default:
 		return nil, errors.New("it names no launch plan, workflow or task")
 	}
+	return target, nil
+}
+
+// content is the item without what it runs, which rows of batches do not say.
+func (item Item) content() (*launchv1.LaunchItem, error) {
 	message := &launchv1.LaunchItem{
 		Project:        item.Project,
 		Domain:         item.Domain,
-		Target:         target,
 		Name:           item.Name,
 		IdempotencyKey: item.Key,
 		Labels:         item.Labels,
@@ -159,6 +170,20 @@ func outcomeOf(message *launchv1.LaunchOutcome) Outcome {
 		}
 	}
 	return outcome
+}
+
+// unary is a call of one message for another, as stubs have them.
+type unary[Request, Answer any] func(context.Context, Request, ...grpc.CallOption) (Answer, error)
+
+// called calls, as often as retrying does.
+func called[Request, Answer any](
+	ctx context.Context, repeatable bool, call unary[Request, Answer], request Request,
+) (answer Answer, err error) {
+	err = retrying(ctx, repeatable, func() error {
+		answer, err = call(ctx, request)
+		return err
+	})
+	return answer, err
 }
 
 // retrying calls again while the server asks for patience and, if the call may be repeated, while it cannot be reached,

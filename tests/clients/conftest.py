@@ -1,5 +1,6 @@
 """An installation with the programs of the scenarios registered."""
 
+import asyncio
 import shutil
 import sys
 import tempfile
@@ -11,6 +12,8 @@ from flytekit.configuration import ImageConfig, SerializationSettings
 from tests.clients.players import CLIENTS
 from tests.e2e.client import DOMAIN, FOLDERS, PROJECT, Client
 from tests.e2e.installation import Installation, until
+
+from wingbeat import AsyncClient, File
 
 sys.path[:0] = [str(CLIENTS / "conformance"), *(str(folder) for folder in FOLDERS)]
 
@@ -31,6 +34,24 @@ def installation() -> Iterator[Installation]:
         running.down()
         until(lambda: not running.leftovers(), timeout_s=10, what=f"an end of {running.leftovers()}")
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def manifest(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URI of the manifest of the scenarios, in the store of the installation."""
+    from programs import MANIFEST
+
+    file = tmp_path_factory.mktemp("manifest") / "rows.jsonl"
+    file.write_text(MANIFEST)
+
+    async def upload() -> str:
+        async with AsyncClient(installation.endpoint) as client:
+            handle = File(file)
+            await client.transfers.upload(handle, PROJECT, DOMAIN)
+            assert handle.uri
+            return handle.uri
+
+    return asyncio.run(upload())
 
 
 def _register(client: Client) -> None:

@@ -1,6 +1,7 @@
 """The programs that play scenarios with one client each, and which of them this machine can build."""
 
 import json
+import os
 import queue
 import shutil
 import subprocess
@@ -58,11 +59,12 @@ PLAYERS = (
 LEFT_OUT = tuple(player for player in PLAYERS if not player.is_buildable)
 
 
-def play(player: Player, endpoint: str, scenario: Path, restart: Callable[[], None]) -> dict:
+def play(player: Player, endpoint: str, manifest: str, scenario: Path, restart: Callable[[], None]) -> dict:
     """What the player says of a scenario. Raises AssertionError when it dies or falls silent."""
     lines: queue.Queue[str | None] = queue.Queue()
     with subprocess.Popen(
         [*player.command, endpoint, str(scenario)],
+        env={**os.environ, "MANIFEST": manifest},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,14 +13,14 @@ HELLO_WORKFLOW = "hello_world.hello_world_wf"
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("player", BUILDABLE, ids=lambda player: player.language)
-def test_scenario(player: Player, scenario: Path, installation: Installation) -> None:
+def test_scenario(player: Player, scenario: Path, installation: Installation, manifest: str) -> None:
     """The client does what the scenario says."""
 
     def restart() -> None:
         installation.kill(["server"])
         until(installation.answers, what="a server that answers again")
 
-    said = play(player, installation.endpoint, scenario, restart)
+    said = play(player, installation.endpoint, manifest, scenario, restart)
     assert said["ok"], f"{said['scenario']}: {said.get('error')}"
 
 

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	wingbeat "wingbeat.dev/client"
 	queryv1 "wingbeat.dev/client/idl/query/v1"
@@ -40,13 +42,24 @@ type step struct {
 	Phases    []string         `json:"phases"`
 	Contains  json.RawMessage  `json:"contains"`
 	Index     int              `json:"index"`
-	Equal     map[string]any   `json:"equal"`
+	Equal     json.RawMessage  `json:"equal"`
 	Prefix    string           `json:"prefix"`
 	TimeoutMs int              `json:"timeout_ms"`
 	AfterMs   int              `json:"after_ms"`
 	Call      string           `json:"call"`
 	Name      string           `json:"name"`
 	Code      string           `json:"code"`
+	Task      string           `json:"task"`
+	Workflow  string           `json:"workflow"`
+	Rows      json.RawMessage  `json:"rows"`
+	AliveMax  int32            `json:"alive_max"`
+	State     string           `json:"state"`
+	Counts    map[string]int64 `json:"counts"`
+	Skip      int64            `json:"skip"`
+	Count     int              `json:"count"`
+	Signal    string           `json:"signal"`
+	Value     any              `json:"value"`
+	Cause     string           `json:"cause"`
 }
 
 type scenario struct {
@@ -58,6 +71,7 @@ type player struct {
 	client   *wingbeat.Client
 	run      string
 	launched map[string][]wingbeat.Outcome
+	batches  map[string]string
 	watch    *wingbeat.Watcher
 	prefix   string
 	stdin    *bufio.Reader
@@ -92,12 +106,16 @@ func play(endpoint, path, run string, stdin *bufio.Reader) (string, error) {
 	if err := json.Unmarshal(content, &s); err != nil {
 		return path, err
 	}
-	client, err := wingbeat.Dial(endpoint)
+	var options []wingbeat.Option
+	if ca := os.Getenv("CA_CERT"); ca != "" {
+		options = append(options, wingbeat.WithCA(ca))
+	}
+	client, err := wingbeat.Dial(endpoint, options...)
 	if err != nil {
 		return s.Name, err
 	}
 	defer client.Close()
-	p := &player{client: client, run: run, launched: map[string][]wingbeat.Outcome{}, stdin: stdin}
+	p := &player{client: client, run: run, launched: map[string][]wingbeat.Outcome{}, batches: map[string]string{}, stdin: stdin}
 	for number, step := range s.Steps {
 		if err := p.play(step); err != nil {
 			return s.Name, fmt.Errorf("step %d (%s): %w", number, step.Do, err)
@@ -138,18 +156,43 @@ func (p *player) play(s step) error {
 		return p.ends(limited, s, context.Canceled)
 	case "fails":
 		return p.doFails(ctx, s)
+	case "batch":
+		return p.doBatch(ctx, s)
+	case "batch_wait":
+		return p.doBatchWait(ctx, s)
+	case "batch_change":
+		return p.doBatchChange(ctx, s)
+	case "batch_results":
+		return p.doBatchResults(ctx, s)
+	case "signals":
+		return p.doSignals(ctx, s)
+	case "signal":
+		return refused(p.client.SetSignal(ctx, p.ids(s.Of)[0], s.Signal, input(s.Value)), s.Code)
+	case "terminate":
+		return refused(p.client.Terminate(ctx, p.ids(s.Of)[0], p.filled(s.Cause)), s.Code)
+	case "relaunch":
+		made, err := p.client.Relaunch(ctx, p.ids(s.Of)[0])
+		return p.keep(s, made, err)
+	case "recover":
+		made, err := p.client.Recover(ctx, p.ids(s.Of)[0], wingbeat.RecoverOptions{})
+		return p.keep(s, made, err)
 	default:
 		return fmt.Errorf("an unknown step")
 	}
 }
 
-func (p *player) doLaunch(ctx context.Context, s step) error {
+func (p *player) items(fields []map[string]any, repeat int) []wingbeat.Item {
 	var items []wingbeat.Item
-	for n := range max(s.Repeat, 1) {
-		for _, item := range s.Items {
+	for n := range max(repeat, 1) {
+		for _, item := range fields {
 			items = append(items, p.item(item, n))
 		}
 	}
+	return items
+}
+
+func (p *player) doLaunch(ctx context.Context, s step) error {
+	items := p.items(s.Items, s.Repeat)
 	outcomes, err := p.client.Launch(ctx, items...)
 	if err != nil {
 		return err
@@ -200,6 +243,16 @@ func (p *player) item(fields map[string]any, n int) wingbeat.Item {
 
 // input is what a program would give for a value of a scenario.
 func input(value any) any {
+	if items, ok := value.([]any); ok {
+		given := make([]any, len(items))
+		for i, item := range items {
+			given[i] = input(item)
+		}
+		return given
+	}
+	if number, ok := value.(float64); ok && number == math.Trunc(number) && math.Abs(number) < 1<<53 {
+		return int64(number)
+	}
 	entries, ok := value.(map[string]any)
 	if !ok {
 		return value
@@ -264,8 +317,12 @@ func (p *player) doOutputs(ctx context.Context, s step) error {
 		return err
 	}
 	got := plain(map[string]any(values)).(map[string]any)
+	var equal map[string]any
+	if err := json.Unmarshal(s.Equal, &equal); err != nil {
+		return err
+	}
 	wanted := map[string]any{}
-	for name, value := range s.Equal {
+	for name, value := range equal {
 		wanted[name] = plain(input(value))
 	}
 	for name := range wanted {
@@ -389,6 +446,155 @@ func (p *player) doFails(ctx context.Context, s step) error {
 	return nil
 }
 
+func (p *player) doBatch(ctx context.Context, s step) error {
+	spec := wingbeat.BatchSpec{
+		Name:     p.filled(s.Name),
+		Template: wingbeat.Item{Task: s.Task, Workflow: s.Workflow},
+		AliveMax: s.AliveMax,
+	}
+	var batch wingbeat.Batch
+	var err error
+	if s.Rows == nil {
+		batch, err = p.client.CreateBatch(ctx, spec, wingbeat.Manifest{URI: os.Getenv("MANIFEST")})
+	} else {
+		var rows []map[string]any
+		if err := json.Unmarshal(s.Rows, &rows); err != nil {
+			return err
+		}
+		batch, err = p.client.UploadBatch(ctx, spec, slices.Values(p.items(rows, s.Repeat)))
+	}
+	p.batches[p.text(s.As)] = batch.Name
+	return err
+}
+
+func (p *player) doBatchWait(ctx context.Context, s step) error {
+	batch, err := p.client.WaitBatch(ctx, p.batches[p.text(s.Of)])
+	if err != nil {
+		return err
+	}
+	if batch.State != s.State {
+		return fmt.Errorf("the batch is %s and not %s: %s", batch.State, s.State, batch.Reason)
+	}
+	counts := batch.Counts.ProtoReflect()
+	for name, wanted := range s.Counts {
+		field := counts.Descriptor().Fields().ByName(protoreflect.Name(name))
+		if got := counts.Get(field).Int(); got != wanted {
+			return fmt.Errorf("%d rows are %s and not %d", got, name, wanted)
+		}
+	}
+	return nil
+}
+
+func (p *player) doBatchChange(ctx context.Context, s step) error {
+	name := p.filled(s.Name)
+	if name == "" {
+		name = p.batches[p.text(s.Of)]
+	}
+	var batch wingbeat.Batch
+	var err error
+	switch s.Call {
+	case "pause":
+		batch, err = p.client.PauseBatch(ctx, name)
+	case "resume":
+		batch, err = p.client.ResumeBatch(ctx, name)
+	case "abort":
+		batch, err = p.client.AbortBatch(ctx, name, "it is a test")
+	case "retry":
+		rows, err := p.client.RetryBatch(ctx, name)
+		if err == nil && strconv.FormatInt(rows, 10) != string(s.Rows) {
+			err = fmt.Errorf("%d rows are launched again and not %s", rows, s.Rows)
+		}
+		return err
+	}
+	if err == nil && s.State != "" && batch.State != s.State {
+		err = fmt.Errorf("the batch is %s and not %s", batch.State, s.State)
+	}
+	return refused(err, s.Code)
+}
+
+func (p *player) doBatchResults(ctx context.Context, s step) error {
+	var got []wingbeat.BatchResult
+	for result, err := range p.client.BatchResults(ctx, p.batches[p.text(s.Of)], s.Skip) {
+		if err != nil {
+			return err
+		}
+		got = append(got, result)
+	}
+	var equal []struct {
+		Key, Phase, Error string
+		Attempt           int
+		Outputs           any
+	}
+	if s.Equal != nil {
+		if err := json.Unmarshal(s.Equal, &equal); err != nil {
+			return err
+		}
+	}
+	if wanted := max(s.Count, len(equal)); len(got) != wanted {
+		return fmt.Errorf("there are %d results and not %d", len(got), wanted)
+	}
+	for _, wanted := range equal {
+		if !slices.ContainsFunc(got, func(r wingbeat.BatchResult) bool {
+			var outputs any
+			_ = json.Unmarshal(r.Outputs, &outputs)
+			return r.Key == wanted.Key && r.Attempt == wanted.Attempt && r.Phase == wanted.Phase &&
+				strings.Contains(r.Error, wanted.Error) && reflect.DeepEqual(outputs, wanted.Outputs) &&
+				(r.Execution == nil) == (r.Phase == "REFUSED")
+		}) {
+			return fmt.Errorf("%v is not among %v", wanted, got)
+		}
+	}
+	return nil
+}
+
+func (p *player) doSignals(ctx context.Context, s step) error {
+	var equal map[string]any
+	if err := json.Unmarshal(s.Equal, &equal); err != nil {
+		return err
+	}
+	for {
+		got := map[string]any{}
+		for signal, err := range p.client.Signals(ctx, p.ids(s.Of)[0]) {
+			if err != nil {
+				return err
+			}
+			if (signal.Value != nil) != signal.IsSet {
+				return fmt.Errorf("%s is set: %t, and has %v", signal.ID, signal.IsSet, signal.Value)
+			}
+			got[signal.ID] = plain(signal.Value)
+		}
+		if reflect.DeepEqual(got, equal) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("gates are %v and not %v", got, equal)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// keep keeps an execution that was made of another one.
+func (p *player) keep(s step, made wingbeat.ExecutionID, err error) error {
+	if err == nil && made == p.ids(s.Of)[0] {
+		err = fmt.Errorf("%s is the same execution", made)
+	}
+	p.launched[p.text(s.As)] = []wingbeat.Outcome{{Status: wingbeat.Created, Execution: made}}
+	return err
+}
+
+// refused is the error of a call, unless it has the code that it should have.
+func refused(err error, wanted string) error {
+	if wanted == "" {
+		return err
+	}
+	var failed *wingbeat.Error
+	if !errors.As(err, &failed) || code(failed) != wanted {
+		return fmt.Errorf("%v is not %s", err, wanted)
+	}
+	return nil
+}
+
 func (p *player) ids(raw json.RawMessage) []wingbeat.ExecutionID {
 	var ids []wingbeat.ExecutionID
 	for _, outcome := range p.launched[p.text(raw)] {
@@ -413,6 +619,7 @@ func (p *player) filled(text string) string { return strings.ReplaceAll(text, "{
 func code(err *wingbeat.Error) string {
 	for name, number := range map[string]codes.Code{
 		"ALREADY_EXISTS": codes.AlreadyExists, "INVALID_ARGUMENT": codes.InvalidArgument, "NOT_FOUND": codes.NotFound,
+		"FAILED_PRECONDITION": codes.FailedPrecondition,
 	} {
 		if err.Code == number {
 			return name

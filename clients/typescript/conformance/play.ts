@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { isDeepStrictEqual } from "node:util";
 import { Code } from "@connectrpc/connect";
-import { Client, File, idl, WingbeatError, type ExecutionId, type Item, type Outcome, type Watch } from "../src/index.js";
-import { Duration } from "../src/values.js";
+import { Client, Duration, File, idl, WingbeatError } from "../src/index.js";
+import type { ExecutionId, Given, Item, Outcome, Watch } from "../src/index.js";
 
 const STEP_TIMEOUT_MS = 60_000;
 
@@ -22,19 +22,31 @@ interface Step {
   phases?: string[];
   contains?: string | string[];
   index?: number;
-  equal?: Record<string, Json>;
+  equal?: Record<string, Json> | Record<string, Json>[];
   prefix?: string;
   timeout_ms?: number;
   after_ms?: number;
-  call?: "wait" | "outputs";
+  call?: string;
   name?: string;
   code?: string;
+  task?: string;
+  workflow?: string;
+  rows?: Record<string, Json>[] | number;
+  alive_max?: number;
+  state?: string;
+  counts?: Record<string, number>;
+  skip?: number;
+  count?: number;
+  signal?: string;
+  value?: Json;
+  cause?: string;
 }
 
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
 class Player {
   readonly #launched = new Map<string, Outcome[]>();
+  readonly #batches = new Map<string, string>();
   #watch: Watch | undefined;
   #prefix = "";
 
@@ -73,17 +85,31 @@ class Player {
       }
       case "fails":
         return this.#fails(step, signal);
+      case "batch":
+        return this.#batch(step, signal);
+      case "batch_wait":
+        return this.#batchWait(step, signal);
+      case "batch_change":
+        return this.#batchChange(step, signal);
+      case "batch_results":
+        return this.#batchResults(step, signal);
+      case "signals":
+        return this.#signals(step, signal);
+      case "signal":
+        return refused(step, this.client.setSignal(this.#id(step), step.signal ?? "", input(step.value ?? null) as Given, { signal }));
+      case "terminate":
+        return refused(step, this.client.terminate(this.#id(step), this.#filled(step.cause ?? ""), { signal }));
+      case "relaunch":
+        return this.#keep(step, await this.client.relaunch(this.#id(step), { signal }));
+      case "recover":
+        return this.#keep(step, await this.client.recover(this.#id(step), { signal }));
       default:
         throw new Error("an unknown step");
     }
   }
 
   async #launch(step: Step, signal: AbortSignal): Promise<void> {
-    const items: Item[] = [];
-    for (let n = 0; n < (step.repeat ?? 1); n++) {
-      items.push(...(step.items ?? []).map((item) => this.#item(item, n)));
-    }
-    const outcomes = await this.client.launch(items, { signal });
+    const outcomes = await this.client.launch(this.#items(step.items ?? [], step.repeat), { signal });
     this.#launched.set(step.as as string, outcomes);
     const statuses = step.statuses ?? [];
     outcomes.forEach((outcome, i) => equal(outcome.status, statuses[i % statuses.length], `item ${i} (${outcome.error})`));
@@ -97,6 +123,10 @@ class Player {
         check(error?.violations.some((v) => v.field === field), `item ${i}: ${error} does not name ${field}`);
       }
     });
+  }
+
+  #items(fields: Record<string, Json>[], repeat = 1): Item[] {
+    return Array.from({ length: repeat }, (_, n) => fields.map((item) => this.#item(item, n))).flat();
   }
 
   #item(fields: Record<string, Json>, n: number): Item {
@@ -127,10 +157,9 @@ class Player {
   }
 
   async #outputs(step: Step, signal: AbortSignal): Promise<void> {
-    const id = this.#ids(step)[step.index ?? 0];
-    check(id, "nothing was launched");
+    const id = this.#id(step);
     const got = plain(await this.client.outputs(id, { signal })) as Record<string, unknown>;
-    const wanted = mapValues(step.equal ?? {}, (value) => plain(input(value)));
+    const wanted = mapValues(step.equal as Record<string, Json>, (value) => plain(input(value)));
     for (const name of Object.keys({ ...got, ...wanted })) {
       equal(got[name], wanted[name], name);
     }
@@ -184,6 +213,81 @@ class Player {
     throw new Error("the call did not end with an error");
   }
 
+  async #batch(step: Step, signal: AbortSignal): Promise<void> {
+    const template = { ...(step.task && { task: step.task }), ...(step.workflow && { workflow: step.workflow }) };
+    const spec = { name: this.#filled(step.name ?? ""), template, aliveMax: step.alive_max ?? 0 };
+    const made = Array.isArray(step.rows)
+      ? await this.client.batches.upload(spec, this.#items(step.rows, step.repeat), { signal })
+      : await this.client.batches.create(spec, { uri: process.env["MANIFEST"] ?? "" }, { signal });
+    this.#batches.set(step.as as string, made.name);
+  }
+
+  async #batchWait(step: Step, signal: AbortSignal): Promise<void> {
+    const batch = await this.client.batches.wait(this.#batches.get(step.of as string) ?? "", { signal });
+    equal(batch.state, step.state, `state (${batch.reason})`);
+    const counts = mapValues(step.counts ?? {}, () => 0) as Record<string, number>;
+    for (const name of Object.keys(counts)) {
+      counts[name] = (batch.counts as Record<string, number>)[name] ?? -1;
+    }
+    equal(counts, step.counts, "counts");
+  }
+
+  async #batchChange(step: Step, signal: AbortSignal): Promise<void> {
+    const name = step.name ? this.#filled(step.name) : (this.#batches.get(step.of as string) ?? "");
+    const { batches } = this.client;
+    if (step.call === "retry") {
+      return equal(await batches.retry(name, [], { signal }), step.rows, "rows launched again");
+    }
+    const call = step.call === "pause" ? batches.pause(name, { signal }) : undefined;
+    const made = call ?? (step.call === "resume" ? batches.resume(name, { signal }) : batches.abort(name, "it is a test", { signal }));
+    await refused(step, made);
+    if (step.state) {
+      equal((await made).state, step.state, "state");
+    }
+  }
+
+  async #batchResults(step: Step, signal: AbortSignal): Promise<void> {
+    const got = [];
+    for await (const result of this.client.batches.results(this.#batches.get(step.of as string) ?? "", step.skip, { signal })) {
+      got.push(result);
+    }
+    const wanted = (step.equal ?? []) as Record<string, Json>[];
+    equal(got.length, step.count ?? wanted.length, "number of results");
+    for (const one of wanted) {
+      const found = got.find((result) => result.key === one["key"] && result.attempt === one["attempt"]);
+      check(found, `there is no result of ${one["key"]}`);
+      equal(found.phase, one["phase"], "phase");
+      equal(found.outputs, one["outputs"] ?? null, "outputs");
+      equal(found.execution === null, found.phase === "REFUSED", "absence of an execution");
+      check((found.error ?? "").includes(String(one["error"])), `${one["error"]} is not in ${found.error}`);
+    }
+  }
+
+  async #signals(step: Step, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const got: Record<string, unknown> = {};
+      for await (const found of this.client.signals(this.#id(step), { signal })) {
+        got[found.id] = plain(found.value ?? null);
+      }
+      if (isDeepStrictEqual(got, step.equal)) {
+        return;
+      }
+      check(!signal.aborted, `gates are ${JSON.stringify(got)}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  #keep(step: Step, made: ExecutionId): void {
+    check(!isDeepStrictEqual(made, this.#id(step)), `${made.name} is the same execution`);
+    this.#launched.set(step.as as string, [{ status: "created", execution: made }]);
+  }
+
+  #id(step: Step): ExecutionId {
+    const found = this.#ids(step)[step.index ?? 0];
+    check(found, "nothing was launched");
+    return found;
+  }
+
   #ids(step: Step): ExecutionId[] {
     const outcomes = this.#launched.get(step.of as string) ?? [];
     return outcomes.flatMap((outcome) => (outcome.error || !outcome.execution ? [] : [outcome.execution]));
@@ -199,6 +303,17 @@ class Player {
   #filled(text: string): string {
     return text.replaceAll("{run}", this.run);
   }
+}
+
+/** Waits for a call, which fails with the code of the step if it has one. */
+async function refused(step: Step, call: Promise<unknown>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    check(error instanceof WingbeatError && step.code, `${error}`);
+    return equal(codeName(error.code), step.code, "code");
+  }
+  check(!step.code, `the call did not end with ${step.code}`);
 }
 
 /** What a program would give for a value of a scenario. */
@@ -262,7 +377,9 @@ const [endpoint = "", ...paths] = process.argv.slice(2);
 const started = Date.now().toString(36);
 for (const [number, path] of paths.entries()) {
   const { name, steps } = JSON.parse(readFileSync(path, "utf8")) as { name: string; steps: Step[] };
-  const player = new Player(new Client(`http://${endpoint}`), `ts${number}${started}`);
+  const ca = process.env["CA_CERT"];
+  const client = ca ? new Client(`https://${endpoint}`, { ca: readFileSync(ca) }) : new Client(`http://${endpoint}`);
+  const player = new Player(client, `ts${number}${started}`);
   let at = "";
   try {
     for (const [index, step] of steps.entries()) {

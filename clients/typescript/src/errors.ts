@@ -73,17 +73,27 @@ export async function retrying<T>(
     try {
       return await call();
     } catch (thrown) {
-      const error = WingbeatError.from(thrown, signal);
-      if (!(error instanceof WingbeatError)) {
-        throw error;
-      }
-      const asked = error.code === Code.ResourceExhausted && error.retryAfterMs !== undefined;
-      if (!asked && !(repeatable && error.code === Code.Unavailable)) {
-        throw error;
-      }
-      await pause(error.retryAfterMs ?? backoffMs(attempt), signal);
+      await patience(thrown, attempt, repeatable, signal);
     }
   }
+}
+
+/** Waits for the time to try again after a failure; throws it where that makes no sense. */
+export async function patience(
+  thrown: unknown,
+  attempt: number,
+  repeatable: boolean,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const error = WingbeatError.from(thrown, signal);
+  if (!(error instanceof WingbeatError)) {
+    throw error;
+  }
+  const asked = error.code === Code.ResourceExhausted && error.retryAfterMs !== undefined;
+  if (!asked && !(repeatable && error.code === Code.Unavailable)) {
+    throw error;
+  }
+  await pause(error.retryAfterMs ?? backoffMs(attempt), signal);
 }
 
 /** How long to wait after a number of failures: from 50 ms doubled up to 5 s, a random part of it. */

@@ -7,6 +7,7 @@ import {
   VersionSelection,
   type LaunchItemSchema,
   type OverridesSchema,
+  type TargetSchema,
 } from "./gen/wingbeatidl/launch/v1/item_pb.js";
 import { LaunchStatus, type LaunchOutcome } from "./gen/wingbeatidl/launch/v1/outcome_pb.js";
 
@@ -81,6 +82,11 @@ export async function launch(
 }
 
 function message(item: Item): MessageInitShape<typeof LaunchItemSchema> {
+  return { ...content(item), target: target(item) };
+}
+
+/** What an item runs. */
+export function target(item: Item): MessageInitShape<typeof TargetSchema> {
   const named: [TargetKind, string | undefined][] = [
     [TargetKind.LAUNCH_PLAN, item.launchPlan],
     [TargetKind.WORKFLOW, item.workflow],
@@ -91,11 +97,15 @@ function message(item: Item): MessageInitShape<typeof LaunchItemSchema> {
     throw new TypeError("an item names no launch plan, workflow or task");
   }
   const selection = item.active ? VersionSelection.ACTIVE : VersionSelection.NEWEST;
+  return { kind, name, version: item.version ?? "", selection };
+}
+
+/** An item without what it runs, which rows of batches do not say. */
+export function content(item: Item) {
   return {
     project: item.project ?? "",
     domain: item.domain ?? "",
-    target: { kind, name, version: item.version ?? "", selection },
-    ...(item.inputs && { inputs: { form: { case: "json", value: toJson(item.inputs) } } }),
+    ...(item.inputs && { inputs: { form: { case: "json" as const, value: toJson(item.inputs) } } }),
     name: item.name ?? "",
     idempotencyKey: item.key ?? "",
     labels: item.labels ?? {},

@@ -1,15 +1,25 @@
 package dev.wingbeat;
 
+import com.flyteidl.admin.ExecutionRelaunchRequest;
+import com.flyteidl.admin.ExecutionTerminateRequest;
 import com.flyteidl.admin.GetVersionRequest;
+import com.flyteidl.admin.SignalListRequest;
+import com.flyteidl.admin.SignalSetRequest;
 import com.flyteidl.admin.WorkflowExecutionGetDataRequest;
 import com.flyteidl.admin.WorkflowExecutionGetDataResponse;
-import com.flyteidl.core.WorkflowExecutionIdentifier;
+import com.flyteidl.admin.WorkflowExecutionGetRequest;
+import com.flyteidl.core.Literal;
+import com.flyteidl.core.SignalIdentifier;
 import com.flyteidl.service.AdminServiceGrpc;
+import com.flyteidl.service.SignalServiceGrpc;
 import dev.wingbeat.idl.launch.v1.LaunchRequest;
 import dev.wingbeat.idl.launch.v1.LaunchServiceGrpc;
+import dev.wingbeat.idl.recovery.v1.RecoverExecutionRequest;
+import dev.wingbeat.idl.recovery.v1.RecoveryServiceGrpc;
 import dev.wingbeat.idl.watch.v1.WaitExecutionsRequest;
 import dev.wingbeat.idl.watch.v1.WatchServiceGrpc;
 import dev.wingbeat.idl.watch.v1.WatchTransitionsRequest;
+import io.grpc.ChannelCredentials;
 import io.grpc.ClientInterceptor;
 import io.grpc.Context;
 import io.grpc.Grpc;
@@ -20,6 +30,7 @@ import io.grpc.StatusRuntimeException;
 import io.grpc.TlsChannelCredentials;
 import io.grpc.stub.AbstractStub;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -41,6 +52,7 @@ import java.util.function.Supplier;
 public final class Client implements AutoCloseable {
   private static final int MESSAGE_BYTES_MAX = 64 << 20;
   private static final int ITEMS_MAX = 10_000;
+  private static final int SIGNALS_PAGE = 100;
 
   private final ManagedChannel channel;
   private final String project;
@@ -56,12 +68,16 @@ public final class Client implements AutoCloseable {
 
   /** Connects without encryption to "host:port". The first call waits for the connection. */
   public static Client connect(String target) {
-    return connect(target, false);
+    return connect(target, InsecureChannelCredentials.create());
   }
 
-  /** Connects to "host:port", with TLS by the certificates of the system if asked for. */
-  public static Client connect(String target, boolean tls, ClientInterceptor... interceptors) {
-    var credentials = tls ? TlsChannelCredentials.create() : InsecureChannelCredentials.create();
+  /** Connects with TLS to "host:port", by the authorities in a PEM file. Throws IOException if it cannot be read. */
+  public static Client connect(String target, Path ca) throws IOException {
+    return connect(target, TlsChannelCredentials.newBuilder().trustManager(ca.toFile()).build());
+  }
+
+  /** Connects to "host:port"; {@code TlsChannelCredentials.create()} is TLS by the authorities of the system. */
+  public static Client connect(String target, ChannelCredentials credentials, ClientInterceptor... interceptors) {
     var channel = Grpc.newChannelBuilder(target, credentials)
         .maxInboundMessageSize(MESSAGE_BYTES_MAX)
         .intercept(interceptors)
@@ -91,7 +107,7 @@ public final class Client implements AutoCloseable {
 
   /** Version of the installation. */
   public String version() {
-    var admin = limited(AdminServiceGrpc.newBlockingStub(channel), deadline());
+    var admin = limited(AdminServiceGrpc.newBlockingStub(channel));
     return called(() -> admin.getVersion(GetVersionRequest.getDefaultInstance())).getControlPlaneVersion().getVersion();
   }
 
@@ -174,6 +190,98 @@ public final class Client implements AutoCloseable {
     }
   }
 
+  /** Batches of the client's project and domain: many rows, one execution each. */
+  public Batches batches() {
+    return new Batches(this);
+  }
+
+  /** Aborts an execution; the cause is for people. FAILED_PRECONDITION: it has ended. */
+  public void terminate(ExecutionId id, String cause) {
+    var request = ExecutionTerminateRequest.newBuilder().setId(id.flyte()).setCause(cause).build();
+    var admin = limited(AdminServiceGrpc.newBlockingStub(channel));
+    Patience.retrying(true, () -> admin.terminateExecution(request));
+  }
+
+  /** Runs an execution once more, as a new one. */
+  public ExecutionId relaunch(ExecutionId id) {
+    var made = new ExecutionId(id.project(), id.domain(), Names.random());
+    var request = ExecutionRelaunchRequest.newBuilder().setId(id.flyte()).setName(made.name()).build();
+    var admin = limited(AdminServiceGrpc.newBlockingStub(channel));
+    return once(made, () -> admin.relaunchExecution(request));
+  }
+
+  /** Makes a new execution that takes over what succeeded in this one. */
+  public ExecutionId recover(ExecutionId id, Recovery recovery) {
+    var name = recovery.name().isEmpty() ? Names.random() : recovery.name();
+    var request = RecoverExecutionRequest.newBuilder()
+        .setExecution(id.message())
+        .setName(name)
+        .setVersion(recovery.version())
+        .addAllRerun(recovery.rerun())
+        .addAllAssumeUnchanged(recovery.assumeUnchanged())
+        .build();
+    var stub = limited(RecoveryServiceGrpc.newBlockingStub(channel));
+    if (recovery.name().isEmpty()) {
+      return once(new ExecutionId(id.project(), id.domain(), name), () -> stub.recoverExecution(request));
+    }
+    return ExecutionId.of(Patience.retrying(true, () -> stub.recoverExecution(request)).getExecution());
+  }
+
+  /** Makes an execution whose name was made here, so that what a try whose answer was lost has made is found. */
+  private ExecutionId once(ExecutionId made, Supplier<?> call) {
+    try {
+      Patience.retrying(true, call);
+    } catch (WingbeatException error) {
+      if (error.code() != Status.Code.ALREADY_EXISTS || !exists(made)) {
+        throw error;
+      }
+    }
+    return made;
+  }
+
+  private boolean exists(ExecutionId id) {
+    var request = WorkflowExecutionGetRequest.newBuilder().setId(id.flyte()).build();
+    var admin = limited(AdminServiceGrpc.newBlockingStub(channel));
+    try {
+      Patience.retrying(true, () -> admin.getExecution(request));
+      return true;
+    } catch (WingbeatException absent) {
+      return false;
+    }
+  }
+
+  /** What gates of an execution wait for or have got. */
+  public List<Signal> signals(ExecutionId id) throws IOException {
+    var request = SignalListRequest.newBuilder().setWorkflowExecutionId(id.flyte()).setLimit(SIGNALS_PAGE);
+    var stub = limited(SignalServiceGrpc.newBlockingStub(channel));
+    var signals = new ArrayList<Signal>();
+    do {
+      var page = Patience.retrying(true, () -> stub.listSignals(request.build()));
+      for (var signal : page.getSignalsList()) {
+        var isSet = signal.getValue().getValueCase() != Literal.ValueCase.VALUE_NOT_SET;
+        var value = isSet ? Values.decode(signal.getValue()) : null;
+        signals.add(new Signal(id, signal.getId().getSignalId(), signal.getType(), isSet, value));
+      }
+      request.setToken(page.getToken());
+    } while (!request.getToken().isEmpty());
+    return signals;
+  }
+
+  /**
+   * Gives a gate its value: what it asks for, or true (false) for an approval. NOT_FOUND: no gate of that name waits. Throws
+   * IllegalArgumentException for a value of another type.
+   */
+  public void setSignal(ExecutionId id, String signal, Object value) throws IOException {
+    var found = signals(id).stream().filter(one -> one.id().equals(signal)).findFirst().orElseThrow(() ->
+        new WingbeatException(Status.Code.NOT_FOUND, "no gate of %s waits for %s".formatted(id, signal), List.of()));
+    var request = SignalSetRequest.newBuilder()
+        .setId(SignalIdentifier.newBuilder().setSignalId(signal).setExecutionId(id.flyte()))
+        .setValue(Literals.encode(value, found.type()))
+        .build();
+    var stub = limited(SignalServiceGrpc.newBlockingStub(channel));
+    Patience.retrying(true, () -> stub.setSignal(request));
+  }
+
   /** What an execution that succeeded has made, by name; see {@link Values#decode} for the types. */
   public Map<String, Object> outputs(ExecutionId id) throws IOException {
     var data = data(id);
@@ -187,17 +295,24 @@ public final class Client implements AutoCloseable {
   }
 
   private WorkflowExecutionGetDataResponse data(ExecutionId id) {
-    var named = WorkflowExecutionIdentifier.newBuilder()
-        .setProject(id.project())
-        .setDomain(id.domain())
-        .setName(id.name());
-    var request = WorkflowExecutionGetDataRequest.newBuilder().setId(named).build();
-    var admin = limited(AdminServiceGrpc.newBlockingStub(channel), deadline());
+    var request = WorkflowExecutionGetDataRequest.newBuilder().setId(id.flyte()).build();
+    var admin = limited(AdminServiceGrpc.newBlockingStub(channel));
     return called(() -> admin.getExecutionData(request));
   }
 
-  private Instant deadline() {
+  Instant deadline() {
     return timeout == null ? null : Instant.now().plus(timeout);
+  }
+
+  /** Throws a WingbeatException of code DEADLINE_EXCEEDED when it is too late. */
+  static void checkDeadline(Instant deadline) {
+    if (deadline != null && Instant.now().isAfter(deadline)) {
+      throw new WingbeatException(Status.Code.DEADLINE_EXCEEDED, "it has not ended in time", List.of());
+    }
+  }
+
+  <S extends AbstractStub<S>> S limited(S stub) {
+    return limited(stub, deadline());
   }
 
   private static <S extends AbstractStub<S>> S limited(S stub, Instant deadline) {

@@ -1,5 +1,6 @@
 package dev.wingbeat;
 
+import com.flyteidl.core.WorkflowExecutionIdentifier;
 import dev.wingbeat.idl.query.v1.ExecutionIdentifier;
 
 /** What names an execution. */
@@ -10,6 +11,10 @@ public record ExecutionId(String project, String domain, String name) {
 
   ExecutionIdentifier message() {
     return ExecutionIdentifier.newBuilder().setProject(project).setDomain(domain).setName(name).build();
+  }
+
+  WorkflowExecutionIdentifier flyte() {
+    return WorkflowExecutionIdentifier.newBuilder().setProject(project).setDomain(domain).setName(name).build();
   }
 
   @Override

@@ -36,6 +36,13 @@ public final class Item {
     return new Item(TargetKind.TARGET_KIND_TASK, name);
   }
 
+  /** A row of a batch, whose template says what runs. */
+  public static Item row(Map<String, ?> inputs) {
+    var item = new Item(TargetKind.TARGET_KIND_UNSPECIFIED, "");
+    item.message.clearTarget();
+    return item.inputs(inputs);
+  }
+
   /** Where it runs; the client's project and domain unless set. */
   public Item in(String project, String domain) {
     message.setProject(project).setDomain(domain);

@@ -26,12 +26,22 @@ final class Patience {
     }
   }
 
-  /** Waits as long as the server says, else from 50 ms doubled up to 5 s, a random part of it. */
+  /** Waits as long as the server says, else as {@link #pause(int)}. */
   static void pause(WingbeatException after, int attempt) {
+    if (after.retryAfter() == null) {
+      pause(attempt);
+    } else {
+      sleep(after.retryAfter());
+    }
+  }
+
+  /** Waits from 50 ms doubled up to 5 s, a random part of it. */
+  static void pause(int attempt) {
     long most = Math.min(50L << Math.min(attempt, 10), 5000);
-    var wait = after.retryAfter() != null
-        ? after.retryAfter()
-        : Duration.ofMillis(most / 2 + ThreadLocalRandom.current().nextLong(most / 2));
+    sleep(Duration.ofMillis(most / 2 + ThreadLocalRandom.current().nextLong(most / 2)));
+  }
+
+  private static void sleep(Duration wait) {
     try {
       Thread.sleep(wait.toMillis());
     } catch (InterruptedException interrupted) {

@@ -42,6 +42,7 @@ public final class Conformance {
   private final Client client;
   private final String run;
   private final Map<String, List<Outcome>> launched = new HashMap<>();
+  private final Map<String, String> batches = new HashMap<>();
   private Watch watch;
   private String prefix = "";
 
@@ -57,7 +58,8 @@ public final class Conformance {
       var scenario = JsonParser.parseString(Files.readString(Path.of(arguments[i]))).getAsJsonObject();
       var line = new JsonObject();
       line.add("scenario", scenario.get("name"));
-      try (var client = Client.connect(arguments[0])) {
+      var ca = System.getenv("CA_CERT");
+      try (var client = ca == null ? Client.connect(arguments[0]) : Client.connect(arguments[0], Path.of(ca))) {
         new Conformance(client.withTimeout(STEP_TIMEOUT), "java" + i + started).play(scenario.getAsJsonArray("steps"));
         line.addProperty("ok", true);
       } catch (Exception | AssertionError failed) {
@@ -112,18 +114,27 @@ public final class Conformance {
         var contained = filled(text(step, "contains"));
         check(error.getMessage().contains(contained), contained + " is not in " + error.getMessage());
       }
+      case "batch" -> batch(step);
+      case "batch_wait" -> batchWait(step);
+      case "batch_change" -> batchChange(step);
+      case "batch_results" -> batchResults(step);
+      case "signals" -> signals(step);
+      case "signal" -> refused(step, () -> {
+        client.setSignal(id(step), text(step, "signal"), given(step.get("value")));
+        return null;
+      });
+      case "terminate" -> refused(step, () -> {
+        client.terminate(id(step), text(step, "cause"));
+        return null;
+      });
+      case "relaunch" -> keep(step, client.relaunch(id(step)));
+      case "recover" -> keep(step, client.recover(id(step), new Recovery()));
       default -> throw new AssertionError("an unknown step");
     }
   }
 
   private void launch(JsonObject step) {
-    var items = new ArrayList<Item>();
-    for (int n = 0; n < (step.has("repeat") ? step.get("repeat").getAsInt() : 1); n++) {
-      for (var item : step.getAsJsonArray("items")) {
-        items.add(item(item.getAsJsonObject(), n));
-      }
-    }
-    var outcomes = client.launch(items);
+    var outcomes = client.launch(items(step, "items"));
     launched.put(text(step, "as"), outcomes);
     var statuses = step.getAsJsonArray("statuses");
     for (int i = 0; i < outcomes.size(); i++) {
@@ -147,8 +158,18 @@ public final class Conformance {
     }
   }
 
+  private List<Item> items(JsonObject step, String name) {
+    var items = new ArrayList<Item>();
+    for (int n = 0; n < (step.has("repeat") ? step.get("repeat").getAsInt() : 1); n++) {
+      for (var item : step.getAsJsonArray(name)) {
+        items.add(item(item.getAsJsonObject(), n));
+      }
+    }
+    return items;
+  }
+
   private Item item(JsonObject fields, int n) {
-    var item = fields.has("task") ? Item.task(filled(text(fields, "task"))) : Item.workflow(filled(text(fields, "workflow")));
+    var item = !fields.has("task") && !fields.has("workflow") ? Item.row(Map.of()) : target(fields);
     if (fields.has("name")) {
       item.name(filled(text(fields, "name")).replace("{n}", Integer.toString(n)));
     }
@@ -164,6 +185,100 @@ public final class Conformance {
       item.inputs(inputs);
     }
     return item;
+  }
+
+  private Item target(JsonObject fields) {
+    return fields.has("task") ? Item.task(text(fields, "task")) : Item.workflow(text(fields, "workflow"));
+  }
+
+  private void batch(JsonObject step) {
+    var spec = BatchSpec.of(target(step)).name(filled(text(step, "name")));
+    if (step.has("alive_max")) {
+      spec.alive(step.get("alive_max").getAsInt());
+    }
+    var made = step.has("rows")
+        ? client.batches().upload(spec, items(step, "rows").iterator())
+        : client.batches().create(spec, System.getenv("MANIFEST"));
+    batches.put(text(step, "as"), made.name());
+  }
+
+  private void batchWait(JsonObject step) {
+    var batch = client.batches().await(batches.get(text(step, "of")));
+    equal(batch.state().name(), text(step, "state"), "state (%s)".formatted(batch.reason()));
+    for (var count : step.getAsJsonObject("counts").entrySet()) {
+      var field = batch.counts().getDescriptorForType().findFieldByName(count.getKey());
+      equal(batch.counts().getField(field), count.getValue().getAsLong(), count.getKey());
+    }
+  }
+
+  private void batchChange(JsonObject step) throws Exception {
+    var name = step.has("name") ? filled(text(step, "name")) : batches.get(text(step, "of"));
+    refused(step, () -> {
+      var changed = switch (text(step, "call")) {
+        case "pause" -> client.batches().pause(name);
+        case "resume" -> client.batches().resume(name);
+        case "abort" -> client.batches().abort(name, "it is a test");
+        default -> {
+          equal(client.batches().retry(name), step.get("rows").getAsLong(), "rows launched again");
+          yield null;
+        }
+      };
+      if (step.has("state")) {
+        equal(changed.state().name(), text(step, "state"), "state");
+      }
+      return null;
+    });
+  }
+
+  private void batchResults(JsonObject step) {
+    var got = new ArrayList<BatchResult>();
+    client.batches().results(batches.get(text(step, "of")), step.has("skip") ? step.get("skip").getAsLong() : 0)
+        .forEachRemaining(got::add);
+    var wanted = step.has("equal") ? step.getAsJsonArray("equal") : new JsonArray();
+    equal(got.size(), step.has("count") ? step.get("count").getAsInt() : wanted.size(), "number of results");
+    for (var element : wanted) {
+      var one = element.getAsJsonObject();
+      var found = got.stream()
+          .filter(r -> r.key().equals(text(one, "key")) && r.attempt() == one.get("attempt").getAsInt())
+          .findFirst()
+          .orElseThrow(() -> new AssertionError("there is no result of " + text(one, "key")));
+      equal(found.phase(), text(one, "phase"), "phase");
+      equal(plain(found.outputs()), plain(one.get("outputs")), "outputs");
+      equal(found.execution() == null, found.phase().equals("REFUSED"), "absence of an execution");
+      var error = found.error() == null ? "" : found.error();
+      check(error.contains(text(one, "error")), "%s is not in %s".formatted(text(one, "error"), error));
+    }
+  }
+
+  private void signals(JsonObject step) throws Exception {
+    var until = Instant.now().plus(STEP_TIMEOUT);
+    var wanted = plain(step.get("equal"));
+    while (true) {
+      var got = new HashMap<Object, Object>();
+      for (var signal : client.signals(id(step))) {
+        equal(signal.value() != null, signal.isSet(), "value of " + signal.id());
+        got.put(signal.id(), plain(signal.value()));
+      }
+      if (got.equals(wanted)) {
+        return;
+      }
+      check(Instant.now().isBefore(until), "gates are " + got);
+      Thread.sleep(100);
+    }
+  }
+
+  private void keep(JsonObject step, ExecutionId made) {
+    check(!made.equals(id(step)), made + " is the same execution");
+    launched.put(text(step, "as"), List.of(new Outcome(Outcome.OutcomeStatus.CREATED, made, null)));
+  }
+
+  /** Makes a call, which fails with the code of the step if it has one. */
+  private void refused(JsonObject step, Callable<?> call) throws Exception {
+    if (step.has("code")) {
+      ends(call, text(step, "code"));
+    } else {
+      call.call();
+    }
   }
 
   private void await(JsonObject step) {
@@ -226,6 +341,10 @@ public final class Conformance {
     return launched.get(text(step, "of")).stream().filter(o -> o.error() == null).map(Outcome::execution).toList();
   }
 
+  private ExecutionId id(JsonObject step) {
+    return ids(step).get(0);
+  }
+
   private Outcome outcome(JsonArray named) {
     return launched.get(named.get(0).getAsString()).get(named.get(1).getAsInt());
   }
@@ -248,6 +367,15 @@ public final class Conformance {
       return parts.get(0).getAsString().repeat(parts.get(1).getAsInt());
     }
     return value;
+  }
+
+  /** What a program would give a gate for a value of a scenario. */
+  private static Object given(JsonElement value) {
+    if (value instanceof JsonArray items) {
+      return items.asList().stream().map(Conformance::given).toList();
+    }
+    var primitive = value.getAsJsonPrimitive();
+    return primitive.isBoolean() ? (Object) primitive.getAsBoolean() : primitive.getAsLong();
   }
 
   /** The form of values that scenarios compare. */
