@@ -83,6 +83,21 @@ class ServerSettings(Section):
     """Watch streams and waits at once, by gRPC and HTTP; more are refused. 0: none."""
 
 
+class TlsSettings(Section):
+    """Encryption of gRPC: of the server's port, and of those on which engines answer servers and workers. HTTP stays in
+    the clear; put a proxy before it."""
+
+    certificate: UserPath | None = None
+    """PEM file with the certificate, and those between it and its root. None: gRPC is in the clear."""
+    key: UserPath | None = None
+    """PEM file with its key."""
+    ca: UserPath | None = None
+    """PEM file with the authorities by which it is checked by processes of the installation, by tasks that call it, and
+    by clients that read the data folder's configuration. None: those of the machine."""
+    name: str = ""
+    """Host name in the certificate, by which clients are told to reach the server; empty: `server.host`."""
+
+
 class DatabaseSettings(Section):
     """PostgreSQL 14 or newer."""
 
@@ -339,6 +354,7 @@ class Settings(BaseSettings):
     data_dir: UserPath = Path("~/.wingbeat").expanduser()
     """Folder of everything that `wingbeat up` keeps."""
     server: ServerSettings = ServerSettings()
+    tls: TlsSettings = TlsSettings()
     database: DatabaseSettings = DatabaseSettings()
     blobs: BlobSettings = BlobSettings()
     propeller: PropellerSettings = PropellerSettings()

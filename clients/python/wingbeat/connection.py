@@ -48,13 +48,7 @@ class Connection:
     def channel(self) -> "grpc.aio.Channel":
         """The channel, made when it is first needed. Raises EndpointError for certificates that are not there."""
         if self._open is None:
-            import grpc.aio
-
-            address, options = self.endpoint.address, channel_options()
-            if self.endpoint.insecure:
-                self._open = grpc.aio.insecure_channel(address, options=options)
-            else:
-                self._open = grpc.aio.secure_channel(address, self.endpoint.credentials(), options=options)
+            self._open = self.endpoint.connect_async(channel_options())
         return self._open
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ folder, or `~/.flyte/config.yaml`.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import grpc
 
 DEFAULT = "localhost:8089"
+CA_VARIABLE = "WINGBEAT_CA_CERT"
+"""Names the PEM file of the authorities of a server that is named by its address."""
 ANSWER_BYTES_MAX = 256 << 20
 """Largest answer that a client takes."""
 
@@ -40,6 +42,19 @@ class Endpoint:
         if self.insecure:
             return grpc.insecure_channel(self.address, options=channel_options())
         return grpc.secure_channel(self.address, self.credentials(), options=channel_options())
+
+    def connect_async(self, options: Sequence[tuple[str, str | int]]) -> "grpc.aio.Channel":
+        """The same for asyncio, with these options."""
+        import grpc.aio
+
+        if self.insecure:
+            return grpc.aio.insecure_channel(self.address, options=options)
+        return grpc.aio.secure_channel(self.address, self.credentials(), options=options)
+
+    @property
+    def host(self) -> str:
+        """Host name in the address."""
+        return self.address.rpartition(":")[0].strip("[]") or self.address
 
     def credentials(self) -> "grpc.ChannelCredentials":
         """Of a TLS connection. Raises EndpointError for a certificate that cannot be read."""
@@ -73,16 +88,18 @@ def find_endpoint(
 ) -> Endpoint:
     """Where the server is. Raises EndpointError for a configuration that is named and names none.
 
-    `address` is host:port, with `https://` before it for TLS; `config` a client configuration's file.
+    `address` is host:port, with `https://` before it for TLS, whose authorities WINGBEAT_CA_CERT names; `config` a
+    client configuration's file.
     """
+    ca_certificate = environment.get(CA_VARIABLE)
     if address:
-        return _parse(address)
+        return _parse(address, ca_certificate)
     if config:
         return _named_by(Path(config).expanduser())
     if data_dir:
         return _named_by(Path(data_dir).expanduser() / "flyte-config.yaml")
     if variable := environment.get("WINGBEAT_ENDPOINT"):
-        return _parse(variable)
+        return _parse(variable, ca_certificate)
     if file := environment.get("FLYTECTL_CONFIG") or environment.get("FLYTE_CONFIG"):
         return _named_by(Path(file).expanduser())
     usual = Path(environment.get("WINGBEAT_DATA_DIR") or "~/.wingbeat").expanduser() / "flyte-config.yaml"
@@ -124,9 +141,9 @@ def parse_admin(text: str) -> dict[str, str]:
     return values
 
 
-def _parse(text: str) -> Endpoint:
+def _parse(text: str, ca_certificate: str | None) -> Endpoint:
     secure = text.startswith(("https://", "grpcs://"))
-    return Endpoint(_address(text), insecure=not secure)
+    return Endpoint(_address(text), insecure=not secure, ca_certificate=ca_certificate if secure else None)
 
 
 def _address(text: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 import grpc
 import typer
 
+from wingbeat.endpoint import Endpoint, find_endpoint
 from wingbeat_controlplane.cli.description import describe
 from wingbeat_controlplane.cli.output import fail, flags_of, say, settings_or_fail
 from wingbeat_controlplane.supervisor.data_folder import DataFolder
@@ -31,10 +32,10 @@ def status(
         say(f"  [dim]{role:14}[/] pid {process.pid}{'' if process.is_alive() else ' [red](ended)[/]'}")
     if not state.ready:
         raise typer.Exit(1)
-    _print_installation(state.grpc_endpoint)
+    _print_installation(find_endpoint(data_dir=str(folder.path)))
 
 
-def _print_installation(endpoint: str) -> None:
+def _print_installation(endpoint: Endpoint) -> None:
     answer = _ask(endpoint)
     say(f"  [dim]{'executions':14}[/] {answer.live_executions} under way")
     say(f"  [dim]{'schema':14}[/] migration {answer.schema_version}")
@@ -44,8 +45,8 @@ def _print_installation(endpoint: str) -> None:
         say(f"  [dim]{'engine':14}[/] {engine.name}: {engine.shards} shards, lease for {left_s:.0f} s more")
 
 
-def _ask(endpoint: str) -> operations_pb2.GetStatusResponse:
-    with grpc.insecure_channel(endpoint) as channel:
+def _ask(endpoint: Endpoint) -> operations_pb2.GetStatusResponse:
+    with endpoint.connect() as channel:
         get_status = channel.unary_unary(
             "/wingbeatidl.operations.v1.OperationsService/GetStatus",
             request_serializer=operations_pb2.GetStatusRequest.SerializeToString,
@@ -55,4 +56,4 @@ def _ask(endpoint: str) -> operations_pb2.GetStatusResponse:
             return get_status(operations_pb2.GetStatusRequest(), timeout=5)
         except grpc.RpcError as error:
             reason = error.details() if isinstance(error, grpc.Call) else str(error)
-            fail(f"the server at {endpoint} does not answer: {reason}")
+            fail(f"the server at {endpoint.address} does not answer: {reason}")

@@ -12,11 +12,11 @@ import typer
 from wingbeat import __version__
 from wingbeat_controlplane.cli.description import describe
 from wingbeat_controlplane.cli.output import fail, flags_of, say, settings_or_fail
-from wingbeat_controlplane.settings import LoadedSettings, Settings, WorkerSettings, environment_of
-from wingbeat_controlplane.supervisor.data_folder import DataFolder, DataFolderError
+from wingbeat_controlplane.settings import LoadedSettings, Settings, TlsSettings, WorkerSettings, environment_of
+from wingbeat_controlplane.supervisor.data_folder import ClientTls, DataFolder, DataFolderError
 from wingbeat_controlplane.supervisor.embedded_postgres import PostgresStartError
 from wingbeat_controlplane.supervisor.head_start import SupervisorOptions, begin
-from wingbeat_controlplane.supervisor.ports import PortError
+from wingbeat_controlplane.supervisor.ports import PortError, reachable_host
 
 _READY = b"\0"
 _WORKER_VARIABLES = (
@@ -80,6 +80,8 @@ def _supervise(loaded: LoadedSettings, environment: dict[str, str], on_ready: Ca
     options = SupervisorOptions(
         version=__version__,
         host=settings.server.host,
+        client_host=settings.tls.name or reachable_host(settings.server.host),
+        tls=_client_tls(settings.tls),
         grpc_port=settings.server.grpc_port,
         http_port=settings.server.http_port,
         propellers=settings.propeller.count,
@@ -101,6 +103,12 @@ def _supervise(loaded: LoadedSettings, environment: dict[str, str], on_ready: Ca
     folder.unlock()
     if failure is not None:
         fail(failure)
+
+
+def _client_tls(settings: TlsSettings) -> ClientTls | None:
+    if settings.certificate is None:
+        return None
+    return ClientTls("" if settings.ca is None else str(settings.ca.absolute()))
 
 
 def _workers(settings: WorkerSettings) -> list[list[str]]:

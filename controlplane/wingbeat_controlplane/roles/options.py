@@ -8,12 +8,14 @@ from flyteidl.admin import matchable_resource_pb2
 from wingbeat_catalog.options import CatalogOptions
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.why.owners import EngineTls
 from wingbeat_controlplane.registry.labels import check_labels
 from wingbeat_controlplane.registry.options import PlatformResources, RegistryOptions
 from wingbeat_controlplane.settings import Settings
 from wingbeat_controlplane.supervisor.ports import reachable_host
 from wingbeat_propeller.blobs.signing import load_signing_key
 from wingbeat_propeller.blobs.store import FolderOptions, StoreOptions
+from wingbeat_propeller.engine.answering import ServerTls
 
 
 class ConfigurationError(RuntimeError):
@@ -26,6 +28,34 @@ def database_url(settings: Settings) -> str:
     if not url:
         raise ConfigurationError("no database: set database.url (WINGBEAT_DATABASE__URL), or run `wingbeat up`")
     return url
+
+
+def server_tls(settings: Settings) -> ServerTls | None:
+    """What ports of gRPC show to clients; None: they are in the clear. Raises ConfigurationError."""
+    tls = settings.tls
+    if tls.certificate is None and tls.key is None:
+        return None
+    if tls.certificate is None or tls.key is None:
+        raise ConfigurationError("tls.certificate and tls.key go together")
+    return ServerTls(_pem(tls.certificate, "tls.certificate"), _pem(tls.key, "tls.key"))
+
+
+def engine_tls(settings: Settings) -> EngineTls:
+    """How servers check engines. Raises ConfigurationError."""
+    tls = settings.tls
+    return EngineTls(None if tls.ca is None else _pem(tls.ca, "tls.ca"), client_host(settings).strip("[]"))
+
+
+def client_host(settings: Settings) -> str:
+    """Host in the addresses by which clients on this machine are told to reach the server."""
+    return settings.tls.name or reachable_host(settings.server.host)
+
+
+def _pem(file: Path, name: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{name} cannot be read: {error}") from error
 
 
 def store_options(settings: Settings, *, signing: bool) -> StoreOptions:

@@ -18,16 +18,18 @@ from wingbeat_controlplane.executions.children import open_children
 from wingbeat_controlplane.registry.registry import open_registry
 from wingbeat_controlplane.roles.options import (
     catalog_options,
+    client_host,
     database_url,
     execution_options,
     local_state,
     public_url,
     registry_options,
+    server_tls,
     store_options,
 )
 from wingbeat_controlplane.roles.stopping import unless_stopped
 from wingbeat_controlplane.settings import BlobSettings, PropellerSettings, Settings
-from wingbeat_controlplane.supervisor.ports import bracketed, reachable_host
+from wingbeat_controlplane.supervisor.ports import bracketed
 from wingbeat_controlplane.supervisor.readiness import notify_ready
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
 from wingbeat_propeller.blobs.store import open_store
@@ -89,6 +91,7 @@ async def run_propeller(settings: Settings, stop: asyncio.Event) -> None:
                 poll_s=propeller.poll_s,
                 retry=_retry_policy(propeller),
                 answer_host=bracketed(propeller.host),
+                answer_tls=server_tls(settings),
                 cache_heartbeat_s=settings.cache.heartbeat_s,
             ),
             leases=PostgresLeases(pool),
@@ -173,9 +176,11 @@ def _worker_pool_options(settings: Settings, local: LocalRuntimeOptions) -> Work
 def _client_variables(settings: Settings) -> dict[str, str]:
     """What a task's own flytekit needs to reach this installation and its store."""
     platform = {
-        "FLYTE_PLATFORM_URL": f"{reachable_host(settings.server.host)}:{settings.server.grpc_port}",
-        "FLYTE_PLATFORM_INSECURE": "true",
+        "FLYTE_PLATFORM_URL": f"{client_host(settings)}:{settings.server.grpc_port}",
+        "FLYTE_PLATFORM_INSECURE": "true" if settings.tls.certificate is None else "false",
     }
+    if settings.tls.ca is not None:
+        platform["FLYTE_PLATFORM_CA_CERT_FILE_PATH"] = str(settings.tls.ca)
     store = {
         "FLYTE_AWS_ENDPOINT": settings.blobs.endpoint,
         "FLYTE_AWS_ACCESS_KEY_ID": settings.blobs.access_key,

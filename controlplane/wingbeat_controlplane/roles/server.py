@@ -48,10 +48,12 @@ from wingbeat_controlplane.roles.options import (
     ConfigurationError,
     catalog_options,
     database_url,
+    engine_tls,
     execution_options,
     local_state,
     public_url,
     registry_options,
+    server_tls,
     store_options,
 )
 from wingbeat_controlplane.roles.stopping import unless_stopped
@@ -118,7 +120,7 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
         executions = _executions(settings, pool, store, registry)
         # A creation whose caller has gone away still ends before its connections do.
         stack.push_async_callback(executions.launcher.drained)
-        owners = Owners(settings.server.engine_timeout_s)
+        owners = Owners(settings.server.engine_timeout_s, engine_tls(settings))
         stack.push_async_callback(owners.close)
         reader = SqlReader(dsn, pool, _sql_options(settings))
         stack.push_async_callback(reader.close)
@@ -170,7 +172,12 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             ),
         )
         grpc_server = GrpcServer(
-            rpcs, GrpcOptions(max_message_bytes=settings.server.message_bytes_max, reuse_port=is_supervised())
+            rpcs,
+            GrpcOptions(
+                max_message_bytes=settings.server.message_bytes_max,
+                reuse_port=is_supervised(),
+                tls=server_tls(settings),
+            ),
         )
         try:
             grpc_port = grpc_server.bind(f"{bracketed(settings.server.host)}:{settings.server.grpc_port}")

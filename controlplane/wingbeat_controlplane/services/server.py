@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from wingbeat_controlplane.services.rpcs import AnyRpc, RpcHandler
+from wingbeat_propeller.engine.answering import ServerTls
 
 HEALTH_ALIAS = "flyteadmin"
 """The service name that probes of Flyte v1 installations ask for."""
@@ -29,6 +30,8 @@ class GrpcOptions:
     """Calls beyond these are refused with RESOURCE_EXHAUSTED."""
     reuse_port: bool = False
     """For a process whose supervisor holds the port open for it, bound with SO_REUSEPORT, between its restarts."""
+    tls: ServerTls | None = None
+    """None: calls come in the clear."""
 
 
 class _Health(Protocol):
@@ -53,6 +56,7 @@ class GrpcServer:
             ),
             maximum_concurrent_rpcs=options.max_concurrent_rpcs,
         )
+        self._tls = options.tls
         self._services = sorted({rpc.service for rpc in rpcs.values()})
         self._health = cast("_Health", cast("Any", health).aio.HealthServicer())
         self._server.add_generic_rpc_handlers((RpcHandler(rpcs),))
@@ -62,8 +66,12 @@ class GrpcServer:
         )
 
     def bind(self, address: str) -> int:
-        """Listen on `host:port` in the clear (port 0: a free one); returns the port. Raises RuntimeError if taken."""
-        return self._server.add_insecure_port(address)
+        """Listen on `host:port` (port 0: a free one); returns the port. Raises RuntimeError if taken, or if certificate
+        and key are none."""
+        if self._tls is None:
+            return self._server.add_insecure_port(address)
+        credentials = grpc.ssl_server_credentials([(self._tls.key, self._tls.certificate)])
+        return self._server.add_secure_port(address, credentials)
 
     async def start(self) -> None:
         """Serve; every service reports SERVING from now on."""

@@ -44,6 +44,14 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientTls:
+    """That gRPC is encrypted, and by what clients on this machine check it."""
+
+    ca: str = ""
+    """PEM file of the authorities; empty: those of the machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """Who holds the lock, as it said itself."""
 
@@ -143,13 +151,15 @@ class DataFolder:
         """Nothing runs any more."""
         self._state_file.unlink(missing_ok=True)
 
-    def write_client_config(self, *, grpc_endpoint: str, http_url: str) -> None:
+    def write_client_config(self, *, grpc_endpoint: str, http_url: str, tls: ClientTls | None) -> None:
         """A configuration file that flytekit (`--config`, FLYTECTL_CONFIG) and flytectl understand.
 
         The console is named because clients otherwise print links to the gRPC port.
         """
+        authorities = f"  caCertFilePath: {tls.ca}\n" if tls is not None and tls.ca else ""
         self.client_config.write_text(
-            f"admin:\n  endpoint: dns:///{grpc_endpoint}\n  insecure: true\n  authType: Pkce\n"
+            f"admin:\n  endpoint: dns:///{grpc_endpoint}\n  insecure: {'true' if tls is None else 'false'}\n"
+            f"{authorities}  authType: Pkce\n"
             f"console:\n  endpoint: {http_url}\n"
             "logger:\n  show-source: true\n  level: 0\n"
         )

@@ -18,10 +18,10 @@ from functools import partial
 from typing import cast
 
 from wingbeat_controlplane.supervisor.child import Child, ChildSpec
-from wingbeat_controlplane.supervisor.data_folder import DataFolder, Holder
+from wingbeat_controlplane.supervisor.data_folder import ClientTls, DataFolder, Holder
 from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres, Initdb
 from wingbeat_controlplane.supervisor.forked_process import can_fork
-from wingbeat_controlplane.supervisor.ports import HeldPort, hold_port, reachable_host
+from wingbeat_controlplane.supervisor.ports import HeldPort, hold_port
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 
 POSTGRES = "postgres"
@@ -45,6 +45,10 @@ class SupervisorOptions:
     http_port: int
     propellers: int
     environment: Mapping[str, str]
+    client_host: str
+    """Host in addresses that clients on this machine are told."""
+    tls: ClientTls | None = None
+    """None: gRPC is in the clear."""
     database_url: str = ""
     """Empty: a private PostgreSQL in the data folder."""
     postgres_settings: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -102,7 +106,7 @@ def begin(folder: DataFolder, options: SupervisorOptions) -> HeadStart:
     }
     cluster = _begin_cluster(postgres) if postgres is not None else None
     roles = _begin_roles(_roles(options.propellers, environment, folder))
-    roles += [Child.start(spec) for spec in _workers(options, f"{reachable_host(options.host)}:{grpc_port.number}")]
+    roles += [Child.start(spec) for spec in _workers(options, f"{options.client_host}:{grpc_port.number}")]
     return HeadStart(grpc_port, http_port, roles, postgres, cluster, database_url, ended)
 
 
@@ -155,10 +159,14 @@ def _roles(propellers: int, environment: Mapping[str, str], folder: DataFolder) 
 
 def _workers(options: SupervisorOptions, server: str) -> list[ChildSpec]:
     """Programs of their own, never copies of this process: their tasks must not find our modules loaded."""
+    secure: Sequence[str] = ()
+    if options.tls is not None:
+        server = f"https://{server}"
+        secure = ("--ca-cert", options.tls.ca) if options.tls.ca else ()
     return [
         ChildSpec(
             name=f"worker-{number}",
-            argv=[*_WORKER, "worker", "--server", server, "--name", f"worker-{number}", *arguments],
+            argv=[*_WORKER, "worker", "--server", server, *secure, "--name", f"worker-{number}", *arguments],
             environment=options.worker_environment,
             announces_ready=options.propellers > 0,  # without an engine nothing comes
         )

@@ -46,13 +46,13 @@ class Supervisor:
         self._postgres_keeper: ChildKeeper | None = None
         self._stop = asyncio.Event()
         self._failure: Exception | None = None
-        host = reachable_host(options.host)
+        self._tls = options.tls
         self._state = State(
             version=options.version,
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
             ready=False,
-            grpc_endpoint=f"{host}:{start.grpc_port.number}",
-            http_url=f"http://{host}:{start.http_port.number}",
+            grpc_endpoint=f"{options.client_host}:{start.grpc_port.number}",
+            http_url=f"http://{reachable_host(options.host)}:{start.http_port.number}",
             database="external" if start.postgres is None else "embedded",
             processes={},
         )
@@ -103,7 +103,9 @@ class Supervisor:
             self._fail(error)
             return
         self._state = replace(self._state, ready=True)
-        self._folder.write_client_config(grpc_endpoint=self._state.grpc_endpoint, http_url=self._state.http_url)
+        self._folder.write_client_config(
+            grpc_endpoint=self._state.grpc_endpoint, http_url=self._state.http_url, tls=self._tls
+        )
         self._write_state()
         _log.info("ready", grpc=self._state.grpc_endpoint, http=self._state.http_url)
         on_ready(self._state)

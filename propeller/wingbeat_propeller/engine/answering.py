@@ -9,6 +9,7 @@ engine that nobody asks should not wait for it when it starts.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -28,15 +29,30 @@ _RETRY_S = 1.0
 Explain = Callable[[engine_pb2.ExplainRequest], engine_pb2.ExplainResponse]
 
 
+SECURE = "https://"
+"""Before the address of an engine that speaks TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """What a port shows to its clients, as PEM."""
+
+    certificate: bytes
+    """With those between it and its root."""
+    key: bytes = field(repr=False)
+
+
 async def answer_servers(
     explain: Explain,
     *,
     host: str,
     announce: Callable[[str], Awaitable[None]],
     services: Sequence[Callable[[ModuleType], Any]] = (),
+    tls: ServerTls | None = None,
 ) -> None:
     """Serve on a free port of `host` until cancelled; `announce` makes the address known. It may raise OSError, and is
-    tried again then. `services` are served as well: each makes its handler, given the module `grpc`."""
+    tried again then. `services` are served as well: each makes its handler, given the module `grpc`. With `tls` the
+    address begins with SECURE."""
     grpc = await asyncio.to_thread(_load_grpc)
 
     async def handle(request: engine_pb2.ExplainRequest, _context: object) -> engine_pb2.ExplainResponse:
@@ -58,13 +74,17 @@ async def answer_servers(
     own = grpc.method_handlers_generic_handler(service, {method: handler})
     server.add_generic_rpc_handlers((own, *(make(grpc) for make in services)))
     try:
-        port = server.add_insecure_port(f"{host}:0")
+        if tls is None:
+            port = server.add_insecure_port(f"{host}:0")
+        else:
+            credentials = grpc.ssl_server_credentials([(tls.key, tls.certificate)])
+            port = server.add_secure_port(f"{host}:0", credentials)
     except RuntimeError as error:
         _log.warning("questions about executions are answered from the rows alone", host=host, error=str(error))
         return
     await server.start()
     try:
-        await _announce(announce, f"{host}:{port}")
+        await _announce(announce, f"{SECURE if tls else ''}{host}:{port}")
         await server.wait_for_termination()
     finally:
         await server.stop(None)

@@ -60,7 +60,7 @@ from wingbeat_propeller.core.state import ELEMENTS_MAX, ExecutionState, Settings
 from wingbeat_propeller.core.step import step
 from wingbeat_propeller.engine.admission import Admission
 from wingbeat_propeller.engine.alone import NoSources
-from wingbeat_propeller.engine.answering import answer_servers
+from wingbeat_propeller.engine.answering import ServerTls, answer_servers
 from wingbeat_propeller.engine.arrays import gather, open_array
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.cache_keeper import CacheKeeper
@@ -130,6 +130,8 @@ class EngineOptions:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     answer_host: str = ""
     """Where questions of the servers are answered, on a free port; empty: nowhere."""
+    answer_tls: ServerTls | None = None
+    """None: they are answered in the clear."""
     cache_heartbeat_s: float = HEARTBEAT_S
     """How often reservations in the cache are extended; those of an engine that is gone lapse after three times this,
     unless whoever takes its executions up goes on with them."""
@@ -311,7 +313,11 @@ class Engine:
                 if options.answer_host:
                     announce = partial(self._leases.announce, term)
                     answering = answer_servers(
-                        self.explain, host=options.answer_host, announce=announce, services=self._services
+                        self.explain,
+                        host=options.answer_host,
+                        announce=announce,
+                        services=self._services,
+                        tls=options.answer_tls,
                     )
                     tasks.create_task(answering, name="answer servers")
         finally:

@@ -24,7 +24,13 @@ _HEAD_BYTES = 4096
 
 
 def worker(
-    server: Annotated[str | None, typer.Option(help="host:port of the installation's server.")] = None,
+    server: Annotated[
+        str | None, typer.Option(help="host:port of the installation's server; https:// before it for TLS.")
+    ] = None,
+    ca_cert: Annotated[
+        str | None,
+        typer.Option(help="PEM file of the authorities that vouch for it; by default the machine's."),
+    ] = None,
     slots: Annotated[int, typer.Option(min=1, help="Tasks at once; by default two for each CPU.")] = 2
     * (os.cpu_count() or 1),
     name: Annotated[str | None, typer.Option(help="Name for people; by default host and process id.")] = None,
@@ -60,6 +66,10 @@ def worker(
 
     try:
         where = find_endpoint(server or endpoint, data_dir)
+        if ca_cert:
+            where = Endpoint(where.address, insecure=False, ca_certificate=ca_cert)
+        if not where.insecure:
+            where.credentials()  # a file that is not there is said now
     except EndpointError as error:
         fail(str(error))
     interpreter = python or _interpreter()
@@ -82,7 +92,6 @@ def worker(
 
 def _run(options: "WorkerOptions", where: Endpoint) -> int:
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # what is forked here is another program at once
-    import grpc.aio
 
     from wingbeat.worker.worker import Worker, stop_on_signals
     from wingbeat.worker.zygote import ZygoteFailedError
@@ -90,14 +99,11 @@ def _run(options: "WorkerOptions", where: Endpoint) -> int:
     async def work() -> int:
         stop = stop_on_signals()
         options_of_channel = [("grpc.use_local_subchannel_pool", 1)]
-        if where.insecure:
-            channel = grpc.aio.insecure_channel(where.address, options=options_of_channel)
-        else:
-            channel = grpc.aio.secure_channel(where.address, where.credentials(), options=options_of_channel)
+        channel = where.connect_async(options_of_channel)
         status = 0
         try:
             async with channel:
-                await Worker(options, channel).run(stop)
+                await Worker(options, channel, where).run(stop)
         except* ZygoteFailedError as errors:
             logging.getLogger(__name__).error("%s", errors.exceptions[0])
             status = 1

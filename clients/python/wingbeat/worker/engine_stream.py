@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 import grpc
 import grpc.aio
 
+from wingbeat.endpoint import Endpoint
 from wingbeat.worker.attempts import Attempts
 from wingbeatidl.worker.v1 import worker_pb2
 
@@ -25,6 +26,8 @@ GATHER_AT_HAND_S = 0.004
 """The same while further tasks are at hand, so that nothing here waits for what the engine says next."""
 CODES_MAX = 1_000
 """Environments that are remembered."""
+_SECURE = "https://"
+"""Before the address of an engine that speaks TLS."""
 _BACKOFF_S_MIN = 0.05
 _BACKOFF_S_MAX = 2.0
 _LEASE_S = 6.0
@@ -33,10 +36,14 @@ _log = logging.getLogger(__name__)
 
 
 class EngineStream:
-    """Implements attempts.Engine for the engine of one term at one address."""
+    """Implements attempts.Engine for the engine of one term at one address.
 
-    def __init__(self, address: str, hello: worker_pb2.Hello, attempts: Attempts) -> None:
+    Engines of an installation have its server's certificate, so one that speaks TLS is checked as the server is.
+    """
+
+    def __init__(self, address: str, server: Endpoint, hello: worker_pb2.Hello, attempts: Attempts) -> None:
         self.address = address
+        self._server = server
         self.welcomed = asyncio.Event()
         self._hello = hello
         self._attempts = attempts
@@ -121,13 +128,17 @@ class EngineStream:
             await asyncio.sleep(min(_BACKOFF_S_MAX, _BACKOFF_S_MIN * 2 ** min(failures, 10)))
 
     def _connect(self) -> grpc.aio.Channel:
-        options = [
+        options: list[tuple[str, str | int]] = [
             ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
             ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.initial_reconnect_backoff_ms", 50),
         ]
-        return grpc.aio.insecure_channel(self.address, options=options)
+        if not self.address.startswith(_SECURE):
+            return grpc.aio.insecure_channel(self.address, options=options)
+        options.append(("grpc.ssl_target_name_override", self._server.host))
+        address = self.address.removeprefix(_SECURE)
+        return grpc.aio.secure_channel(address, self._server.credentials(), options=options)
 
     async def _talk(self, channel: grpc.aio.Channel) -> None:
         work = channel.stream_stream(

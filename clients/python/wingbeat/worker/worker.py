@@ -16,6 +16,7 @@ from pathlib import Path
 
 import grpc.aio
 
+from wingbeat.endpoint import Endpoint
 from wingbeat.worker.attempts import Attempts
 from wingbeat.worker.children import Children
 from wingbeat.worker.directory import watch_engines
@@ -32,11 +33,12 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """See the module. `channel` leads to the server."""
+    """See the module. `channel` leads to the server, which is at `server`."""
 
-    def __init__(self, options: WorkerOptions, channel: grpc.aio.Channel) -> None:
+    def __init__(self, options: WorkerOptions, channel: grpc.aio.Channel, server: Endpoint) -> None:
         self._options = options
         self._channel = channel
+        self._server = server
         self._scratch = Path(tempfile.mkdtemp(prefix="wingbeat-worker-", dir=options.scratch or None))
         self._children = Children(options, self._scratch)
         self._attempts = Attempts(options, self._children)
@@ -107,7 +109,7 @@ class Worker:
             for term, address in engines.items():
                 if term in self._engines or not address:
                     continue
-                stream = EngineStream(address, self._hello, self._attempts)
+                stream = EngineStream(address, self._server, self._hello, self._attempts)
                 if self._draining:
                     stream.drain()
                 self._engines[term] = stream

@@ -5,16 +5,27 @@ engine that does not answer within the timeout is no error: its silence is told 
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import grpc
 import structlog
 
-from wingbeat_propeller.engine.answering import EXPLAIN
+from wingbeat_propeller.engine.answering import EXPLAIN, SECURE
 from wingbeatidl.engine.v1 import engine_pb2
 
 _log = structlog.get_logger(__name__)
 
 CHANNELS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTls:
+    """How certificates of engines are checked that speak TLS."""
+
+    ca: bytes | None = None
+    """Authorities as PEM; None: those of the machine."""
+    name: str = ""
+    """Host name that they must have; empty: the one of the address."""
 
 
 class EngineSilentError(Exception):
@@ -24,8 +35,9 @@ class EngineSilentError(Exception):
 class Owners:
     """Channels to engine processes. Use inside one running event loop, and `close` at the end."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, tls: EngineTls = EngineTls()) -> None:
         self._timeout_s = timeout_s
+        self._tls = tls
         self._channels: OrderedDict[str, grpc.aio.Channel] = OrderedDict()
 
     async def explain(self, address: str, request: engine_pb2.ExplainRequest) -> engine_pb2.ExplainResponse:
@@ -50,7 +62,14 @@ class Owners:
         channel = self._channels.get(address)
         if channel is None:
             # No proxy of the environment stands between processes of one installation.
-            channel = grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+            options: list[tuple[str, str | int]] = [("grpc.enable_http_proxy", 0)]
+            if not address.startswith(SECURE):
+                channel = grpc.aio.insecure_channel(address, options=options)
+            else:
+                if self._tls.name:
+                    options.append(("grpc.ssl_target_name_override", self._tls.name))
+                credentials = grpc.ssl_channel_credentials(self._tls.ca)
+                channel = grpc.aio.secure_channel(address.removeprefix(SECURE), credentials, options=options)
             self._channels[address] = channel
             while len(self._channels) > CHANNELS_MAX:
                 await self._channels.popitem(last=False)[1].close()
