@@ -4,14 +4,15 @@ import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
-from typing import Any
+from types import NoneType
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from flyteidl.core import literals_pb2, types_pb2
 from flytekit.core.context_manager import FlyteContextManager
 from flytekit.core.type_engine import TypeEngine
-from flytekit.models.literals import Literal
+from flytekit.models.literals import Literal as FlyteLiteral
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 from flytekit.types.structured.structured_dataset import StructuredDataset
@@ -61,6 +62,22 @@ class Note(BaseModel):
 
     title: str
     lines: dict[str, list[int]]
+
+
+@dataclass
+class Label:
+    """Files of flytekit inside."""
+
+    text: str
+    pages: list[FlyteFile]
+
+
+@dataclass
+class OurLabel:
+    """The same with our handles."""
+
+    text: str
+    pages: list[File]
 
 
 PARCEL = Parcel("p", Size.LARGE, [Point(1, 0.5)], datetime(2026, 5, 1, tzinfo=UTC), timedelta(seconds=90), {"a": 1.5})
@@ -146,6 +163,14 @@ FLYTEKIT = [
     (bool, True, True),
     (datetime, datetime(2026, 5, 1, 12, tzinfo=UTC), datetime(2026, 5, 1, 12, tzinfo=UTC)),
     (timedelta, timedelta(minutes=5), timedelta(minutes=5)),
+    (datetime, datetime(1969, 12, 31, 23, 59, 59, 7, tzinfo=UTC), datetime(1969, 12, 31, 23, 59, 59, 7, tzinfo=UTC)),
+    (date, date(2026, 5, 1), datetime(2026, 5, 1, tzinfo=UTC)),
+    (timedelta, timedelta(days=-1, microseconds=5), timedelta(days=-1, microseconds=5)),
+    (NoneType, None, None),
+    (Literal["a", "b"], "b", "b"),
+    (list[Size | None], [Size.LARGE, None], ["large", None]),
+    (dict[int, str], {1: "a"}, {1: "a"}),
+    (dict[str, int] | list[int], [1], [1]),
     (list[list[int]], [[1], []], [[1], []]),
     (dict[str, list[int]], {"a": [1]}, {"a": [1]}),
     (Size, Size.SMALL, "small"),
@@ -179,9 +204,9 @@ def test_flytekit_agrees(kind: Any, value: Any, shown: Any) -> None:
     assert decode(theirs) == shown
 
     ours = encode(value, literal_type.to_flyte_idl())
-    assert TypeEngine.to_python_value(context, Literal.from_flyte_idl(ours), kind) == value
+    assert TypeEngine.to_python_value(context, FlyteLiteral.from_flyte_idl(ours), kind) == value
     again = encode(shown, literal_type.to_flyte_idl())  # the plain value is an input, too
-    assert TypeEngine.to_python_value(context, Literal.from_flyte_idl(again), kind) == value
+    assert TypeEngine.to_python_value(context, FlyteLiteral.from_flyte_idl(again), kind) == value
 
 
 def test_flytekit_handles() -> None:
@@ -196,6 +221,20 @@ def test_flytekit_handles() -> None:
         literal = TypeEngine.to_literal(context, theirs, kind, literal_type).to_flyte_idl()
         assert decode(literal) == ours
         assert encode("s3://b/x", literal_type.to_flyte_idl()).scalar.WhichOneof("value")
+
+
+def test_flytekit_files() -> None:
+    """What flytekit writes to a file of its own (arrays, pickles) is a handle of that file, and files inside structures
+    are their paths until they are shaped."""
+    context = FlyteContextManager.current_context()
+    for kind, value in ((np.ndarray, np.arange(3)), (set, {1, 2}), (bytes, b"abc")):
+        literal = TypeEngine.to_literal(context, value, kind, TypeEngine.to_literal_type(kind)).to_flyte_idl()
+        assert decode(literal) == File(uri=literal.scalar.blob.uri)
+    label = Label("a", [FlyteFile("s3://b/f")])
+    literal_type = TypeEngine.to_literal_type(Label)
+    found = decode(TypeEngine.to_literal(context, label, Label, literal_type).to_flyte_idl())
+    assert found == {"text": "a", "pages": [{"path": "s3://b/f"}]}
+    assert shape(OurLabel, found) == OurLabel("a", [File(uri="s3://b/f")])
 
 
 def test_shapes() -> None:
