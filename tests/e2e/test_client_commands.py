@@ -78,6 +78,7 @@ def test_what_is_registered(shell: Shell, hello: str) -> None:
         first, *_ = shell("list", kind, name, "-o", "name").split()
         assert json.loads(shell("get", kind, first, "-o", "json"))["id"]["name"] == name
         assert name in shell("describe", kind, name)
+    assert "nodes: 3" in shell("describe", "workflow", hello)
     assert "flytesnacks" in shell("list", "projects", "-o", "name").split()
     assert shell("get", "domain", "development", "-o", "name").strip() == "development"
 
@@ -113,7 +114,11 @@ def test_logs(shell: Shell, client: Client, installation: Installation) -> None:
 def test_exit_codes(shell: Shell, client: Client, hello: str) -> None:
     """1 for what failed, 2 for what makes no sense, 3 for no server."""
     failing = client.register("logs", "failing_wf").id.name
-    assert "it is broken" in shell("launch", failing, "--watch", status=1)
+    said = shell("launch", failing, "--watch", "--name", "cli-broken", status=1)
+    assert "execution FAILED: ValueError: it is broken" in said
+    assert "ValueError: it is broken" in shell("get", "execution", "cli-broken")
+    assert "nope" in shell("signal", "nope", "title", status=1)
+    assert "there is no file rows.jsonl" in shell("batch", "create", "rows.jsonl", hello, status=2)
     assert "no inputs named 'nme'" in shell("launch", hello, "nme=1", status=2)
     assert "is no kind" in shell("list", "pods", status=2)
     assert "no execution" in shell("get", "execution", "a/b", status=2)

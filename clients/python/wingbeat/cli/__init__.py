@@ -117,12 +117,14 @@ def _load(target: str) -> object:
 
 
 def _epilog(name: str, command: Command) -> str | None:
-    """Examples, for the end of the help; Rich keeps lines apart that have an empty one between them."""
+    """Examples, for the end of the help."""
+    from wingbeat.cli.examples import epilog
+
     lines = _load(command.examples or "wingbeat.cli.examples:EXAMPLES")
     if isinstance(lines, dict):
         lines = lines.get(name, ())  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     assert isinstance(lines, tuple), command.examples
-    return "Examples:\n\n" + "\n\n".join(map(str, lines)) if lines else None  # pyright: ignore[reportUnknownArgumentType]
+    return epilog(*map(str, lines)) if lines else None  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _print_help() -> None:

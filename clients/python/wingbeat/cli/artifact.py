@@ -9,6 +9,7 @@ from flyteidl.core import artifact_id_pb2, literals_pb2
 from google.protobuf.message import Message
 
 from wingbeat.cli.calls import TIMEOUT_S, calls_to
+from wingbeat.cli.examples import epilog
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Project
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
 from wingbeat.flyte_artifacts import artifacts_pb2
@@ -65,7 +66,7 @@ def _client(endpoint: str | None, data_dir: str | None) -> Generator[ArtifactCli
         yield ArtifactClient(channel)
 
 
-@artifact.command("list")
+@artifact.command("list", epilog=epilog("wingbeat artifact list", "wingbeat artifact list -p vision -o json"))
 def list_names(
     project: Project = PROJECT,
     domain: Domain = DOMAIN,
@@ -84,7 +85,9 @@ def list_names(
         _show(client.search(request, limit), output)
 
 
-@artifact.command("search")
+@artifact.command(
+    "search", epilog=epilog("wingbeat artifact search model", "wingbeat artifact search model --partition region=eu")
+)
 def search(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the artifact.")],
     partition: Partition = None,
@@ -107,7 +110,9 @@ def search(
         _show(client.search(request, limit), output)
 
 
-@artifact.command("get")
+@artifact.command(
+    "get", epilog=epilog("wingbeat artifact get model", "wingbeat artifact get model:production --partition region=eu")
+)
 def get(
     what: Annotated[str, typer.Argument(metavar="NAME[@VERSION|:ALIAS]", help="The newest without a version.")],
     partition: Partition = None,
@@ -142,7 +147,10 @@ def get(
             say(f"  {label}: {escape(text)}")
 
 
-@artifact.command("tag")
+@artifact.command(
+    "tag",
+    epilog=epilog("wingbeat artifact tag model@v3 production", "wingbeat artifact tag model@v4 production --move"),
+)
 def tag(
     what: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The version to name.")],
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="For example `prod`.")],

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wingbeat.cli.enum_names import named
-from wingbeat.cli.output import Output, Shown, as_json, escape, say, show, show_one
-from wingbeat.cli.phases import phase_cell, text_cell
-from wingbeat.cli.session import DOMAIN, PROJECT, DataDir, Domain, Endpoint, OutputOption, Project, session
+from wingbeat.cli.examples import epilog
+from wingbeat.cli.output import Output, Shown, as_json, escape, fail, say, show, show_one
+from wingbeat.cli.phases import error_text, phase_cell, text_cell
+from wingbeat.cli.session import DOMAIN, PROJECT, USAGE, DataDir, Domain, Endpoint, OutputOption, Project, session
 
 if TYPE_CHECKING:
     from wingbeat import Batch, Client, RowPhase
@@ -23,13 +24,9 @@ _ROWS = ("row", "key", "phase", "attempt", "execution", "error")
 _POLL_S = 1.0
 
 
-def _epilog(*examples: str) -> str:
-    return "Examples:\n\n" + "\n\n".join(examples)
-
-
 @batch.command(
     "create",
-    epilog=_epilog(
+    epilog=epilog(
         "wingbeat batch create rows.jsonl infer --name night-7 --rate 200 --alive 500",
         "wingbeat batch create s3://bucket/rows.parquet infer --key-column id --watch",
     ),
@@ -69,10 +66,14 @@ def create(
     from wingbeat import Kind
     from wingbeat.cli.typed_inputs import pairs, read_inputs
 
+    file = Path(manifest) if "://" not in manifest and Path(manifest).is_file() else None
+    if file is None and "://" not in manifest and not manifest.startswith("/"):
+        fail(f"there is no file {manifest}", USAGE)
+
     with session(endpoint, data_dir, project, domain) as client:
         entity = client.entity(name, version, kind=Kind.TASK if task else Kind.LAUNCH_PLAN)
         found = client.create_batch(
-            Path(manifest) if "://" not in manifest and Path(manifest).is_file() else manifest,
+            file or manifest,
             entity,
             inputs=read_inputs(inputs or (), None, entity.inputs),
             name=batch_name,
@@ -87,7 +88,7 @@ def create(
             _watch(client, found, output)
 
 
-@batch.command("get", epilog=_epilog("wingbeat batch get night-7", "wingbeat batch get night-7 --watch"))
+@batch.command("get", epilog=epilog("wingbeat batch get night-7", "wingbeat batch get night-7 --watch"))
 def get(
     name: BatchName,
     watch: Annotated[
@@ -108,7 +109,7 @@ def get(
             _show(output, found)
 
 
-@batch.command("list", epilog=_epilog("wingbeat batch list", "wingbeat batch list --state running -o name"))
+@batch.command("list", epilog=epilog("wingbeat batch list", "wingbeat batch list --state running -o name"))
 def list_batches(
     state: Annotated[list[str] | None, typer.Option(help="Only batches in this state. May be repeated.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="At most so many; 0: all.")] = 100,
@@ -126,7 +127,7 @@ def list_batches(
         show(output, BATCHES, found, none="There are no batches.")
 
 
-@batch.command("pause", epilog=_epilog("wingbeat batch pause night-7"))
+@batch.command("pause", epilog=epilog("wingbeat batch pause night-7"))
 def pause(
     name: BatchName,
     project: Project = PROJECT,
@@ -140,7 +141,7 @@ def pause(
         _show(output, client.pause_batch(name))
 
 
-@batch.command("resume", epilog=_epilog("wingbeat batch resume night-7"))
+@batch.command("resume", epilog=epilog("wingbeat batch resume night-7"))
 def resume(
     name: BatchName,
     project: Project = PROJECT,
@@ -154,7 +155,7 @@ def resume(
         _show(output, client.resume_batch(name))
 
 
-@batch.command("abort", epilog=_epilog("wingbeat batch abort night-7 --cause 'wrong model'"))
+@batch.command("abort", epilog=epilog("wingbeat batch abort night-7 --cause 'wrong model'"))
 def abort(
     name: BatchName,
     cause: Annotated[str, typer.Option("--cause", "-c", help="Why, for people.")] = "",
@@ -169,7 +170,7 @@ def abort(
         _show(output, client.abort_batch(name, cause))
 
 
-@batch.command("retry", epilog=_epilog("wingbeat batch retry night-7", "wingbeat batch retry night-7 --phase refused"))
+@batch.command("retry", epilog=epilog("wingbeat batch retry night-7", "wingbeat batch retry night-7 --phase refused"))
 def retry(
     name: BatchName,
     phase: Annotated[
@@ -186,7 +187,7 @@ def retry(
         say(f"{count} rows of {escape(name)} will be launched again")
 
 
-@batch.command("rows", epilog=_epilog("wingbeat batch rows night-7 --phase failed"))
+@batch.command("rows", epilog=epilog("wingbeat batch rows night-7 --phase failed"))
 def rows(
     name: BatchName,
     phase: Annotated[list[str] | None, typer.Option(help="Only rows in this phase. May be repeated.")] = None,
@@ -208,7 +209,7 @@ def rows(
                     phase_cell(row.phase),
                     str(row.attempt),
                     escape(str(row.execution or "-")),
-                    text_cell(row.error),
+                    text_cell(error_text(row.error)),
                 ],
                 as_json(row.message),
             )
@@ -217,7 +218,7 @@ def rows(
         show(output, _ROWS, found, none="No row was launched or refused yet.")
 
 
-@batch.command("results", epilog=_epilog("wingbeat batch results night-7 > results.jsonl"))
+@batch.command("results", epilog=epilog("wingbeat batch results night-7 > results.jsonl"))
 def results(
     name: BatchName,
     skip: Annotated[int, typer.Option(min=0, help="Leave out so many, from the first.")] = 0,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from wingbeat.cli.calls import TIMEOUT_S, calls_to
+from wingbeat.cli.examples import epilog
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Execution, Project, parse_execution
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
 from wingbeatidl.cache.v1 import cache_pb2
@@ -55,7 +56,9 @@ class CacheClient:
         return self._evict_execution(cache_pb2.EvictExecutionRequest(execution=execution), timeout=TIMEOUT_S)
 
 
-@cache.command("why")
+@cache.command(
+    "why", epilog=epilog("wingbeat cache why a1b2c3 n0", "wingbeat cache why a1b2c3 n2 --element 17 -o json")
+)
 def why(
     execution: Execution,
     node: Annotated[str, typer.Argument(metavar="NODE", help="Unique id of a task node, or of an array of tasks.")],
@@ -81,7 +84,7 @@ def why(
         say(f"[dim]Only {answer.compared} entries were compared, the newest ones[/]")
 
 
-@cache.command("evict")
+@cache.command("evict", epilog=epilog("wingbeat cache evict a1b2c3", "wingbeat cache evict a1b2c3 n0"))
 def evict(
     execution: Execution,
     node: Annotated[

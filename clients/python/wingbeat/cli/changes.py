@@ -85,6 +85,7 @@ def signal(
             show(output, SIGNALS, map(signal_shown, known.values()), none="No gate waits.")
             return
         if name not in known:
+            client.execution(execution)  # one that does not exist is said first
             waiting = ", ".join(one.id for one in known.values() if not one.is_set) or "nothing"
             fail(f"no gate of {execution} waits for {name!r}; waited for: {waiting}")
         client.signal(execution, name, parse_value(value, known[name].type))

@@ -1,4 +1,4 @@
-"""Examples for the help of commands that answer questions of their own, by the command's name."""
+"""Examples for the help of commands: how they look, and those of commands whose module has none."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "history": (
@@ -16,4 +16,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "wingbeat sql 'select phase, count(*) from executions group by phase'",
         "echo 'select * from nodes limit 3' | wingbeat sql -o json -",
     ),
+    "foretell": (
+        "wingbeat foretell train --inputs '{\"epochs\": 3}'",
+        "wingbeat foretell train --inputs '{\"epochs\": 3}' -o json",
+    ),
+    "erase": ("wingbeat erase a1b2c3 --dry-run", "wingbeat erase --label user=ada"),
+    "gc": ("wingbeat gc --dry-run", "wingbeat gc --project flytesnacks"),
 }
+
+
+def epilog(*examples: str) -> str:
+    """Examples as the end of a help; Rich keeps lines apart that have an empty one between them."""
+    return "Examples:\n\n" + "\n\n".join(examples)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wingbeat.cli.enum_names import named
 from wingbeat.cli.output import Shown, as_json, escape
-from wingbeat.cli.phases import phase_cell, span_cell, text_cell, time_cell
+from wingbeat.cli.phases import failure_text, phase_cell, span_cell, text_cell, time_cell
 from wingbeat.errors import NotFoundError
 from wingbeat.identifiers import Kind
 
@@ -55,7 +55,7 @@ class Entry:
 
 def execution_shown(one: "Execution") -> Shown:
     """A row."""
-    error = one.failure.message if one.failure else ""
+    error = failure_text(one.failure)
     runs = f"{one.launched.name}@{one.launched.version}" if one.launched else ""
     cells = [escape(str(one.id)), text_cell(runs, 60), phase_cell(one.phase), time_cell(one.created_at)]
     return Shown(str(one.id), [*cells, span_cell(one.duration), text_cell(error)], as_json(one.message))
@@ -63,14 +63,14 @@ def execution_shown(one: "Execution") -> Shown:
 
 def node_shown(one: "Node", depth: int = 0) -> Shown:
     """A row; nodes inside others are set in."""
-    error = one.failure.message if one.failure else ""
+    error = failure_text(one.failure)
     cells = [f"{'  ' * depth}{escape(one.id)}", text_cell(one.name), phase_cell(one.phase), time_cell(one.started_at)]
     return Shown(one.id, [*cells, span_cell(one.duration), text_cell(error)], as_json(one.message))
 
 
 def attempt_shown(one: "Attempt") -> Shown:
     """A row."""
-    error = one.failure.message if one.failure else ""
+    error = failure_text(one.failure)
     cells = [escape(one.node), str(one.number), escape(f"{one.task.name}@{one.task.version}"), phase_cell(one.phase)]
     name = f"{one.node}/{one.number}"
     return Shown(name, [*cells, span_cell(one.duration), text_cell(error)], as_json(one.message))
@@ -217,11 +217,10 @@ def _versions(kind: Kind) -> Entry:
 
     def get(client: "Client", search: Search) -> Shown:
         name, _, version = search.words[0].partition("@")
-        found = client.call(*_get_request(kind, client, name, version)) if version else None
-        if found is not None:
-            return shown(found)  # pyright: ignore[reportArgumentType]
-        narrowed = Search([name], 1, search.filters, version=search.version)
-        return _only(find(client, narrowed), what, search.words[0])
+        if not version:  # lists leave much out, so the one that was found is asked for once more
+            narrowed = Search([name], 1, search.filters, version=search.version)
+            version = _only(find(client, narrowed), what, name).name.partition("@")[2]
+        return shown(client.call(*_get_request(kind, client, name, version)))  # pyright: ignore[reportArgumentType]
 
     return Entry(headings, (what.upper().replace(" ", "_"),), (), find, get)
 

@@ -9,6 +9,7 @@ from google.protobuf import field_mask_pb2
 from rich.table import Table
 
 from wingbeat.cli.calls import TIMEOUT_S, calls_to
+from wingbeat.cli.examples import epilog
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
 from wingbeatidl.tenants.v1 import tenants_pb2
 
@@ -87,7 +88,7 @@ def _client(endpoint: str | None, data_dir: str | None) -> Generator[TenantClien
         yield TenantClient(channel)
 
 
-@limits.command("list")
+@limits.command("list", epilog=epilog("wingbeat limits list", "wingbeat limits list vision -o json"))
 def list_shares(
     project: Annotated[str, typer.Argument(metavar="[PROJECT]", help="Only shares of this project.")] = "",
     output: Output = Format.TEXT,
@@ -123,7 +124,10 @@ def _cells(state: tenants_pb2.ShareState) -> list[str]:
     ]
 
 
-@limits.command("set")
+@limits.command(
+    "set",
+    epilog=epilog("wingbeat limits set vision --weight 3", "wingbeat limits set vision production --running-max 50"),
+)
 def set_share(
     project: Project,
     domain: Domain = "",
@@ -149,7 +153,7 @@ def set_share(
     say(f"{_name(project, domain)}: weight {weight_text}, limit {limit_text}")
 
 
-@limits.command("clear")
+@limits.command("clear", epilog=epilog("wingbeat limits clear vision"))
 def clear_share(
     project: Project,
     domain: Domain = "",
@@ -162,7 +166,7 @@ def clear_share(
     say(f"{_name(project, domain)}: no weight of its own, no limit")
 
 
-@limits.command("slots")
+@limits.command("slots", epilog=epilog("wingbeat limits slots vision --limit 20"))
 def list_slots(
     project: Project,
     domain: Domain = "",

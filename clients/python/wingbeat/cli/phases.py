@@ -2,9 +2,13 @@
 
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from wingbeat.cli.output import escape
 from wingbeat.cli.times import show_span, show_time
+
+if TYPE_CHECKING:
+    from wingbeat.executions import Failure
 
 _COLOURS = {
     "SUCCEEDED": "green",
@@ -34,6 +38,20 @@ def time_cell(moment: datetime | None) -> str:
 def span_cell(span: timedelta | None) -> str:
     """A span, or a dash."""
     return show_span(span) if span is not None else "[dim]-[/]"
+
+
+def error_text(message: str) -> str:
+    """What went wrong, on one line: of flytekit's errors, which begin with a traceback, the message behind it."""
+    trace, found, reason = message.rpartition("\nMessage:\n")
+    return " ".join((reason if found and trace.startswith("Trace:") else message).split())
+
+
+def failure_text(failure: "Failure | None") -> str:
+    """The same of a failure; its code where a list has cut the message within the traceback."""
+    if failure is None:
+        return ""
+    text = error_text(failure.message)
+    return failure.code if text.startswith("Trace:") and failure.code else text
 
 
 def text_cell(text: str, length_max: int = 80) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from wingbeat.cli.output import escape, say
-from wingbeat.cli.phases import phase_cell
+from wingbeat.cli.phases import error_text, phase_cell
 from wingbeat.cli.times import show_span, show_time
 from wingbeat.errors import UnimplementedError
 from wingbeat.executions import Execution, NodePhase, Phase
@@ -99,7 +99,7 @@ def _polled(client: "Client", execution: ExecutionId) -> Iterator[Change]:
 
 def _line(change: Change) -> str:
     what = escape(_title(change)) if change.node else "[bold]execution[/]"
-    why = f": {escape(' '.join(change.message.split())[:300])}" if change.message else ""
+    why = f": {escape(error_text(change.message)[:300])}" if change.message else ""
     return f"{show_time(change.at, beside=datetime.now(UTC))} {what} {phase_cell(change.phase)}{why}"
 
 

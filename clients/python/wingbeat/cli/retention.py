@@ -7,6 +7,7 @@ from google.protobuf import field_mask_pb2
 from rich.table import Table
 
 from wingbeat.cli.calls import TIMEOUT_S, calls_to
+from wingbeat.cli.examples import epilog
 from wingbeat.cli.limits import DataDir, Domain, Endpoint, Output, Project
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
 from wingbeatidl.retention.v1 import retention_pb2
@@ -18,7 +19,7 @@ retention = typer.Typer(
 _SERVICE = "/wingbeatidl.retention.v1.RetentionService/"
 
 
-@retention.command("list")
+@retention.command("list", epilog=epilog("wingbeat retention list"))
 def list_policies(output: Output = Format.TEXT, endpoint: Endpoint = None, data_dir: DataDir = None) -> None:
     """Show the installation's setting and the policies of projects and domains."""
     with calls_to(endpoint, data_dir) as channel:
@@ -42,7 +43,13 @@ def list_policies(output: Output = Format.TEXT, endpoint: Endpoint = None, data_
     say(table)
 
 
-@retention.command("set")
+@retention.command(
+    "set",
+    epilog=epilog(
+        "wingbeat retention set vision --executions-days 90",
+        "wingbeat retention set vision development --executions-days 7 --cache-days 30",
+    ),
+)
 def set_policy(
     project: Project,
     domain: Domain = "",
@@ -74,7 +81,7 @@ def set_policy(
     say(f"{_name(project, domain)}: executions {executions}, cache entries {cache}")
 
 
-@retention.command("clear")
+@retention.command("clear", epilog=epilog("wingbeat retention clear vision development"))
 def clear_policy(project: Project, domain: Domain = "", endpoint: Endpoint = None, data_dir: DataDir = None) -> None:
     """Take a policy away; the project's, or the installation's, holds again."""
     with calls_to(endpoint, data_dir) as channel:

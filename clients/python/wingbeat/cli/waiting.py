@@ -7,7 +7,7 @@ import typer
 
 from wingbeat.cli.enum_names import named
 from wingbeat.cli.output import Output, Shown, as_json, escape, fail, say, say_document, show
-from wingbeat.cli.phases import phase_cell, span_cell, text_cell
+from wingbeat.cli.phases import failure_text, phase_cell, span_cell, text_cell
 from wingbeat.cli.session import DOMAIN, PROJECT, DataDir, Domain, Endpoint, OutputOption, Project, session
 from wingbeat.cli.times import show_time
 
@@ -53,7 +53,7 @@ def wait(
                     escape(str(one.id)),
                     phase_cell(one.phase),
                     span_cell(one.duration),
-                    text_cell(one.failure.message if one.failure else ""),
+                    text_cell(failure_text(one.failure)),
                 ],
                 as_json(one.message),
             )
@@ -133,5 +133,5 @@ def _show(output: Output, one: "Transition") -> None:
     else:
         node = f" {one.node}" if one.node else ""
         attempt = f" attempt {one.attempt}" if one.level.name == "ATTEMPT" else ""
-        why = f" {text_cell(one.failure.message, 200)}" if one.failure else ""
+        why = f" {text_cell(failure_text(one.failure), 200)}" if one.failure else ""
         say(f"{show_time(one.at)} {escape(f'{one.execution}{node}{attempt}')} {phase_cell(one.phase)}{why}")

@@ -1,0 +1,34 @@
+"""What the help of commands says, and how errors stand in a line."""
+
+import pytest
+import typer
+
+from wingbeat.cli import COMMANDS, _epilog, _load
+from wingbeat.cli.phases import error_text, failure_text
+from wingbeat.executions import Failure
+
+CLIENT_COMMANDS = [name for name, command in COMMANDS.items() if not command.server and name != "version"]
+
+
+@pytest.mark.parametrize("name", CLIENT_COMMANDS)
+def test_examples(name: str) -> None:
+    """Each command of the client, and each one below it, ends its help with examples that begin as it is typed."""
+    target = _load(COMMANDS[name].target)
+    if isinstance(target, typer.Typer):
+        helps = {f"{name} {one.name}": one.epilog or "" for one in target.registered_commands}
+    else:
+        helps = {name: _epilog(name, COMMANDS[name]) or target.__doc__ or ""}
+    for typed, text in helps.items():
+        assert "Examples:" in text, typed
+        assert f"wingbeat {typed}" in text.partition("Examples:")[2], typed
+
+
+def test_errors_in_a_line() -> None:
+    """Of an error of flytekit what was raised, and not the beginning of its traceback; others as they are."""
+    theirs = "Trace:\n\n    Traceback (most recent call last):\n      x\n\nMessage:\n\n    ValueError: it is broken"
+    assert error_text(theirs) == "ValueError: it is broken"
+    assert error_text("two\n  lines\nMessage:\n x") == "two lines Message: x"
+    assert error_text("") == ""
+    assert failure_text(None) == ""
+    assert failure_text(Failure("USER:RuntimeError", theirs)) == "ValueError: it is broken"
+    assert failure_text(Failure("USER:RuntimeError", theirs[:40])) == "USER:RuntimeError"
