@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wingbeat.connection import Resumption
-from wingbeat.core import pages
+from wingbeat.core import each, pages
 from wingbeat.entities import Version
 from wingbeat.errors import ServerError, WaitTimeoutError, error_of
 from wingbeat.identifiers import ExecutionId, Kind, new_name
@@ -218,7 +218,7 @@ class Batches(Launching):
         try:
             await call.write(first)
             message = batch_pb2.UploadBatchRequest()
-            async for row in _each(rows):
+            async for row in each(rows):
                 message.rows.append(await self._row(row if isinstance(row, Row) else Row(row), entity))
                 if len(message.rows) >= _ROWS_MAX:
                     await call.write(message)
@@ -412,14 +412,3 @@ def _row_of(message: "row_pb2.BatchRow") -> RowState:
         line=message.line,
         message=message,
     )
-
-
-async def _each(
-    rows: "Iterable[Row | Mapping[str, Any]] | AsyncIterable[Row | Mapping[str, Any]]",
-) -> "AsyncIterator[Row | Mapping[str, Any]]":
-    if isinstance(rows, AsyncIterable):
-        async for row in rows:
-            yield row
-    else:
-        for row in rows:
-            yield row

@@ -1,6 +1,6 @@
 """What changes executions that exist: abort, relaunch, recovery, values for gates."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -45,17 +45,12 @@ class Changing(Reading):
         from flyteidl.admin import execution_pb2
 
         identifier = self.execution_id(execution)
-        wanted = name or new_name()
+        made = ExecutionId(identifier.project, identifier.domain, name or new_name())
         request = execution_pb2.ExecutionRelaunchRequest(
-            id=identifier.flyte(), name=wanted, overwrite_cache=overwrite_cache
+            id=identifier.flyte(), name=made.name, overwrite_cache=overwrite_cache
         )
-        try:
-            answer = await self.call(f"{ADMIN}RelaunchExecution", request, execution_pb2.ExecutionCreateResponse)
-        except AlreadyExistsError:
-            if name or not await self.exists(made := ExecutionId(identifier.project, identifier.domain, wanted)):
-                raise
-            return made  # by a try whose answer was lost
-        return ExecutionId.of(answer.id)
+        call = self.call(f"{ADMIN}RelaunchExecution", request, execution_pb2.ExecutionCreateResponse)
+        return await self._once(made, call, is_new=not name)
 
     async def recover(
         self,
@@ -68,16 +63,20 @@ class Changing(Reading):
     ) -> ExecutionId:
         """A new execution that takes over what succeeded in this one; with `version`, of mended code."""
         source = self.execution_id(execution)
-        wanted = name or new_name()
+        made = ExecutionId(source.project, source.domain, name or new_name())
+        call = self.plan_recovery(
+            source, version=version, rerun=rerun, assume_unchanged=assume_unchanged, name=made.name, dry_run=False
+        )
+        return await self._once(made, call, is_new=not name)
+
+    async def _once(self, made: ExecutionId, call: Coroutine[Any, Any, object], *, is_new: bool) -> ExecutionId:
+        """Make an execution; one whose name `is_new` may have been made by a try of the call whose answer was lost."""
         try:
-            answer = await self.plan_recovery(
-                source, version=version, rerun=rerun, assume_unchanged=assume_unchanged, name=wanted, dry_run=False
-            )
+            await call
         except AlreadyExistsError:
-            if name or not await self.exists(made := ExecutionId(source.project, source.domain, wanted)):
+            if not is_new or not await self.exists(made):
                 raise
-            return made  # by a try whose answer was lost
-        return ExecutionId.of(answer.execution)
+        return made
 
     async def plan_recovery(
         self,

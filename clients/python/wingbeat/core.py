@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from wingbeat.connection import Connection, Patience
@@ -99,6 +99,16 @@ class Core:
             coroutine.close()
             raise RuntimeError("this would block the event loop: use the method that ends in _async, with await")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    """Items of either kind of iterable."""
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
 
 
 async def pages(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from wingbeat.core import each
 from wingbeat.entities import Entities, Entity, Version
 from wingbeat.errors import (
     AlreadyExistsError,
@@ -191,7 +192,7 @@ class Launching(Entities, Reading):
     async def _items(
         self, launches: Iterable[Launch] | AsyncIterable[Launch], memory: dict[tuple[Any, ...], Entity]
     ) -> "AsyncIterator[tuple[Launch, item_pb2.LaunchItem | ServerError | ConversionError]]":
-        async for launch in _each(launches):
+        async for launch in each(launches):
             try:
                 yield launch, await self._item(launch, memory)
             except (ConversionError, NotFoundError) as error:
@@ -328,15 +329,6 @@ def _launched(launch: Launch, outcome: "outcome_pb2.LaunchOutcome") -> Launched:
         error = server_error(code_pb2.Code.Name(outcome.code), outcome.message, method=_LAUNCH)  # pyright: ignore
     error.violations = tuple(Violation(one.field, one.description) for one in outcome.violations)
     return Launched(launch, execution, created=False, error=error)
-
-
-async def _each(launches: Iterable[Launch] | AsyncIterable[Launch]) -> AsyncIterator[Launch]:
-    if isinstance(launches, AsyncIterable):
-        async for launch in launches:
-            yield launch
-    else:
-        for launch in launches:
-            yield launch
 
 
 async def _portions(
