@@ -31,7 +31,9 @@ def secure(certificate: Certificate) -> Iterator[Installation]:
     """An installation with TLS, whose tasks run in a worker or not at all."""
     folder = Path(tempfile.mkdtemp(prefix="wb-tls-"))
     (folder / "wingbeat.toml").write_text(
-        tls_settings(certificate, HOST) + '[workers]\ncount = 1\nwithout_worker = "wait"\n'
+        tls_settings(certificate, HOST)
+        + '[workers]\ncount = 1\nwithout_worker = "wait"\n'
+        + "[server]\nengine_timeout_s = 60\n"
     )
     running = Installation(folder)
     running.up()
