@@ -18,7 +18,7 @@ from prometheus_client import Counter
 
 from wingbeat_catalog.bounds import bounded
 from wingbeat_catalog.catalog_metadata import TASK_VERSION, with_tag
-from wingbeat_catalog.hashing.key_parts import key_parts
+from wingbeat_catalog.hashing.key_parts import serialized_parts
 from wingbeat_catalog.large_outputs import outputs_uri, remove_objects
 from wingbeat_catalog.options import CatalogOptions
 from wingbeat_catalog.outputs import content_digest, mismatch, references
@@ -31,6 +31,8 @@ from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries(__package__ or "", "puts.sql")
 _PUTS = Counter("wingbeat_cache_puts", "Puts by what came of them", ["outcome"])
+_FAILED, _DONE = _PUTS.labels("failure"), _PUTS.labels("done")
+_REMOVED = CacheFailure(b"", "the entry was removed at the same time")
 
 
 class _Prepared(NamedTuple):
@@ -85,15 +87,18 @@ class Puts:
             if isinstance(call, CacheFailure):
                 outcomes.append(call)
                 continue
-            outcomes.append(CacheFailure(miss(call).catalog, "the entry was removed at the same time"))
+            outcomes.append(_REMOVED)  # unless the statement tells otherwise
             found = self._prepare(place, call, entry)
             if isinstance(found, CacheFailure):
                 outcomes[place] = found
             else:
                 prepared.append(found)
         await self._insert(await self._store_large(prepared, outcomes), outcomes)
+        for one in prepared:
+            if outcomes[one.place] is _REMOVED:
+                outcomes[one.place] = _REMOVED._replace(catalog=miss(one.call).catalog)
         for outcome in outcomes:
-            _PUTS.labels("failure" if isinstance(outcome, CacheFailure) else "done").inc()
+            (_FAILED if isinstance(outcome, CacheFailure) else _DONE).inc()
         return outcomes
 
     def _prepare(self, place: int, call: Call, entry: CachePut) -> _Prepared | CacheFailure:
@@ -113,7 +118,7 @@ class Puts:
             artifact_id,
             outputs_uri(self._blobs, artifact_id) if is_large else None,
             next(references(outputs), None) is not None,
-            key_parts(call.inputs, call.task.ignored, self._options.parts_bytes_max).SerializeToString(),
+            serialized_parts(call.inputs, call.task.ignored, self._options.parts_bytes_max),
         )
 
     async def _store_large(self, prepared: Sequence[_Prepared], outcomes: list[CachePutOutcome]) -> Sequence[_Prepared]:

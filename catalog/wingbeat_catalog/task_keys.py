@@ -1,6 +1,8 @@
-"""Keys of tasks, computed once for each `CachedTask` and kept as long as it lives."""
+"""Keys of tasks, computed once for each `CachedTask` and kept as long as it lives, and keys of the last small calls:
+what is looked up in vain is mostly put soon after.
+"""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from flyteidl.core import literals_pb2
@@ -24,14 +26,34 @@ class Call(NamedTuple):
     """Key of the tag that all equal calls share."""
 
 
+RECENT_MAX: Final = 4_000
+"""Calls whose keys are kept until they are asked for once more."""
+RECENT_BYTES_MAX: Final = 1_024
+"""Largest inputs of such a call."""
+
+
 class TaskKeys:
-    """Not more than one entry for each living task."""
+    """Not more than one entry for each living task, and RECENT_MAX calls."""
 
     def __init__(self) -> None:
+        self._recent: dict[tuple[CachedTask, bytes], Call] = {}
         self._keys: WeakKeyDictionary[CachedTask, TaskKey | CacheFailure] = WeakKeyDictionary()
 
     def call(self, ask: CacheAsk) -> Call | CacheFailure:
         """The call that is asked for, or why it has no key."""
+        recent = self._recent
+        place = (ask.task, ask.inputs)
+        known = recent.pop(place, None)
+        if known is not None:
+            return known
+        call = self._computed(ask)
+        if isinstance(call, Call) and len(ask.inputs) <= RECENT_BYTES_MAX:
+            if len(recent) >= RECENT_MAX:
+                del recent[next(iter(recent))]
+            recent[place] = call
+        return call
+
+    def _computed(self, ask: CacheAsk) -> Call | CacheFailure:
         task = self._keys.get(ask.task)
         if task is None:
             task = self._keys[ask.task] = _task_key(ask.task)

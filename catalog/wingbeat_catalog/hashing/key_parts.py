@@ -31,6 +31,14 @@ def key_parts(inputs: literals_pb2.LiteralMap, ignored: Collection[str], size_ma
     return parts
 
 
+def serialized_parts(inputs: literals_pb2.LiteralMap, ignored: Collection[str], size_max: int) -> bytes:
+    """The same serialized, without a copy where the map stays what it is, as most small ones do."""
+    is_same = not ignored and inputs.ByteSize() <= size_max
+    if is_same and all(literal.HasField("scalar") and not literal.hash for literal in inputs.literals.values()):
+        return inputs.SerializeToString()
+    return key_parts(inputs, ignored, size_max).SerializeToString()
+
+
 def _hashify(literal: literals_pb2.Literal, target: literals_pb2.Literal) -> None:
     if literal.hash:
         target.hash = literal.hash

@@ -8,9 +8,12 @@ import pytest
 from flyteidl.core import identifier_pb2, interface_pb2, literals_pb2, types_pb2
 from google.protobuf import json_format, struct_pb2
 
+from wingbeat_catalog.hashing.key_parts import key_parts, serialized_parts
 from wingbeat_catalog.hashing.object_hash import message_hash, object_hash, text_of
 from wingbeat_catalog.keys import CallKey, DatasetName, TaskKey, call_key, tag_key, task_key
+from wingbeat_catalog.task_keys import RECENT_BYTES_MAX, RECENT_MAX, TaskKeys
 from wingbeat_propeller.core.cached_task import CachedTask
+from wingbeat_propeller.ports.cache import CacheAsk
 
 
 def _integer(value: int) -> literals_pb2.Literal:
@@ -218,3 +221,38 @@ def test_names_cannot_run_together() -> None:
     first: TaskKey = task_key(_task())
     assert len(tag_key(first.digest, "x")) == 32
     assert tag_key(first.digest, "x") != tag_key(task_key(_task(version="v2")).digest, "x")
+
+
+def test_the_key_of_a_small_call_is_computed_once_for_its_look_up_and_its_put() -> None:
+    """Then it is forgotten; large calls and old ones are never kept."""
+    keys, task = TaskKeys(), _task()
+    small, large = (
+        CacheAsk(task, literals_pb2.LiteralMap(literals={"a": _text("x" * size)}).SerializeToString())
+        for size in (10, RECENT_BYTES_MAX)
+    )
+    looked_up = keys.call(small)
+    assert keys.call(small) is looked_up
+    assert keys.call(small) is not looked_up
+    assert keys.call(small) == looked_up
+    assert keys.call(large) is not keys.call(large)
+    first = keys.call(small)
+    for number in range(RECENT_MAX):
+        keys.call(CacheAsk(task, literals_pb2.LiteralMap(literals={"a": _integer(number)}).SerializeToString()))
+    assert keys.call(small) is not first
+
+
+def test_parts_are_the_map_itself_where_nothing_is_left_out() -> None:
+    """Whichever way they are made."""
+    hashed, listed = _text("long"), literals_pb2.LiteralCollection(literals=[_integer(1)])
+    hashed.hash = "h"
+    for literals, ignored, size_max in (
+        ({"a": _integer(3), "b": _text("x")}, (), 1_000),
+        ({"a": _integer(3), "b": _text("x")}, ("b",), 1_000),
+        ({"a": hashed}, (), 1_000),
+        ({"a": literals_pb2.Literal(collection=listed)}, (), 1_000),
+        ({"a": _text("x" * 500)}, (), 100),
+        ({}, (), 1_000),
+    ):
+        inputs = literals_pb2.LiteralMap(literals=literals)
+        parts = literals_pb2.LiteralMap.FromString(serialized_parts(inputs, ignored, size_max))
+        assert parts == key_parts(inputs, ignored, size_max)
