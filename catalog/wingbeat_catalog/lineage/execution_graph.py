@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 from wingbeat_propeller.core.bindings import Binding, Constant, Entries, Items, Promise
 from wingbeat_propeller.core.ids import unique_node_id
 from wingbeat_propeller.core.phases import NODE_SUCCESS, NodePhase
-from wingbeat_propeller.core.plan import END, START, GateKind, GateSpec, NodeKind, Plan, Target, TaskSpec
+from wingbeat_propeller.core.plan import END, START, GateKind, NodeKind, Plan, Target, TaskSpec
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC
 
 _EDGES_OF_FRAMES = (NodeKind.START, NodeKind.END)
@@ -291,11 +291,6 @@ class ExecutionGraph:
         """What a node does."""
         found = self._place(node_id)
         return None if found is None else found[0].plan.targets[found[1]]
-
-    def is_signal(self, node_id: str) -> bool:
-        """Whether a node waits for a value that somebody gives."""
-        target = self.target(node_id)
-        return isinstance(target, GateSpec)
 
     def _readers_in(self, frame: _Frame, index: int, var: str, seen: _Seen) -> Iterator[Reading | ToChild | Outcome]:
         readers = _readers_of(frame.plan)

@@ -5,7 +5,6 @@ which fields exist, and of what type, is judged by `listing.query`.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -68,11 +67,6 @@ def parse_filters(text: str) -> tuple[Filter, ...]:
     if len(parts) > FILTERS_MAX:
         raise invalid_argument(f"invalid value for filters: at most {FILTERS_MAX} conditions are allowed")
     return tuple(_expression(part.strip()) for part in parts)
-
-
-def mentions(filters: Iterable[Filter], column: str) -> bool:
-    """Whether a filter speaks of this column of the listed entity."""
-    return any(entry.column == column and not entry.entity for entry in filters)
 
 
 def _expression(text: str) -> Filter:

@@ -103,12 +103,6 @@ class TenantShareStore:
         if await self._pool.fetchval(_SQL["delete_share"], project, domain) is None:
             raise _absent(project, domain)
 
-    async def limits_of(self, project: str, domain: str) -> Sequence[ShareState]:
-        """The shares with a limit that hold for a tenant: its own, its project's, both or none."""
-        rows = await self._pool.fetch(_SQL["list_shares"], "", "", project, False, RUNNING_MAX_MAX)
-        states = [_state(row) for row in rows if row["domain"] in (domain, "")]
-        return [state for state in states if state.share.running_max is not None]
-
     async def holders(self, project: str, domain: str, *, limit: int) -> tuple[Sequence[SlotHolder], int]:
         """Attempts that hold slots of a project (domain empty) or one domain, oldest first, and how many there are."""
         rows = await self._pool.fetch(_SQL["list_slots"], project, domain, limit)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wingbeat_controlplane.errors import ApiError
-from wingbeat_controlplane.listing.filters import LISTS, Filter, Function, mentions, parse_filters
+from wingbeat_controlplane.listing.filters import LISTS, Filter, Function, parse_filters
 
 
 def test_several_conditions_with_blank_and_list() -> None:
@@ -42,12 +42,6 @@ def test_refusals(text: str, message: str) -> None:
     with pytest.raises(ApiError) as caught:
         parse_filters(text)
     assert (caught.value.code, caught.value.message) == (grpc.StatusCode.INVALID_ARGUMENT, message)
-
-
-def test_mentions_looks_at_own_columns_only() -> None:
-    """A filter on a related entity's column of the same name does not count."""
-    assert mentions(parse_filters("eq(state,1)"), "state")
-    assert not mentions(parse_filters("eq(launch_plan.state,1)"), "state")
 
 
 _words = st.from_regex(r"[a-z_][a-z0-9_]{0,12}", fullmatch=True)
