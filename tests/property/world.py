@@ -294,7 +294,8 @@ class World:
                 literal = integer(task_result(launch.task.name, given))
                 outputs = {OUTPUT: self._value(f"{launch.output_dir}/outputs.pb", OUTPUT, literal)}
                 serialized = None if self.large else build_literal_map({OUTPUT: literal})
-                event: Event = TaskSucceeded(self.now, launch.ref, self.now, outputs, serialized)
+                began = self.now if self.rng.random() < 0.5 else None  # nobody may have heard of it before
+                event: Event = TaskSucceeded(self.now, launch.ref, self.now, outputs, serialized, started_at=began)
             case kind:
                 origin = ErrorKind.SYSTEM if kind == "system" else ErrorKind.USER
                 failure = Failure(origin, "E", kind, retryable=kind != "fatal")

@@ -173,6 +173,8 @@ class TaskSucceeded(NamedTuple):
     details: bytes | None = None
     references: tuple[str, ...] = ()
     """Of outputs that are not at hand: variable, token (core.references), variable, token ..."""
+    started_at: float | None = None
+    """When the attempt began, if nobody has said so before."""
 
 
 class TaskFailed(NamedTuple):

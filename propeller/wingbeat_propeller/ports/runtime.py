@@ -30,6 +30,7 @@ class Ended(NamedTuple):
     """The attempt ended. `failure` None: the program said it is done (its outputs are still to be judged).
 
     `outputs` is set by runtimes that hand results over directly (a serialized LiteralMap) instead of writing files.
+    `started_at` is set when it is the first that is said of the attempt, by runtimes that know when it began.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Ended(NamedTuple):
     failure: Failure | None = None
     outputs: bytes | None = None
     logs: Sequence[LogLink] = ()
+    started_at: float | None = None
 
 
 RuntimeEvent: TypeAlias = Started | Ended

@@ -87,8 +87,10 @@ class Router:
 
     def free(self, names: Sequence[str]) -> None:
         """See ports.Places."""
+        mine = [name for name in names if not self._workers.holds(name)]
         self._workers.free(names)
-        self._local.free(names)
+        if mine:  # it would look through its folder for each
+            self._local.free(mine)
 
     def leave(self, names: Sequence[str]) -> None:
         """See ports.Places."""

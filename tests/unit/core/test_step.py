@@ -44,6 +44,22 @@ def _phases(effects: Effects) -> dict[str, int]:
     return {row.node_id: row.phase for row in effects.nodes}
 
 
+def test_a_short_attempt_is_one_step() -> None:
+    """An end that is the first that is said of its attempt tells when that began, unless its start was told before."""
+    state, effects = _begin(line(task("t")))
+    launch = _launch(effects)
+    done = step(state, TaskSucceeded(103.0, launch.ref, 102.0, {}, b"", started_at=101.0))
+    assert [(row.phase, row.started_at, row.ended_at) for row in done.tasks] == [(TaskPhase.SUCCEEDED, 101.0, 102.0)]
+    node = next(row for row in done.nodes if row.node_id == launch.node_id)
+    assert (node.phase, node.started_at, node.attempt_started_at) == (NodePhase.SUCCEEDED, 101.0, 101.0)
+
+    state, effects = _begin(line(task("t")))
+    launch = _launch(effects)
+    step(state, TaskStarted(100.5, launch.ref, 100.2))
+    done = step(state, TaskSucceeded(103.0, launch.ref, 102.0, {}, b"", started_at=101.0))
+    assert done.tasks[0].started_at == 100.2
+
+
 def test_a_deck_is_announced_from_the_start() -> None:
     """A task that says so has its deck from RUNNING on; its end says whether there is one, for each attempt anew."""
     state, effects = _begin(line(dataclasses.replace(task("t"), wants_deck=True), attempts_max=2))

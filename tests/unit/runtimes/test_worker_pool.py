@@ -13,7 +13,7 @@ from tests.unit.runtimes.test_worker_needs import template
 from wingbeat_propeller.core.effects import Launch, NodeRef
 from wingbeat_propeller.core.outcome import ErrorKind
 from wingbeat_propeller.core.plan import TaskSpec
-from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent, Started
+from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent
 from wingbeat_propeller.ports.tasks import AttemptOrigin, ContainerRequest
 from wingbeat_propeller.runtimes.worker.log_files import LogFiles
 from wingbeat_propeller.runtimes.worker.options import WorkerPoolOptions
@@ -223,7 +223,7 @@ async def test_too_many_workers(make: Callable[..., Pool]) -> None:
 
 
 async def test_ends(make: Callable[..., Pool]) -> None:
-    """Outputs, errors and exits come out as the engine judges them, each with the start that goes before it."""
+    """Outputs, errors and exits come out as the engine judges them, each with its start, if that was not told."""
     pool = make()
     session = pool.connect(slots=4)
     a, b, c, d = await pool.run(session, "a", "b", "c", "d")
@@ -237,7 +237,8 @@ async def test_ends(make: Callable[..., Pool]) -> None:
         worker_pb2.Ended(reference=d, files=True),
     ]
     pool.pool.hear(session, worker_pb2.WorkRequest(ended=ended))
-    assert [type(event) for event in pool.events] == [Started, Ended] * 4
+    assert [type(event) for event in pool.events] == [Ended] * 4
+    assert all(event.started_at is not None and event.started_at <= event.at for event in ends(pool.events))
     good, bad, exited, files = ends(pool.events)
     assert (good.outputs, good.failure) == (b"\x0a\x00", None)
     assert bad.failure is not None

@@ -147,10 +147,7 @@ class TaskKind(CachedKind):
         """The first sign of life makes the node run; a later one only renews the details."""
         node = event.ref.node
         if run.task_started_at is None:
-            run.task_started_at = event.at
-            run.attempt_started_at = event.at
-            if run.started_at is None:
-                run.started_at = event.at
+            _has_begun(run, event.at)
             run.phase = NodePhase.RUNNING
             row = walk.node_row(frame, run, node)
             if frame.plan.task(node).wants_deck:
@@ -163,6 +160,8 @@ class TaskKind(CachedKind):
     def task_succeeded(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskSucceeded) -> None:
         """The node has succeeded with the attempt's outputs, which go into the cache first if they may."""
         node, uri = event.ref.node, f"{run.output_dir}/outputs.pb"
+        if event.started_at is not None and run.task_started_at is None:
+            _has_begun(run, event.started_at)
         result = Result(event.at, event.outputs, event.serialized, uri, event.deck_uri, event.details, event.references)
         self.succeeded(walk, frame, run, node, result)
 
@@ -274,6 +273,12 @@ class TaskKind(CachedKind):
             walk.effects.timers.append(SetTimer(ref_of(frame, run, node), run.retry_at, TimerKind.RETRY))
         else:
             walk.effects.commands.append(_launch(walk, frame, run, node, None))
+
+
+def _has_begun(run: NodeRun, at: float) -> None:
+    run.task_started_at = run.attempt_started_at = at
+    if run.started_at is None:
+        run.started_at = at
 
 
 def _launch(walk: Walk, frame: Frame, run: NodeRun, node: int, inputs: bytes | None) -> Launch:

@@ -12,7 +12,7 @@ from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.events import Event, TaskBecameDynamic, TaskFailed, TaskStarted, TaskSucceeded
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.state import ExecutionState
-from wingbeat_propeller.core.values import MalformedLiteralMapError, split_literal_map
+from wingbeat_propeller.core.values import MalformedLiteralMapError, Value, split_literal_map
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.engine.dispatch.attempt import Attempt, closure_details
 from wingbeat_propeller.engine.dispatch.room import Room
@@ -82,7 +82,13 @@ class EventJudge:
             return  # aborted, moved away, or told before
         if isinstance(event, Started):
             self._apply(attempt.live, self._started(attempt, event))
-        elif _is_small(event.outputs, attempt.launch) or (event.failure and not self._must_look(attempt)):
+            return
+        launch = attempt.launch
+        is_small = _is_small(event.outputs, launch)
+        if event.started_at is not None and (not is_small or launch.ref.element >= 0 or launch.task.wants_deck):
+            # A short attempt of a node is one step when all that it leaves are outputs; all others begin first.
+            self._apply(attempt.live, self._started(attempt, Started(event.name, event.started_at, event.logs)))
+        if is_small or (event.failure and not self._must_look(attempt)):
             self._finish(attempt, self._judged(attempt, event))
         else:
             tasks.create_task(self._collect(attempt, event), name=f"collect {event.name}")
@@ -105,7 +111,8 @@ class EventJudge:
         if failure is None:
             try:
                 data = event.outputs or b""
-                return TaskSucceeded(now, ref, event.at, dict(split_literal_map(data)), data, details=details)
+                outputs: dict[str, Value] = dict(split_literal_map(data))
+                return TaskSucceeded(now, ref, event.at, outputs, data, details=details, started_at=event.started_at)
             except MalformedLiteralMapError as error:
                 failure = Failure(ErrorKind.SYSTEM, "OutputsNotReadable", f"malformed outputs: {error}", retryable=True)
         return TaskFailed(now, ref, event.at, failure, details)

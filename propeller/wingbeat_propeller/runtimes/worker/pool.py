@@ -322,13 +322,14 @@ class WorkerPool:
 
     def _ended(self, report: worker_pb2.Ended) -> Sequence[RuntimeEvent]:
         name = report.reference.name
-        events: list[RuntimeEvent] = []
-        if not self._given[name].is_started:
-            events += self._started(name, report.started_at)
         given = self._given[name]
+        started_at = None
+        if not given.is_started:
+            started_at = self._moment(report.started_at, given)
+            given = given._replace(is_started=True, given_at=started_at)
         self._given[name] = given._replace(has_ended=True, handover=None)
-        events.append(end_of(report, self._moment(report.ended_at, given), self._logs.links(name)))
-        return events
+        end = end_of(report, self._moment(report.ended_at, given), self._logs.links(name))
+        return [end if started_at is None else end._replace(started_at=started_at)]
 
     @staticmethod
     def _moment(at: float, given: _Given) -> float:
