@@ -1,8 +1,9 @@
 """The journal over Postgres: effects become durable by group commit, in lanes that commit in turn.
 
 Effects gather while the previous batch is synced and then go down as one transaction. There are a few lanes, each with
-a connection of its own, so that one encodes while another waits for the disk; an execution always uses the same lane,
-so its effects commit in the order they were submitted. Nothing is written after the term has ended, and nothing is
+a connection of its own, so that one encodes while another waits for the disk. While there is little to write all of it
+goes through the first: fewer commits, each with more in it. An execution stays in its lane until all of its effects are
+durable, so they commit in the order they were submitted. Nothing is written after the term has ended, and nothing is
 written twice: see journal_lane.py.
 """
 
@@ -15,12 +16,37 @@ import structlog
 from prometheus_client import Gauge
 
 from wingbeat_propeller.core.effects import Effects
+from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.postgres.journal_lane import JournalLane, JournalOptions
 
 _log = structlog.get_logger(__name__)
 
 _BACKLOG = Gauge("wingbeat_journal_backlog", "Effects submitted and not yet durable")
+
+
+LANE_SHARED_MIN = 64
+"""Effects in the first lane from which on others take some, too."""
+
+
+class _InLane:
+    """Executions that have effects under way: in which lane, and how many."""
+
+    def __init__(self) -> None:
+        self._found: dict[ExecutionKey, tuple[int, int]] = {}
+
+    def lane(self, execution: ExecutionKey) -> int | None:
+        found = self._found.get(execution)
+        return None if found is None else found[0]
+
+    def enter(self, execution: ExecutionKey, lane: int) -> None:
+        _, count = self._found.get(execution, (lane, 0))
+        self._found[execution] = lane, count + 1
+
+    def leave(self, execution: ExecutionKey) -> None:
+        lane, count = self._found.pop(execution)
+        if count > 1:
+            self._found[execution] = lane, count - 1
 
 
 class PostgresJournal:
@@ -41,16 +67,32 @@ class PostgresJournal:
     ) -> None:
         self._options = options or JournalOptions()
         self.backlog_max = self._options.backlog_max
+        self._in_lane = _InLane()
         connect = partial(connect_journal, dsn, self._options.statement_timeout_s)
         self._lanes = [
-            JournalLane(connect, term=term, lane=lane, blobs=blobs, rejected=rejected, options=self._options)
+            JournalLane(
+                connect,
+                term=term,
+                lane=lane,
+                blobs=blobs,
+                rejected=rejected,
+                options=self._options,
+                left=self._in_lane.leave,
+            )
             for lane in range(self._options.lanes)
         ]
         _BACKLOG.set_function(lambda: self.backlog)
 
     def submit(self, effects: Effects, committed: Callable[[Effects], None]) -> None:
         """Queue rows for the next commit; see `ports.Journal.submit`. The rows belong to the journal from here on."""
-        self._lanes[effects.execution % len(self._lanes)].submit(effects, committed)
+        execution = effects.execution
+        lane = self._in_lane.lane(execution)
+        if lane is None:
+            lane = 0
+            if self._lanes[0].backlog >= LANE_SHARED_MIN:
+                lane = min(range(len(self._lanes)), key=lambda number: self._lanes[number].backlog)
+        self._in_lane.enter(execution, lane)
+        self._lanes[lane].submit(effects, committed)
 
     @property
     def backlog(self) -> int:

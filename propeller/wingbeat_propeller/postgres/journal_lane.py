@@ -22,6 +22,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from prometheus_client import Counter, Histogram
 
 from wingbeat_propeller.core.effects import Effects
+from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.ports.journal import LeaseLostError
 from wingbeat_propeller.postgres.journal_batch import BatchRecords, batch_records, plain_commit
@@ -95,13 +96,16 @@ class JournalLane:
         blobs: Blobs,
         rejected: Rejected,
         options: JournalOptions,
+        left: Callable[[ExecutionKey], None],
     ) -> None:
+        """`left` hears of the execution of all effects that are done with, before anybody else."""
         self._connect = connect
         self._term = term
         self._lane = lane
         self._blobs = blobs
         self._rejected = rejected
         self._options = options
+        self._left = left
         self._queue: deque[_Entry] = deque()
         self._wake = asyncio.Event()
         self._submitted = 0
@@ -195,11 +199,13 @@ class JournalLane:
             _REJECTED.inc()
             _log.error("effects refused", execution=entries[0].effects.execution, error=repr(refusal))
             self._done += 1
+            self._left(entries[0].effects.execution)
             self._rejected(entries[0].effects, refusal)
             self._wake_waiters()
 
     def _finish(self, entry: _Entry) -> None:
         self._done += 1
+        self._left(entry.effects.execution)
         try:
             entry.committed(entry.effects)
         except Exception as error:  # noqa: BLE001  (one execution's fault must not stop the others: its owner fails it)

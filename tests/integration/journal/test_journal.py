@@ -9,7 +9,7 @@ from tests.integration.journal.rows import effects_of, insert_executions, node_r
 
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
-from wingbeat_propeller.postgres.journal import connect_journal
+from wingbeat_propeller.postgres.journal import LANE_SHARED_MIN, connect_journal
 from wingbeat_propeller.postgres.journal_batch import plain_commit
 from wingbeat_propeller.postgres.journal_errors import MESSAGE_BYTES_MAX
 from wingbeat_propeller.postgres.queries import load_queries
@@ -84,3 +84,23 @@ async def test_a_commit_reads_no_table_whole(database_url: str) -> None:
             assert "Seq Scan" not in plan, plan
     finally:
         await connection.close()
+
+
+async def test_other_lanes_are_for_crowds(journal: JournalRun, pool: asyncpg.Pool) -> None:
+    """While there is little to write, one lane has all of it, whatever the executions. A crowd is shared, but for
+    executions that have effects under way: these stay in order."""
+    batches = "SELECT batch FROM journal_lanes WHERE term = $1 AND lane >= 0 ORDER BY lane"
+    executions = await insert_executions(pool, 4 * LANE_SHARED_MIN)
+    for execution in executions[:10]:
+        await journal.write(effects_of(node_row(execution, "n0", NodePhase.QUEUED)))
+    first, *others = [row["batch"] for row in await pool.fetch(batches, journal.term)]
+    assert first == 10
+    assert set(others) == {0}
+    for number in range(3):
+        for execution in executions:
+            row = node_row(execution, f"n{number}", NodePhase.RUNNING)
+            journal.journal.submit(effects_of(row), journal.committed.append)
+    await journal.journal.drained()
+    assert all(row["batch"] for row in await pool.fetch(batches, journal.term))
+    of_execution = [effects.nodes[0].node_id for effects in journal.committed if effects.execution == executions[-1]]
+    assert of_execution == ["n0", "n1", "n2"]
