@@ -185,6 +185,10 @@ async def test_everything_is_killed(
     await asyncio.to_thread(_check_slots, installation, flyte, tmp_path)
     assert await connection.fetchval("SELECT count(*) FROM tenant_slots") == 0, f"seed {SEED}"
     flyte.close()
+    # Nothing ended for another reason than that it was killed, but for leases that a slow machine has let go.
+    logs = [line for path in (installation.data_dir / "logs").iterdir() for line in path.read_text().splitlines()]
+    faults = [line for line in logs if '"role failed"' in line and "LeaseLost" not in line]
+    assert not faults, f"seed {SEED}: {faults[0]}"
 
 
 def _prepare(installation: Installation, flyte: Client) -> None:
