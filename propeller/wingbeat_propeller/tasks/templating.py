@@ -18,8 +18,9 @@ from wingbeat_propeller.tasks.literal_text import UnprintableLiteralError, liter
 TASK_TEMPLATE_FILE = "task.pb"
 """Name of the serialized TaskTemplate below the input prefix, for containers that ask for `{{.taskTemplatePath}}`."""
 
-_VARIABLE = re.compile(r"\{\{\s*[.$]([^}\s]+)\s*\}\}")
-_INPUT = re.compile(r"\{\{\s*[.$]inputs\.[^}\s]+\s*\}\}", re.IGNORECASE)
+# Names have a bound, so that a text of nothing but beginnings of variables is read in linear time.
+_VARIABLE = re.compile(r"\{\{\s*[.$]([^}\s]{1,300})\s*\}\}")
+_INPUT = re.compile(r"\{\{\s*[.$]inputs\.[^}\s]{1,300}\s*\}\}", re.IGNORECASE)
 _TASK_TEMPLATE = re.compile(r"\{\{\s*[.$]tasktemplatepath\s*\}\}", re.IGNORECASE)
 _INPUT_PREFIX = "inputs."
 
