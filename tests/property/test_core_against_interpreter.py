@@ -4,12 +4,16 @@ What is durable lives in the world's database; everything else is lost at a cras
 straight sequential interpreter, and every task makes exactly the attempts that its budgets allow.
 """
 
+import random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.property.workflows import keeping
 from tests.property.world import World
+from wingbeat_propeller.core.caching import CacheStatus
 from wingbeat_propeller.core.events import AbortRequested, TaskStarted
-from wingbeat_propeller.core.phases import EXECUTION_FINAL, NODE_FINAL
+from wingbeat_propeller.core.phases import EXECUTION_FINAL, NODE_FINAL, NodePhase
 from wingbeat_propeller.core.step import step
 
 SEEDS = st.integers(0, 2**48)
@@ -43,6 +47,33 @@ def test_large_values_travel_by_reference(seed: int) -> None:
     world = World(seed, large=True)
     world.run(crashes=True)
     world.check()
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=SEEDS, large=st.booleans())
+def test_cached_sub_workflows_come_to_the_same(seed: int, large: bool) -> None:
+    """Whether they run, with crashes in between, or have run before; then nothing of those that succeeded runs."""
+    plan = keeping(World(seed).plan, random.Random(seed))
+    first, second = (World(seed, large=large, plan=plan) for _ in range(2))
+    second.cache = first.cache
+    first.run(crashes=True)
+    first.check()
+    kept = dict(first.cache)
+    second.run(crashes=True)
+    second.check()
+    assert {key: second.cache[key] for key in kept} == kept
+    hits = [row for row in second.database.nodes.values() if row.cache_status == CacheStatus.HIT]
+    parents = {row.parent_id for row in second.database.nodes.values()}
+    assert not parents & {row.node_id for row in hits}
+    top = {plan.ids[node] for node in plan.cached_workflows}
+    succeeded = {
+        row.spec_node_id
+        for row in first.database.nodes.values()
+        if row.parent_id is None and row.phase == NodePhase.SUCCEEDED
+    }
+    met = {row.spec_node_id for row in second.database.nodes.values() if row.parent_id is None}
+    if second.expected() is not None:
+        assert top & succeeded & met == {row.spec_node_id for row in hits if row.parent_id is None}
 
 
 @settings(max_examples=100, deadline=None)

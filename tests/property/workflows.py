@@ -1,6 +1,7 @@
 """Random workflows for property tests: plans with chains, fans, diamonds, nested sub-workflows and arrays, and what a
 straight sequential interpreter makes of them."""
 
+import dataclasses
 import random
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -8,6 +9,7 @@ from fractions import Fraction
 from flyteidl.core import literals_pb2, tasks_pb2
 
 from wingbeat_propeller.core.bindings import BindingProgram, Constant, Entries, Items, Promise
+from wingbeat_propeller.core.cached_task import CachedTask
 from wingbeat_propeller.core.plan import END, START, ArraySpec, FailurePolicy, NodeKind, Plan, TaskSpec
 
 INPUT = "x"
@@ -204,6 +206,17 @@ def plan_tasks(plan: Plan) -> list[str]:
             case _:
                 pass
     return names
+
+
+def keeping(plan: Plan, rng: random.Random) -> Plan:
+    """The same plan with some of its sub-workflow nodes cached as a whole, at any depth."""
+    targets = tuple(keeping(target, rng) if isinstance(target, Plan) else target for target in plan.targets)
+    cached = {
+        node: CachedTask("p", "d", target.name, "v", "1", b"", is_workflow=True)
+        for node, target in enumerate(targets)
+        if isinstance(target, Plan) and rng.random() < 0.7
+    }
+    return dataclasses.replace(plan, targets=targets, cached_workflows=cached)
 
 
 Behaviours = dict[str, list[Behaviour]]

@@ -26,11 +26,14 @@ from wingbeat_propeller.compiler.comparison import NO_RULES, compare_plans
 from wingbeat_propeller.core.array_inputs import take_apart
 from wingbeat_propeller.core.array_outputs import collections
 from wingbeat_propeller.core.bindings import NeedsContentError, evaluate
+from wingbeat_propeller.core.caching import CacheStatus
 from wingbeat_propeller.core.effects import (
     Abort,
     Effects,
     Gather,
+    Keep,
     Launch,
+    LookUp,
     OpenArray,
     Prepare,
     Recall,
@@ -43,6 +46,8 @@ from wingbeat_propeller.core.events import (
     ElementsRecalled,
     Event,
     Gathered,
+    Kept,
+    LookedUp,
     Prepared,
     Recalled,
     TaskFailed,
@@ -138,6 +143,8 @@ class World:
             element_attempts_max=elements_max,
         )
         self.large = large
+        self.cache: dict[tuple[str, bytes], bytes] = {}
+        """Outputs by what the cache knows a node by and its inputs; worlds may share one."""
         self.database = Database()
         if source is not None:
             self.database.blobs = source.database.blobs  # one store
@@ -193,6 +200,12 @@ class World:
                     self.events.append(self._open_array(request))
                 case Gather():
                     self.events.append(self._gather(request))
+                case LookUp():
+                    self.events.append(self._look_up(request))
+                case Keep():
+                    outputs = request.outputs or self.database.blobs[request.outputs_uri]
+                    self.cache.setdefault(self._key(request.call), outputs)
+                    self.events.append(Kept(self.now, request.call.ref, CacheStatus.POPULATED, b""))
                 case Recall():
                     self.events.append(self._recall(request))
                 case RecallElements():
@@ -232,6 +245,19 @@ class World:
         made = collections(request.names, [outputs(element) for element in request.elements])
         self.database.blobs[request.uri] = build_literal_map(made)
         return Gathered(self.now, request.ref, {var: Ref(request.uri, var) for var in made}, None)
+
+    def _key(self, call: LookUp) -> tuple[str, bytes]:
+        return call.task.name, self.database.blobs[call.inputs_uri] if call.inputs is None else call.inputs
+
+    def _look_up(self, call: LookUp) -> Event:
+        found = self.cache.get(self._key(call))
+        if found is None:
+            return LookedUp(self.now, call.ref, CacheStatus.MISS, b"")
+        values: dict[str, Value] = {**split_literal_map(found)}
+        if self.large:
+            self.database.blobs[call.outputs_uri] = found
+            values = {var: Ref(call.outputs_uri, var) for var in values}
+        return LookedUp(self.now, call.ref, CacheStatus.HIT, b"", values, None if self.large else found)
 
     def _recall(self, request: Recall) -> Event:
         assert self.source is not None, "nothing is recovered"
