@@ -152,7 +152,8 @@ def _spent_s(process: psutil.Process) -> float:
         times = process.cpu_times()
     except psutil.NoSuchProcess:
         return 0.0
-    return times.user + times.system
+    # Children that were replaced meanwhile count with who has waited for them.
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def measure(tasks: int, sequences: int, hellos: int, workers: int, slots: int) -> dict[str, object]:
