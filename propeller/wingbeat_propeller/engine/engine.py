@@ -370,6 +370,9 @@ class Engine:
         late = [command for command in effects.commands if isinstance(command, Launch) and command.is_repeat]
         if adopted := [*effects.adopt, *late]:
             self._slot_keeper.taken_over(live.tenant, live.state.key, [launch.name for launch in adopted])
+        if live.is_taken_over:
+            aborted = [command.name for command in effects.commands if isinstance(command, Abort)]
+            self._slot_keeper.inherited(live.tenant, live.state.key, [*effects.ended, *aborted])
         if effects.writes or effects.commands:  # commands alone wait for the rows of earlier steps
             began = time.perf_counter()
             self._slot_keeper.submit(self.journal, effects, lambda done: self._committed(live, done, began))

@@ -387,6 +387,7 @@ class Intake:
         live = self._make_live(record, program)
         if live is None:
             return []
+        live.is_taken_over = True
         restore = partial(
             rebuild,
             live.state,

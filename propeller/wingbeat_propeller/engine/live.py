@@ -60,6 +60,8 @@ class LiveExecution:
     """What it recovers, if anything."""
     names: set[str] = field(default_factory=set[str])
     """Attempts that are queued, starting or running."""
+    is_taken_over: bool = False
+    """It was begun by another engine, which may have got slots for attempts that this one never had under way."""
     is_last_word_said: bool = False
     """Nothing but the end of its own row is left to be written, for a fault of the engine or the database."""
     timers: set[tuple[AttemptKey, int]] = field(default_factory=set[tuple[AttemptKey, int]])

@@ -230,6 +230,14 @@ class SlotKeeper:
             for name in names:
                 self._add(name, _Slot(tenant, execution, _State.UNKNOWN))
 
+    def inherited(self, tenant: Tenant, execution: int, names: Iterable[str]) -> None:
+        """These attempts are about to end without ever having been under way here: elements of an array that fails
+        when it is taken over, say. The engine before may have got slots for them, which go with the rows of the end."""
+        if self._store is not None:
+            for name in names:
+                if name not in self._slots:
+                    self._add(name, _Slot(tenant, execution, _State.UNKNOWN))
+
     def submit(self, journal: Journal, effects: Effects, committed: Committed) -> None:
         """Hand rows to the journal, with the slots that they free."""
         if self._store is not None and effects.commands:

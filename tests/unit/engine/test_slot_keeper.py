@@ -208,6 +208,24 @@ async def test_slots_of_what_was_taken_over_are_found(kept: Kept) -> None:
     assert keeper.at_limit(TENANT)
 
 
+async def test_slots_go_with_attempts_that_another_engine_asked_for(kept: Kept) -> None:
+    """An element that ends as soon as its array is taken over was never under way here, but may have a slot."""
+    keeper, _, log = kept
+    keeper.inherited(TENANT, KEY, ["aborted", "ended"])
+    keeper.submit(log, effects := _end("ended", "never asked for", aborted=["aborted"]), lambda _: None)
+    assert effects.freed == ["ended", "aborted"]
+    keeper.submit(log, later := _end(aborted=["of this engine"]), lambda _: None)
+    assert not later.freed
+
+
+async def test_what_runs_here_is_not_inherited(kept: Kept) -> None:
+    """A slot that is held stays held, whoever began the execution."""
+    keeper, _, _ = kept
+    await _give(kept, "a")
+    keeper.inherited(TENANT, KEY, ["a"])
+    assert keeper.waits("a")
+
+
 async def test_a_new_limit_counts_what_runs(kept: Kept) -> None:
     """When a tenant comes to have a limit, its attempts under way are reported as running."""
     keeper, store, log = kept
