@@ -9,7 +9,7 @@ makes their space usable again without growing them.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -89,14 +89,18 @@ class Pruner:
     async def run(self) -> None:
         """Prune at once and then every `interval_s`, until cancelled."""
         while True:
-            try:
-                if self._eraser is not None:
-                    await self._eraser.resume()
-                await self.prune(datetime.now(UTC))
-            except OSError as error:
-                _FAILED.inc()
-                _log.warning("pruning given up for now", error=str(error))
+            if self._eraser is not None:
+                await self._try("erasure", self._eraser.resume)
+            await self._try("pruning", lambda: self.prune(datetime.now(UTC)))
             await asyncio.sleep(self._options.interval_s)
+
+    async def _try(self, what: str, work: Callable[[], Awaitable[object]]) -> None:
+        """A blob store that does not answer keeps erasures back, not the pruning of rows, and the other way round."""
+        try:
+            await work()
+        except OSError as error:
+            _FAILED.inc()
+            _log.warning(f"{what} given up for now", error=str(error))
 
     async def prune(self, now: datetime) -> int | None:
         """One round; returns how many executions went, None when another process is at it. Raises OSError."""

@@ -71,4 +71,4 @@ def _same(one: types_pb2.LiteralType, other: types_pb2.LiteralType) -> bool:
 
 def _by_number(name: str) -> list[str | int]:
     """o10 comes after o9. Pieces alternate, so text is never compared with a number."""
-    return [int(piece) if piece.isdigit() else piece for piece in re.split(r"([0-9]+)", name)]
+    return [int(piece) if piece.isascii() and piece.isdigit() else piece for piece in re.split(r"([0-9]+)", name)]

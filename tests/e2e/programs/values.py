@@ -18,7 +18,7 @@ from flytekit.models.literals import StructuredDatasetMetadata
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 from flytekit.types.schema import FlyteSchema
-from flytekit.types.structured import register_csv_handlers
+from flytekit.types.structured import register_csv_handlers, register_pandas_handlers
 from flytekit.types.structured.structured_dataset import (
     CSV,
     PARQUET,
@@ -29,6 +29,7 @@ from flytekit.types.structured.structured_dataset import (
 )
 from pydantic import BaseModel
 
+register_pandas_handlers()  # first, so that Parquet is what frames are written as, here and in whatever imports this
 register_csv_handlers()
 
 

@@ -6,12 +6,14 @@ import sys
 from asyncio.subprocess import PIPE
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import asyncpg
 import pytest
 
 from tests.integration.retention.conftest import DOMAIN, NOW, PROJECT, TABLES, Past
 from wingbeat_controlplane.errors import ApiError
+from wingbeat_controlplane.retention.eraser import Eraser
 from wingbeat_controlplane.retention.policies import PolicyStore
 from wingbeat_controlplane.retention.policy import Policy
 from wingbeat_controlplane.retention.pruner import LOCK, Pruner, PrunerOptions
@@ -52,6 +54,23 @@ async def test_what_others_need_stays(past: Past, policies: PolicyStore, databas
     await past.pool.execute("UPDATE batches SET ended_at = now()")
     assert await pruner.prune(NOW) == 3
     assert await past.names() == ["runs", "parent", "recovers"]
+
+
+async def test_rows_go_though_an_erasure_cannot(past: Past, policies: PolicyStore, database_url: str) -> None:
+    """A blob store that does not answer keeps erasures back, and nothing else."""
+
+    class Unreachable:
+        async def resume(self) -> int:
+            raise OSError("the blob store does not answer")
+
+    await past.execution("old", days=31)
+    pruner = Pruner(database_url, policies, OPTIONS, eraser=cast("Eraser", Unreachable()))
+    pruning = asyncio.create_task(pruner.run())
+    async with asyncio.timeout(30):
+        while await past.names():
+            await asyncio.sleep(0.02)
+    pruning.cancel()
+    await asyncio.wait([pruning])
 
 
 async def test_projects_have_policies_of_their_own(past: Past, policies: PolicyStore, database_url: str) -> None:
@@ -145,6 +164,7 @@ import asyncio, sys
 from datetime import UTC, datetime
 from wingbeat_controlplane.registry.options import RegistryOptions
 from wingbeat_controlplane.registry.projects import ProjectStore
+from wingbeat_controlplane.retention.eraser import Eraser
 from wingbeat_controlplane.retention.policies import PolicyStore
 from wingbeat_controlplane.retention.policy import Policy
 from wingbeat_controlplane.retention.pruner import Pruner, PrunerOptions

@@ -29,6 +29,12 @@ def test_one_type_goes_by_names() -> None:
     assert pair_variables(inputs, outputs) == {f"o{index}": f"x{index}" for index in range(12)}
 
 
+def test_names_may_hold_digits_that_are_no_numbers() -> None:
+    """A superscript is a digit to Python, and no number."""
+    pairs = pair_variables(_variables(**{"x²": INTEGER, "x³": INTEGER}), _variables(o0=INTEGER, o1=INTEGER))
+    assert pairs == {"o0": "x²", "o1": "x³"}
+
+
 def test_castable_types_will_do() -> None:
     """An output may have a wider type than the input."""
     optional = types_pb2.LiteralType()
