@@ -20,6 +20,8 @@ from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries("wingbeat_controlplane.retention", "batch_remains.sql")
 
+_PAGE = 500
+
 
 class BatchRemains:
     """Removes them; what is to go stands in `retired_executions`."""
@@ -37,12 +39,28 @@ class BatchRemains:
                     await self._remove(connection, row)
                 await connection.execute(_SQL["done"], batch)
 
+    async def remove_left_behind(self, project: str, domain: str) -> None:
+        """Take out the ended batches of a project (empty domain: of all its domains) whose executions have all gone
+        before, pruned or erased one by one. Raises asyncpg's errors, OSError."""
+        after = 0
+        while rows := await self._pool.fetch(_SQL["of_project"], project, domain, after, _PAGE):
+            for found in rows:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    batch = await connection.fetchrow(_SQL["lock"], found["id"])
+                    if batch is not None and await connection.fetchval(_SQL["is_left_behind"], found["id"]):
+                        await self._remove_whole(connection, batch)
+            after = rows[-1]["id"]
+
+    async def _remove_whole(self, connection: "PoolConnectionProxy[asyncpg.Record]", batch: asyncpg.Record) -> None:
+        places = BatchPlaces(self._blobs.base, batch["project"], batch["domain"], batch["name"])
+        async for page in self._blobs.pages(places.folder):
+            await self._blobs.delete_all([blob.uri for blob in page])
+        await connection.execute(_SQL["delete"], batch["id"])
+
     async def _remove(self, connection: "PoolConnectionProxy[asyncpg.Record]", batch: asyncpg.Record) -> None:
         places = BatchPlaces(self._blobs.base, batch["project"], batch["domain"], batch["name"])
         if await connection.fetchval(_SQL["is_empty"], batch["id"]):
-            async for page in self._blobs.pages(places.folder):
-                await self._blobs.delete_all([blob.uri for blob in page])
-            await connection.execute(_SQL["delete"], batch["id"])
+            await self._remove_whole(connection, batch)
             return
         gone = await connection.fetch(_SQL["gone"], batch["id"])
         if places.is_uploaded(batch["uri"]):

@@ -5,6 +5,18 @@ SELECT batch_id FROM retired_executions WHERE erased AND batch_id IS NOT NULL OR
 -- name: lock
 SELECT id, project, domain, name, uri FROM batches WHERE id = $1 FOR UPDATE;
 
+-- name: of_project
+-- Batches of a project, or of a domain of it, after $3.
+SELECT id FROM batches WHERE project = $1 AND (domain = $2 OR $2 = '') AND id > $3 ORDER BY id LIMIT $4;
+
+-- name: is_left_behind
+-- Whether it has ended and none of its executions is there any more, erased or pruned.
+SELECT ended_at IS NOT NULL
+    AND NOT EXISTS (
+        SELECT FROM batch_rows AS r JOIN executions AS e ON e.id = r.execution_id WHERE r.batch_id = b.id
+    )
+FROM batches AS b WHERE b.id = $1;
+
 -- name: gone
 SELECT name, batch_row FROM retired_executions WHERE erased AND batch_id = $1;
 

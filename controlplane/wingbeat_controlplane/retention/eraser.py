@@ -121,6 +121,9 @@ class Eraser:
             await self._batches.remove()
             for row, rows in going:
                 yield _erasure(row, rows, await self._finish(retired_of(row), self._places(row)))
+        if isinstance(target, ByProject) and not is_dry_run:
+            with outages_as_oserror():
+                await self._batches.remove_left_behind(target.project, target.domain)
 
     async def _found(self, keys: Sequence[int]) -> AsyncGenerator[tuple[asyncpg.Record, Mapping[str, int]]]:
         """Executions and how many rows each has."""

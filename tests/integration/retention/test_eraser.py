@@ -123,6 +123,31 @@ async def test_nothing_is_left(house: House, target: Target) -> None:
     assert not list(house.folder.rglob("*gone*"))
 
 
+@pytest.mark.parametrize(("target", "left"), [(ByProject("p1"), ["live", "other"]), (ByProject("p1", "d2"), None)])
+async def test_batches_whose_executions_were_pruned(house: House, target: Target, left: list[str] | None) -> None:
+    """With a project go its ended batches, though pruning has left none of their executions; what runs stays."""
+    pool = house.past.pool
+    for name, project, ended in (("ended", "p1", True), ("live", "p1", False), ("other", "p2", True)):
+        batch = await pool.fetchval(
+            "INSERT INTO batches (project, domain, name, content, principal, spec, uri, format, key_column, ended_at)"
+            " VALUES ($1, $2, $3, gen_random_uuid(), '', '', '', 0, '', CASE WHEN $4 THEN now() END) RETURNING id",
+            *(project, DOMAIN, name, ended),
+        )
+        await pool.execute(
+            "INSERT INTO batch_rows (batch_id, row, phase, key, file_offset, line, execution_id, name)"
+            " VALUES ($1, 0, 4, 'k', 0, 1, 1000000, 'pruned')",
+            batch,
+        )
+        await house.blobs.put(f"{house.blobs.base}/metadata/batches/{project}/{DOMAIN}/{name}/results/0.jsonl", b"{}")
+    await house.erase(target, is_dry_run=True)
+    assert await pool.fetchval("SELECT count(*) FROM batches") == 3
+    await house.erase(target)
+    expected = left or ["ended", "live", "other"]
+    assert [row["name"] for row in await pool.fetch("SELECT name FROM batches ORDER BY name")] == expected
+    assert await pool.fetchval("SELECT count(*) FROM batch_rows") == len(expected)
+    assert sorted(path.parts[-3] for path in house.folder.rglob("0.jsonl")) == expected
+
+
 async def test_what_was_launched_goes_too(house: House) -> None:
     """Executions that nodes and eager tasks launched go with theirs, at any depth."""
     top = await house.execution("top")
