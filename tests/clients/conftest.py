@@ -1,17 +1,14 @@
 """An installation with the programs of the scenarios registered."""
 
 import asyncio
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from flytekit.configuration import ImageConfig, SerializationSettings
 from tests.clients.players import CLIENTS
 from tests.e2e.client import DOMAIN, FOLDERS, PROJECT, Client
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import Installation, running_installation
 
 from wingbeat import AsyncClient, File
 
@@ -21,19 +18,12 @@ sys.path[:0] = [str(CLIENTS / "conformance"), *(str(folder) for folder in FOLDER
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Installation]:
     """`wingbeat up` of its own, since its server is killed."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-clients-"))
-    running = Installation(folder)
-    running.up()
-    try:
+    with running_installation() as running:
         client = Client(running.endpoint)
         _register(client)
         client.register("hello_world", "hello_world_wf")
         client.close()
         yield running
-    finally:
-        running.down()
-        until(lambda: not running.leftovers(), timeout_s=10, what=f"an end of {running.leftovers()}")
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,7 @@
 """One running installation for all tests of a worker, and clients for it."""
 
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ os.environ["FLYTE_SDK_LOGGING_LEVEL"] = "40"  # read when flytekit is imported, 
 
 import pytest
 from tests.e2e.client import FOLDERS, Client
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import Installation, running_installation
 
 sys.path[:0] = [str(folder) for folder in FOLDERS]
 
@@ -19,15 +17,8 @@ sys.path[:0] = [str(folder) for folder in FOLDERS]
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Installation]:
     """`wingbeat up` on free ports; stopped at the end, and then nothing of it may be left running."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-e2e-"))
-    running = Installation(folder)
-    running.up()
-    try:
+    with running_installation() as running:
         yield running
-    finally:
-        running.down()
-        until(lambda: not running.leftovers(), timeout_s=10, what=f"an end of {running.leftovers()}")
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -127,6 +130,23 @@ class Installation:
         """The ends of all log files, for messages of failed tests."""
         files = sorted((self.data_dir / "logs").glob("*"))
         return "\n".join(f"== {file.name}\n" + "\n".join(file.read_text().splitlines()[-lines:]) for file in files)
+
+
+@contextmanager
+def running_installation(*flags: str, settings: str = "") -> Iterator[Installation]:
+    """`wingbeat up` in a folder of its own, with `settings` as its wingbeat.toml; ended at last, whatever a test has
+    done to it, and then nothing of it may be left running."""
+    folder = Path(tempfile.mkdtemp(prefix="wb-e2e-"))
+    if settings:
+        (folder / "wingbeat.toml").write_text(settings)
+    installation = Installation(folder, *flags)
+    try:
+        installation.up()
+        yield installation
+    finally:
+        installation.wingbeat("down", "--data-dir", str(folder), check=False)
+        until(lambda: not installation.leftovers(), timeout_s=10, what=f"an end of {installation.leftovers()}")
+        shutil.rmtree(folder)
 
 
 def until(condition, *, timeout_s: float = 60.0, what: str = "the condition"):

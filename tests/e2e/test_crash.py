@@ -15,8 +15,6 @@ Moments and victims come from a seed, which pytest prints; WINGBEAT_TEST_SEED re
 
 import os
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +25,7 @@ from fanout import WIDTH
 from flyteidl.admin import node_execution_pb2
 from flyteidl.core import execution_pb2 as core_execution_pb2
 from tests.e2e.client import Client, execution_id, phase
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import Installation, running_installation, until
 
 SEED = int(os.environ.get("WINGBEAT_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
 KILLS = 3
@@ -39,15 +37,8 @@ TIMEOUT_S = 120
 @pytest.fixture(scope="module")
 def victim() -> Iterator[Installation]:
     """An installation of this module's own: the tests leave it in pieces."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-crash-"))
-    installation = Installation(folder)
-    installation.up()
-    try:
+    with running_installation() as installation:
         yield installation
-    finally:
-        installation.down()
-        until(lambda: not installation.leftovers(), timeout_s=10, what=f"an end of {installation.leftovers()}")
-        shutil.rmtree(folder)
 
 
 @pytest.mark.timeout(300)
@@ -86,10 +77,7 @@ def test_two_engines(tmp_path: Path) -> None:
     """Executions of an engine that is killed again and again move on in the other; none is driven by both."""
     dice = random.Random(SEED)
     print(f"WINGBEAT_TEST_SEED={SEED}")
-    folder = Path(tempfile.mkdtemp(prefix="wb-two-"))
-    pair = Installation(folder, "--propellers", "2")
-    pair.up()
-    try:
+    with running_installation("--propellers", "2") as pair:
         client = Client(pair.endpoint)
         marks = [tmp_path / str(number) for number in range(4)]
         for mark in marks:
@@ -104,10 +92,6 @@ def test_two_engines(tmp_path: Path) -> None:
             ends = [line for path in mark.iterdir() for line in path.read_text().splitlines() if line.startswith("end")]
             assert len(ends) == WIDTH + 1, f"seed {SEED}"
         client.close()
-    finally:
-        pair.down()
-        until(lambda: not pair.leftovers(), timeout_s=10, what=f"an end of {pair.leftovers()}")
-        shutil.rmtree(folder)
 
 
 def _kill(victim: Installation, role: str) -> None:

@@ -2,28 +2,20 @@
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from tests.e2e.client import Client, succeeded
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import Installation, running_installation, until
 
 
 @pytest.fixture
 def own_installation() -> Iterator[Installation]:
     """An installation of this test's own. Two engines: what one ends must not look like a failure to the other."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-drain-"))
-    running = Installation(folder, "--propellers", "2")
-    running.up()
-    try:
+    with running_installation("--propellers", "2") as running:
         yield running
-    finally:
-        running.wingbeat("down", "--data-dir", str(folder), check=False)
-        shutil.rmtree(folder)
 
 
 def _runs(folder: Path) -> list[list[int]]:

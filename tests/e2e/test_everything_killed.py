@@ -10,10 +10,8 @@ pytest prints the seed; WINGBEAT_TEST_SEED replays it.
 import asyncio
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -23,7 +21,7 @@ import pytest
 from tests.e2e import faulty_clients
 from tests.e2e.client import DOMAIN, PROJECT, Client, succeeded
 from tests.e2e.faulty_clients import ITEMS, PATIENCE, read_lines, told, watches
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import Installation, running_installation, until
 from tests.e2e.test_launch_kills import register_echo
 
 from wingbeat import AsyncClient, Batch
@@ -94,19 +92,12 @@ class _Programs:
 @pytest.fixture
 def installation() -> Iterator[Installation]:
     """Two engines and two workers of its own, in which nothing that a worker can run runs elsewhere."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-faults-"))
-    (folder / "wingbeat.toml").write_text(
+    settings = (
         f'[workers]\ncount = {WORKERS}\nslots = {SLOTS}\nwithout_worker = "wait"\nlease_s = 2\n'
         "[propeller]\nlease_s = 2\nbackoff_s = 0\n[batches]\nlease_s = 3\n"
     )
-    own = Installation(folder, "--propellers", "2")
-    own.up()
-    try:
+    with running_installation("--propellers", "2", settings=settings) as own:
         yield own
-    finally:
-        own.down()
-        until(lambda: not own.leftovers(), timeout_s=10, what=f"an end of {own.leftovers()}")
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -8,10 +8,7 @@ import asyncio
 import json
 import os
 import random
-import shutil
-import tempfile
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import asyncpg
 import grpc
@@ -20,7 +17,7 @@ from flyteidl.admin import launch_plan_pb2, task_pb2
 from flyteidl.core import identifier_pb2, tasks_pb2
 from flyteidl.service.admin_pb2_grpc import AdminServiceStub
 from tests.e2e.client import DOMAIN, PROJECT
-from tests.e2e.installation import Installation
+from tests.e2e.installation import Installation, running_installation
 from tests.e2e.specs import INTEGER, identifier, interface, node, promise, workflow_request
 
 from wingbeat_controlplane.supervisor.data_folder import DataFolder
@@ -37,16 +34,10 @@ TEMPLATE = item_pb2.LaunchTemplate(target=item_pb2.Target(name="kills.wf", versi
 
 
 @pytest.fixture
-def installation() -> AsyncIterator[Installation]:
+def installation() -> Iterator[Installation]:
     """An installation of its own, since it is killed."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-kills-"))
-    own = Installation(folder)
-    own.up()
-    try:
+    with running_installation() as own:
         yield own
-    finally:
-        own.down()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def register_echo(endpoint: str) -> None:

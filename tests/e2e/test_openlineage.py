@@ -1,13 +1,10 @@
 """OpenLineage events of a real installation, sent to a real receiver while the server is killed."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.e2e.client import Client, succeeded
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import Installation, running_installation, until
 from tests.integration.openlineage.receiver import Receiver, receiver
 
 
@@ -22,15 +19,8 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 @pytest.fixture
 def reporting(received: Receiver) -> Iterator[Installation]:
     """An installation that reports to it."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-ol-"))
-    running = Installation(folder)
-    running.up()
-    try:
+    with running_installation() as running:
         yield running
-    finally:
-        running.down()
-        until(lambda: not running.leftovers(), timeout_s=10, what=f"an end of {running.leftovers()}")
-        shutil.rmtree(folder)
 
 
 def test_events_survive_the_server(reporting: Installation, received: Receiver) -> None:

@@ -5,8 +5,6 @@ Moments and victims come from a seed, which pytest prints; WINGBEAT_TEST_SEED re
 
 import os
 import random
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from flyteidl.core import literals_pb2
 from flytekit import Options
 from flytekit.models.common import Annotations
 from tests.e2e.client import Client, create_request, execution_id, phase, succeeded
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import Installation, running_installation, until
 
 SEED = int(os.environ.get("WINGBEAT_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
 COUNT = 10
@@ -28,15 +26,8 @@ KILLS = 3
 @pytest.fixture
 def pair() -> Iterator[Installation]:
     """An installation of this test's own, with two engines."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-overlap-"))
-    running = Installation(folder, "--propellers", "2")
-    running.up()
-    try:
+    with running_installation("--propellers", "2") as running:
         yield running
-    finally:
-        running.wingbeat("down", "--data-dir", str(folder), check=False)
-        until(lambda: not running.leftovers(), timeout_s=10, what=f"an end of {running.leftovers()}")
-        shutil.rmtree(folder)
 
 
 def _lines(folder: Path) -> list[list[str]]:

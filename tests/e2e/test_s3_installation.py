@@ -3,9 +3,7 @@
 import asyncio
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from diamond import Reading, Summary, diamond_wf
 from flytekit.configuration import DataConfig, S3Config
 from flytekit.types.file import FlyteFile
 from tests.e2e.client import Client, succeeded
-from tests.e2e.installation import BIN, Installation, until
+from tests.e2e.installation import BIN, Installation, running_installation
 from tests.integration.blobs.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, s3_options, seaweed
 
 import wingbeat
@@ -45,19 +43,11 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def installation(endpoint: str) -> Iterator[Installation]:
     """`wingbeat up` over the bucket, by its settings file."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-s3-e2e-"))
     settings = SETTINGS.format(
         bucket=BUCKET, prefix=PREFIX, endpoint=endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY
     )
-    (folder / "wingbeat.toml").write_text(settings)
-    running = Installation(folder)
-    running.up()
-    try:
+    with running_installation(settings=settings) as running:
         yield running
-    finally:
-        running.down()
-        until(lambda: not running.leftovers(), timeout_s=10, what=f"an end of {running.leftovers()}")
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from flyteidl.event import event_pb2
 from flytekit.core.options import Options
 from flytekit.models.common import Annotations, Labels, RawOutputDataConfig
 from tests.e2e.client import DOMAIN, PROJECT, Client, execution_id, phase, succeeded
-from tests.e2e.installation import Installation
+from tests.e2e.installation import Installation, running_installation
 from tests.e2e.test_pyflyte import pyflyte
 
 VARIABLES = ("COLOUR", "WINGBEAT_LABELS", "WINGBEAT_ANNOTATIONS", "WINGBEAT_INTERRUPTIBLE")
@@ -266,9 +264,7 @@ def test_attributes_over_http(client: Client, installation: Installation) -> Non
 @pytest.fixture
 def configured() -> Iterator[Installation]:
     """An installation with settings of its own for executions and their tasks."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-e2e-"))
-    (folder / "wingbeat.toml").write_text(
-        """
+    settings = """
         [launch]
         labels = { team = "installation" }
         envs = { COLOUR = "installation" }
@@ -277,14 +273,8 @@ def configured() -> Iterator[Installation]:
         defaults = { memory = "400Mi" }
         limits = { memory = "1Gi" }
         """
-    )
-    running = Installation(folder)
-    running.up()
-    try:
+    with running_installation(settings=settings) as running:
         yield running
-    finally:
-        running.down()
-        shutil.rmtree(folder)
 
 
 def test_settings_of_the_installation(configured: Installation) -> None:

@@ -1,8 +1,6 @@
 """gRPC with TLS: server, engine, worker, commands, the Python client and flytekit, all by a certificate of the test."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from flytekit.configuration import Config
 from flytekit.remote import FlyteRemote
 from tests.certificates import Certificate, make_certificate, tls_settings
 from tests.e2e.client import FOLDERS, entity
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import Installation, running_installation
 
 from wingbeat import Client, Patience
 from wingbeat.errors import EndpointError, UnavailableError
@@ -29,20 +27,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 @pytest.fixture(scope="module")
 def secure(certificate: Certificate) -> Iterator[Installation]:
     """An installation with TLS, whose tasks run in a worker or not at all."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-tls-"))
-    (folder / "wingbeat.toml").write_text(
+    settings = (
         tls_settings(certificate, HOST)
         + '[workers]\ncount = 1\nwithout_worker = "wait"\n'
         + "[server]\nengine_timeout_s = 60\n"
     )
-    running = Installation(folder)
-    running.up()
-    try:
+    with running_installation(settings=settings) as running:
         yield running
-    finally:
-        running.down()
-        until(lambda: not running.leftovers(), timeout_s=10, what=f"an end of {running.leftovers()}")
-        shutil.rmtree(folder)
 
 
 def test_task_in_a_worker(secure: Installation) -> None:

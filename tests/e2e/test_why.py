@@ -2,15 +2,13 @@
 
 import json
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.e2e.client import Client, phase
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import Installation, running_installation, until
 
 
 def test_down_to_every_root_cause(installation: Installation, client: Client, tmp_path: Path) -> None:
@@ -83,14 +81,8 @@ def test_what_cannot_be_told(installation: Installation) -> None:
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     """An installation of the test's own, with room for one task at a time."""
     monkeypatch.setenv("WINGBEAT_LOCAL_RUNTIME__CAPACITY", "1")
-    folder = Path(tempfile.mkdtemp(prefix="wb-why-"))
-    running = Installation(folder)
-    running.up()
-    try:
+    with running_installation() as running:
         yield running
-    finally:
-        running.down()
-        shutil.rmtree(folder)
 
 
 def test_a_full_runtime_and_an_engine_that_stands_still(alone: Installation, tmp_path: Path) -> None:

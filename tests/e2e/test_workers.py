@@ -1,8 +1,6 @@
 """`wingbeat up --workers 2`: programs as users write them run in warm processes, and go on when those are killed."""
 
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,25 +10,18 @@ from fanout import WIDTH
 from flytekit.core.options import Options
 from flytekit.models.common import Labels
 from tests.e2e.client import Client, phase, succeeded
-from tests.e2e.installation import BIN, Installation, until
+from tests.e2e.installation import BIN, Installation, running_installation, until
 
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Installation]:
     """An installation with two workers, in which nothing that a worker can run may run elsewhere."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-workers-"))
-    (folder / "wingbeat.toml").write_text(
+    settings = (
         '[workers]\ncount = 2\nslots = 2\nwithout_worker = "wait"\nlease_s = 2\n'
         "[propeller]\nlease_s = 2\nbackoff_s = 0\n"
     )
-    running = Installation(folder)
-    running.up()
-    try:
+    with running_installation(settings=settings) as running:
         yield running
-    finally:
-        running.down()
-        until(lambda: not running.leftovers(), timeout_s=10, what=f"an end of {running.leftovers()}")
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
