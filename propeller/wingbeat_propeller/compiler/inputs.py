@@ -20,22 +20,6 @@ class InvalidInputError(ValueError):
     """The inputs do not fit; the text is the sentence for the caller."""
 
 
-def resolve_inputs(
-    expected: interface_pb2.ParameterMap, fixed: literals_pb2.LiteralMap, given: literals_pb2.LiteralMap
-) -> literals_pb2.LiteralMap:
-    """All inputs of an execution: given ones, defaults and fixed ones.
-
-    The result is `given` itself when nothing is missing. Raises InvalidInputError.
-    """
-    missing = missing_inputs(expected, fixed, given)
-    if not missing.literals:
-        return given
-    resolved = literals_pb2.LiteralMap()
-    resolved.MergeFrom(given)
-    resolved.MergeFrom(missing)
-    return resolved
-
-
 def missing_inputs(
     expected: interface_pb2.ParameterMap, fixed: literals_pb2.LiteralMap, given: literals_pb2.LiteralMap
 ) -> literals_pb2.LiteralMap:

@@ -5,7 +5,7 @@ from flyteidl.core import interface_pb2, literals_pb2, types_pb2
 from google.protobuf import timestamp_pb2
 from tests.unit.compiler.builders import DATETIME, INT, NONE, STR, enum, list_of, literal, tagged, union
 
-from wingbeat_propeller.compiler.inputs import InvalidInputError, missing_inputs, resolve_inputs
+from wingbeat_propeller.compiler.inputs import InvalidInputError, missing_inputs
 
 Literal = literals_pb2.Literal
 Parameter = interface_pb2.Parameter
@@ -34,31 +34,27 @@ EXPECTED = interface_pb2.ParameterMap(
 FIXED = literal_map(f=7)
 
 
-def test_result_is_given_and_defaults_and_fixed() -> None:
+def test_defaults_and_fixed_inputs_are_missing() -> None:
     """Given inputs win over defaults; fixed ones are added; an optional one without default stays away."""
     given = literal_map(a=1, b="own", color="blue", many=[1, 2])
-    resolved = resolve_inputs(EXPECTED, FIXED, given)
-    assert dict(resolved.literals) == {
-        **given.literals,
-        "at": Literal(),
-        "f": literal(7),
-    }
+    missing = missing_inputs(EXPECTED, FIXED, given)
+    assert dict(missing.literals) == {"at": Literal(), "f": literal(7)}
     assert "f" not in given.literals
 
 
-def test_nothing_missing_returns_what_was_given() -> None:
-    """Large inputs are not copied when there is nothing to add."""
+def test_nothing_is_missing() -> None:
+    """All that is expected was given."""
     expected = interface_pb2.ParameterMap(parameters={"a": required(INT)})
-    given = literal_map(a=1)
-    assert resolve_inputs(expected, literals_pb2.LiteralMap(), given) is given
+    assert not missing_inputs(expected, literals_pb2.LiteralMap(), literal_map(a=1)).literals
 
 
 def test_missing_inputs_can_be_appended_to_the_bytes() -> None:
-    """The bytes of what was given, followed by those of what is missing, are the resolved inputs."""
+    """The bytes of what was given, followed by those of what is missing, are all inputs."""
     given = literal_map(a=1, many=list(range(1000)))
     missing = missing_inputs(EXPECTED, FIXED, given)
     joined = literals_pb2.LiteralMap.FromString(given.SerializeToString() + missing.SerializeToString())
-    assert joined == resolve_inputs(EXPECTED, FIXED, given)
+    assert dict(joined.literals) == {**given.literals, **missing.literals}
+    assert set(missing.literals) == {"b", "color", "at", "f"}
 
 
 @pytest.mark.parametrize(
@@ -83,5 +79,5 @@ def test_missing_inputs_can_be_appended_to_the_bytes() -> None:
 def test_what_does_not_fit(given: literals_pb2.LiteralMap, text: str) -> None:
     """Each mistake has its sentence."""
     with pytest.raises(InvalidInputError) as caught:
-        resolve_inputs(EXPECTED, FIXED, given)
+        missing_inputs(EXPECTED, FIXED, given)
     assert str(caught.value).startswith(text)
