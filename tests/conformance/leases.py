@@ -68,13 +68,6 @@ class LeasesContract:
         await other.round(await other.join("b", _LEASE_S), _LEASE_S)
         assert await database.owned() == dict.fromkeys(range(SHARDS), term)
 
-    async def test_renewing_only_takes_nothing(self, database: EngineDatabase) -> None:
-        """While leaving, a round keeps the lease and leaves free shards alone."""
-        leases = database.leases()
-        term = await leases.join("a", _LEASE_S)
-        assert (await leases.round(term, _LEASE_S, take=False)).acquired == frozenset()
-        assert await database.owned() == {}
-
     async def test_a_round_whose_answer_was_lost_is_made_good(self, database: EngineDatabase) -> None:
         """Shards that a round took without being able to say so are reported by the next."""
         leases = database.leases()

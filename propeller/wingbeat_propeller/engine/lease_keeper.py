@@ -52,7 +52,6 @@ class LeaseKeeper:
         self._release = release
         self._trusted_until = 0.0
         self._releasing: frozenset[int] = frozenset()
-        self._taking = True
         self._woken = asyncio.Event()
         self._exchange = asyncio.Lock()
         """Held by a round and by a release, so that it is clear which of them came last."""
@@ -67,10 +66,6 @@ class LeaseKeeper:
     def wake(self) -> None:
         """Ask for a round now."""
         self._woken.set()
-
-    def stop_taking(self) -> None:
-        """Only renew from now on: this process is about to leave."""
-        self._taking = False
 
     async def run(self) -> None:
         """Keep the lease until cancelled. Raises LeaseLostError as soon as it cannot be trusted any more."""
@@ -90,7 +85,7 @@ class LeaseKeeper:
             began = self._now()
             try:
                 async with asyncio.timeout_at(self._trusted_until), self._exchange:
-                    change = await self._leases.round(self._term, self._lease_s, take=self._taking)
+                    change = await self._leases.round(self._term, self._lease_s)
                 break
             except OSError as error:  # TimeoutError is one
                 _ROUNDS_FAILED.inc()

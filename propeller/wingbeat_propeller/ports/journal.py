@@ -48,10 +48,10 @@ class Leases(Protocol):
         """Become a member; returns the term, an identity that is never used again."""
         ...
 
-    async def round(self, term: int, lease_s: float, *, take: bool = True) -> ShardChange:
+    async def round(self, term: int, lease_s: float) -> ShardChange:
         """Renew the lease, end the terms of others whose lease expired, take free shards that fall to this term.
 
-        `take` False renews only (while leaving). Raises LeaseLostError when the term has ended.
+        Raises LeaseLostError when the term has ended.
         """
         ...
 

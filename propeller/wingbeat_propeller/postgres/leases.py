@@ -39,12 +39,10 @@ class PostgresLeases:
         self._releases = 0
         return term
 
-    async def round(self, term: int, lease_s: float, *, take: bool = True) -> ShardChange:
+    async def round(self, term: int, lease_s: float) -> ShardChange:
         """See `ports.Leases.round`. Raises LeaseLostError."""
         with outages_as_oserror():
             state = await self._renew(term, lease_s)
-            if not take:
-                return ShardChange(frozenset(), frozenset())
             if state["any_expired"]:
                 for ended in await self._pool.fetch(_SQL["end_expired"], term):
                     _log.warning(

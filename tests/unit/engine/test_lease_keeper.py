@@ -20,17 +20,15 @@ class _Leases:
     def __init__(self, *script: ShardChange | BaseException | float) -> None:
         self.script = list(script)
         self.rounds: list[float] = []
-        self.takes: list[bool] = []
         self.released: list[frozenset[int]] = []
         self.release_faults = 0
 
     async def join(self, name: str, lease_s: float) -> int:
         return 7
 
-    async def round(self, term: int, lease_s: float, *, take: bool = True) -> ShardChange:
+    async def round(self, term: int, lease_s: float) -> ShardChange:
         assert (term, lease_s) == (7, _LEASE_S)
         self.rounds.append(asyncio.get_running_loop().time())
-        self.takes.append(take)
         answer = self.script.pop(0) if self.script else ShardChange(frozenset(), frozenset())
         if isinstance(answer, BaseException):
             raise answer
@@ -133,17 +131,6 @@ async def test_shards_are_freed_only_at_rest() -> None:
     await asyncio.sleep(2)
     assert leases.released == [{3}]
     assert keeper.owned == {4}
-    await _stop(task)
-
-
-async def test_a_leaving_process_takes_nothing() -> None:
-    """After `stop_taking` rounds only renew."""
-    leases, work = _Leases(), _Work()
-    keeper = _keeper(leases, work)
-    keeper.stop_taking()
-    task = asyncio.create_task(keeper.run())
-    await asyncio.sleep(1)
-    assert leases.takes == [False]
     await _stop(task)
 
 
