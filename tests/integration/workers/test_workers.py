@@ -321,3 +321,22 @@ async def test_nothing_is_left_on_the_disk(installation: Installation) -> None:
     async with asyncio.timeout(30):
         await worker.wait()
     assert not os.listdir(scratch)
+
+
+async def test_a_killed_worker_leaves_no_folder_for_good(installation: Installation) -> None:
+    """The next one that starts removes it, and leaves those of living workers alone."""
+    engine = await installation.engine()
+    scratch = installation.folder / "scratch"
+    killed, living = await installation.worker("--slots", "1"), await installation.worker("--slots", "1")
+    await engine.until(lambda: engine.pool.capacity(engine.lane) == 2)
+    killed.kill()
+    await killed.wait()
+    before = set(scratch.iterdir())
+    assert len(before) == 2
+    await installation.worker("--slots", "2")
+    await engine.until(lambda: len(set(scratch.iterdir()) & before) == 1)
+    await engine.run("increment", "a", integer(value=1))
+    assert result(await engine.ended("a")) == 2
+    living.terminate()
+    assert await living.wait() == 0
+    assert not set(scratch.iterdir()) & before

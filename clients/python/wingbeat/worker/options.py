@@ -25,8 +25,6 @@ class WorkerOptions:
     cpus: float = 0.0
     """What one task may use; 0: not known."""
     memory_bytes: int = 0
-    scratch: str = ""
-    """Folder for what children need; empty: one in the usual place for temporary files, which goes with the worker."""
     recycle_tasks: int = 1_000
     """A child is replaced after so many tasks."""
     recycle_memory_bytes: int = 256 << 20

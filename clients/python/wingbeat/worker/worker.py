@@ -8,11 +8,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import signal
-import tempfile
 import uuid
-from pathlib import Path
 
 import grpc.aio
 
@@ -22,6 +19,7 @@ from wingbeat.worker.children import Children
 from wingbeat.worker.directory import watch_engines
 from wingbeat.worker.engine_stream import EngineStream
 from wingbeat.worker.options import WorkerOptions
+from wingbeat.worker.scratch import Scratch
 from wingbeatidl.worker.v1 import worker_pb2
 
 _READY_VARIABLE = "WINGBEAT_READY_FD"
@@ -39,8 +37,8 @@ class Worker:
         self._options = options
         self._channel = channel
         self._server = server
-        self._scratch = Path(tempfile.mkdtemp(prefix="wingbeat-worker-", dir=options.scratch or None))
-        self._children = Children(options, self._scratch)
+        self._scratch = Scratch()
+        self._children = Children(options, self._scratch.path)
         self._attempts = Attempts(options, self._children)
         self._engines: dict[int, EngineStream] = {}
         self._streams: dict[int, asyncio.Task[None]] = {}
@@ -68,6 +66,7 @@ class Worker:
                     group.create_task(self._attempts.watch(), name="watch attempts"),
                     group.create_task(self._follow_engines(), name="engines"),
                     group.create_task(self._tell_slots(), name="slots"),
+                    group.create_task(asyncio.to_thread(self._scratch.sweep), name="sweep"),
                 ]
                 await stop.wait()
                 await self._drain()
@@ -75,7 +74,7 @@ class Worker:
                     part.cancel()
         finally:
             self._children.close()
-            await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+            await asyncio.to_thread(self._scratch.remove)
 
     async def _drain(self) -> None:
         self._draining = True
