@@ -35,8 +35,9 @@ class Children:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            child.run_child(theirs, {"number": 1, "folder": str(folder), "env": env})
+            child.run_child(theirs, str(folder))
         theirs.close()
+        ours.sendall(pack(env))
         return ours
 
     @staticmethod

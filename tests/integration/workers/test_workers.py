@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.integration.workers.conftest import Installation, integer, result
 
@@ -129,6 +130,29 @@ async def test_tasks_do_not_find_files_of_others(installation: Installation) -> 
     for name in ("a", "b"):
         await engine.run("leave_files", name)
         assert result(await engine.ended(name)) == ""
+
+
+async def test_a_report_counts_though_its_process_died_at_once(installation: Installation) -> None:
+    """The worker hears of both at the same time."""
+    engine = await installation.engine(lease_s=60.0)
+    worker = await installation.worker("--slots", "1")
+    gate = installation.folder / "gate"
+    await engine.run("die_after_the_report", "a", text(path=str(gate)))
+    await engine.until(lambda: engine.log("a", "stdout").endswith("\n"))
+    worker.send_signal(signal.SIGSTOP)
+    gate.touch()
+    pid = int(engine.log("a", "stdout"))
+    await engine.until(lambda: not psutil.pid_exists(pid))
+    worker.send_signal(signal.SIGCONT)
+    assert result(await engine.ended("a")) == "x" * 60_000
+
+
+async def test_a_large_environment(installation: Installation) -> None:
+    """A task has it, however many variables that are."""
+    engine = await installation.engine()
+    await installation.worker("--slots", "1")
+    await engine.run("process", "a", env={f"LARGE{number}": "x" * 60_000 for number in range(8)})
+    assert isinstance(result(await engine.ended("a")), int)
 
 
 async def test_a_crash_fails_its_task_alone(installation: Installation) -> None:

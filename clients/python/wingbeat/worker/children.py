@@ -53,7 +53,12 @@ class Child:
     def connect(self, sock: socket.socket) -> None:
         """Listen to it."""
         self._sock = sock
-        asyncio.get_running_loop().add_reader(sock.fileno(), self._read)
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._on_readable)
+
+    def share(self, env: Mapping[str, str]) -> None:
+        """Give it the environment that all its tasks have in common; comes before the first of them."""
+        self._unsent += pack(dict(env))
+        self._write()
 
     def run(self, task: Task) -> None:
         """Have it run a task; it runs none."""
@@ -77,6 +82,11 @@ class Child:
         self.pid = pid
         if self._kill:
             self.signal(self._kill)
+
+    def hear_out(self) -> None:
+        """Read what it has said before it ended."""
+        while self._read():
+            pass
 
     def close(self) -> None:
         """Hang up: an idle child ends then."""
@@ -103,27 +113,33 @@ class Child:
         else:
             loop.remove_writer(self._sock.fileno())
 
-    def _read(self) -> None:
-        assert self._sock is not None, "only a connected child is read"
+    def _on_readable(self) -> None:
+        self._read()
+
+    def _read(self) -> bool:
+        """Whether there was something to read."""
+        if self._sock is None:
+            return False
         try:
             data = self._sock.recv(_READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self.close()
-            return
+            return False
         received = self._received
         received += data
         while len(received) >= HEAD.size:
             size = HEAD.unpack_from(received)[0]
             if len(received) < HEAD.size + size:
-                return
+                break
             report = cast("Report", pickle.loads(bytes(received[HEAD.size : HEAD.size + size])))  # noqa: S301
             del received[: HEAD.size + size]
             if self.on_report is not None:
                 self.on_report(report)
+        return True
 
 
 class Children:
@@ -138,6 +154,8 @@ class Children:
         self._idle: dict[str, list[Child]] = {}
         self._idle_since: dict[int, Child] = {}
         """In the order in which they became idle."""
+        self._removals: set[asyncio.Future[None]] = set()
+        """Folders of ended ones that are being removed."""
         self._last = 0
 
     def __len__(self) -> int:
@@ -145,7 +163,7 @@ class Children:
 
     def take(self, code: str, env: Mapping[str, str]) -> Child:
         """An idle child of this code, else a new one; `env` is what the environments of its tasks have in common,
-        beside what this machine decides."""
+        beside what this machine decides. Raises OSError when none can be made."""
         if waiting := self._idle.get(code):
             child = waiting.pop()
             del self._idle_since[child.number]
@@ -158,10 +176,14 @@ class Children:
         folder = self._folder / str(self._last)
         folder.mkdir(mode=0o700)
         child = Child(self._last, code, folder)
+        try:
+            child.connect(self.zygote.fork(child.number, str(folder), child.born))
+        except OSError:
+            folder.rmdir()
+            raise
         self._all[child.number] = child
         own = {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
-        env = {**self._options.base_env, **env, **own}
-        child.connect(self.zygote.fork(child.number, str(folder), env, child.born))
+        child.share({**self._options.base_env, **env, **own})
         return child
 
     def give_back(self, child: Child, report: Report) -> None:
@@ -201,11 +223,14 @@ class Children:
         child = self._all.pop(number, None)
         if child is None:
             return
+        child.hear_out()
         self.discard(child)
         on_end, child.on_end, child.on_report = child.on_end, None, None
         if on_end is not None:
             on_end(status)
-        shutil.rmtree(child.folder, ignore_errors=True)
+        removal = asyncio.ensure_future(asyncio.to_thread(shutil.rmtree, child.folder, ignore_errors=True))
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
 
     def _no_longer_idle(self, child: Child) -> None:
         if self._idle_since.pop(child.number, None) is not None:

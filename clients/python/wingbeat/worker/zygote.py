@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -36,6 +37,8 @@ class Zygote:
         self._on_ended = on_ended
         self._on_pid: dict[int, Callable[[int], None]] = {}
         self._children: set[int] = set()
+        self._requests: deque[tuple[ForkRequest, socket.socket]] = deque()
+        """What it has not taken yet, each with the child's end of its socket."""
         self._control: socket.socket | None = None
         self._ready = asyncio.Event()
         self._said = ""
@@ -54,35 +57,55 @@ class Zygote:
         failures = 0
         was_ready = False
         while True:
-            await self._run_once()
-            was_ready = was_ready or self._ready.is_set()
+            is_good = await self._run_once()
+            was_ready = was_ready or is_good
             if not was_ready:
                 raise ZygoteFailedError(f"{self._python} cannot run tasks:\n{self._said or 'its process has ended'}")
-            failures = 0 if self._ready.is_set() else failures + 1
-            self._ready.clear()
+            failures = 0 if is_good else failures + 1
+            self._drop_requests()
             for number in list(self._children):
                 self._ended(number, _KILLED)
             _log.warning("the zygote has ended and is started again")
             await asyncio.sleep(min(_BACKOFF_S_MAX, 0.1 * 2**failures))
 
-    def fork(self, number: int, folder: str, env: Mapping[str, str], on_pid: Callable[[int], None]) -> socket.socket:
-        """Have a child made; returns our end of its socket. The caller has waited for `ready`."""
+    def fork(self, number: int, folder: str, on_pid: Callable[[int], None]) -> socket.socket:
+        """Have a child made; returns our end of its socket. One that is asked for while the zygote dies is reported as
+        ended with the others. Raises OSError when there is no descriptor left."""
         ours, theirs = socket.socketpair()
-        request: ForkRequest = {"number": number, "folder": folder, "env": dict(env)}
+        ours.setblocking(False)
         self._children.add(number)
         self._on_pid[number] = on_pid
-        try:
-            assert self._control is not None, "the zygote is ready"
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
-            self._control.sendmsg([pickle.dumps(request, PROTOCOL)], [rights])
-        except OSError as error:  # it is about to be noticed that it is gone
-            _log.warning("the zygote does not answer: %s", error)
-        finally:
-            theirs.close()
-        ours.setblocking(False)
+        self._requests.append(({"number": number, "folder": folder}, theirs))
+        self._send_requests()
         return ours
 
-    async def _run_once(self) -> None:
+    def _send_requests(self) -> None:
+        """As many as it takes now; it takes further ones as soon as it has made their children."""
+        control = self._control
+        if control is None:
+            return
+        loop = asyncio.get_running_loop()
+        while self._requests:
+            request, theirs = self._requests[0]
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
+            try:
+                control.sendmsg([pickle.dumps(request, PROTOCOL)], [rights])
+            except BlockingIOError:
+                loop.add_writer(control.fileno(), self._send_requests)
+                return
+            except OSError as error:  # it is about to be noticed that it is gone
+                _log.warning("the zygote does not answer: %s", error)
+                break
+            self._requests.popleft()
+            theirs.close()
+        loop.remove_writer(control.fileno())
+
+    def _drop_requests(self) -> None:
+        while self._requests:
+            self._requests.popleft()[1].close()
+
+    async def _run_once(self) -> bool:
+        """One zygote from beginning to end; whether it could be used."""
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
@@ -101,7 +124,7 @@ class Zygote:
                 )
             except OSError as error:
                 self._said = str(error)
-                return
+                return False
             finally:
                 theirs.close()
             self._control = ours
@@ -109,12 +132,16 @@ class Zygote:
             try:
                 await gone.wait()
             finally:
+                is_good = self._ready.is_set()
+                self._ready.clear()
                 loop.remove_reader(ours.fileno())
+                loop.remove_writer(ours.fileno())
                 self._control = None
                 ours.close()
                 if process.returncode is None:
                     process.terminate()
                 await process.wait()
+        return is_good
 
     def _read(self, control: socket.socket, gone: asyncio.Event) -> None:
         while True:

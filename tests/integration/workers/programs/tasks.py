@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -70,6 +71,24 @@ def leak_a_thread() -> int:
     """Leaves a thread behind."""
     threading.Thread(target=time.sleep, args=(600,), daemon=True, name="forgotten").start()
     return os.getpid()
+
+
+@task
+def die_after_the_report(path: str) -> str:
+    """Waits until there is such a file; its process is killed as soon as it has reported."""
+    main = threading.main_thread().ident
+    print(os.getpid(), flush=True)
+
+    def kill() -> None:
+        code = sys._current_frames()[main].f_code
+        while (code.co_name, os.path.basename(code.co_filename)) != ("_read", "messages.py"):
+            code = sys._current_frames()[main].f_code
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    while not Path(path).exists():
+        time.sleep(0.01)
+    threading.Thread(target=kill, daemon=True).start()
+    return "x" * 60_000
 
 
 @task

@@ -23,7 +23,7 @@ from typing import NoReturn, cast
 from . import execution
 from .flytekit_hooks import Hooks
 from .folders import Folders
-from .messages import ForkRequest, Report, Task, pack, receive, rss_bytes
+from .messages import Report, Task, pack, receive, rss_bytes
 
 _HARMLESS_THREADS = ("fsspecIO", "asyncio_")
 """Threads of libraries that serve every task of a process."""
@@ -31,19 +31,20 @@ _LOOP_RUNNER = " : loop-runner"
 """As flytekit names its own."""
 
 
-def run_child(sock: socket.socket, request: ForkRequest) -> NoReturn:
-    """Serve tasks that come over `sock` in this freshly forked process."""
+def run_child(sock: socket.socket, folder: str) -> NoReturn:
+    """Serve tasks in this freshly forked process; over `sock` comes the environment that they share, then the tasks."""
     code = 1
     try:
         os.setsid()
         from .zygote import die_with_parent
 
         die_with_parent(signal.SIGKILL)
-        folder = request["folder"]
         _enter(folder)
-        hooks = execution.renew(request["env"])
-        gc.enable()
-        Child(sock, folder, hooks).serve()
+        env = receive(sock)
+        if env is not None:
+            hooks = execution.renew(cast("dict[str, str]", env))
+            gc.enable()
+            Child(sock, folder, hooks).serve()
         code = 0
     except BaseException:  # noqa: BLE001 - the last frame of this process: nothing may unwind into the zygote's loop
         traceback.print_exc()

@@ -18,12 +18,14 @@ PROTOCOL = 4
 
 
 class ForkRequest(TypedDict):
-    """To the zygote, with the child's end of its socket: fork a child that lives in `folder`."""
+    """To the zygote, with the child's end of its socket: fork a child that lives in `folder`.
+
+    The child itself is sent, before its first task, the environment that all its tasks have in common: that may be
+    larger than a socket of whole messages takes.
+    """
 
     number: int
     folder: str
-    env: dict[str, str]
-    """Environment that all tasks of the child have in common."""
 
 
 class ZygoteReport(TypedDict):

@@ -99,7 +99,7 @@ class Zygote:
             selector.close()
             for own in (self._control, *sockets):
                 own.close()
-            run_child(socket.socket(fileno=descriptors[0]), request)
+            run_child(socket.socket(fileno=descriptors[0]), request["folder"])
         os.close(descriptors[0])
         self._children[pid] = request["number"]
         self._tell("forked", request["number"], pid)
