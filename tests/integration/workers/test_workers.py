@@ -132,6 +132,28 @@ async def test_tasks_do_not_find_files_of_others(installation: Installation) -> 
         assert result(await engine.ended(name)) == ""
 
 
+async def test_a_process_that_a_task_leaves_ends_with_it(installation: Installation) -> None:
+    """As in a container: it does not live on beside the tasks that come."""
+    engine = await installation.engine()
+    await installation.worker("--slots", "1")
+    await engine.run("leak_a_process", "leak")
+    pid = int(result(await engine.ended("leak")))
+    await engine.until(lambda: not psutil.pid_exists(pid))
+    await engine.run("increment", "next", integer(value=1))
+    assert result(await engine.ended("next")) == 2
+
+
+async def test_tasks_find_signals_as_others_did(installation: Installation) -> None:
+    """Neither a handler nor an alarm that a task has set meets the next one, and files are made as it was before."""
+    engine = await installation.engine()
+    await installation.worker("--slots", "1")
+    for name in ("a", "b"):
+        await engine.run("disturb", name)
+    first, second = [result(await engine.ended(name)) for name in ("a", "b")]
+    assert str(first).startswith("[true, 0, ")
+    assert first == second
+
+
 async def test_a_report_counts_though_its_process_died_at_once(installation: Installation) -> None:
     """The worker hears of both at the same time."""
     engine = await installation.engine(lease_s=60.0)

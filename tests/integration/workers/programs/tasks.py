@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -71,6 +72,22 @@ def leak_a_thread() -> int:
     """Leaves a thread behind."""
     threading.Thread(target=time.sleep, args=(600,), daemon=True, name="forgotten").start()
     return os.getpid()
+
+
+@task
+def leak_a_process() -> int:
+    """Leaves a process behind; which."""
+    subprocess.run(["true"], check=True)
+    return subprocess.Popen(["sleep", "600"]).pid
+
+
+@task
+def disturb() -> str:
+    """Changes what the kernel keeps for its process; says how it found that, and where it runs."""
+    umask = os.umask(0o077)
+    found = [signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, signal.alarm(600), umask, os.getpid()]
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return json.dumps(found)
 
 
 @task

@@ -29,6 +29,11 @@ _HARMLESS_THREADS = ("fsspecIO", "asyncio_")
 """Threads of libraries that serve every task of a process."""
 _LOOP_RUNNER = " : loop-runner"
 """As flytekit names its own."""
+_SIGNALS = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGPIPE),
+)
+"""Those that tasks have handlers for; to look at all of them takes as long as a small value."""
 
 
 def run_child(sock: socket.socket, folder: str) -> NoReturn:
@@ -63,6 +68,9 @@ class Child:
         self._threads = set(threading.enumerate())
         self._cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
         self._is_kept_to_cpus = False
+        self._handlers = [(number, signal.getsignal(number)) for number in _SIGNALS]
+        self._umask = os.umask(0o022)
+        os.umask(self._umask)
         self._peak = 0
         self._rss = 0
 
@@ -75,7 +83,8 @@ class Child:
         self._keep_to(task["cpus"])
         started_at = time.time()
         result = execution.run(task, self._hooks)
-        left = self._wait_for_threads()
+        left = self._wait_for_threads() or _left_process()
+        self._put_back()
         recycle = left or self._folders.clean_up(code_came=result.unpacked)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -107,6 +116,14 @@ class Child:
                 os.sched_setaffinity(0, cpus or self._cpus)
             self._is_kept_to_cpus = bool(cpus)
 
+    def _put_back(self) -> None:
+        """What the kernel keeps for this process and a task may have changed."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._handlers:
+            if signal.getsignal(number) != handler:
+                signal.signal(number, handler)
+        os.umask(self._umask)
+
     def _wait_for_threads(self) -> str:
         """A process waits at its end for threads that are no daemons, and so does the task."""
         if threading.active_count() == len(self._threads):
@@ -116,6 +133,16 @@ class Child:
             if not thread.daemon:
                 thread.join()
         return f"a task has left the thread {left[0].name!r}" if left else ""
+
+
+def _left_process() -> str:
+    """A task has started a process that is not over; it ends with this one, as with a container."""
+    try:
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+    except ChildProcessError:
+        return ""
+    return "a task has left a process"
 
 
 def _is_harmless(thread: threading.Thread) -> bool:
