@@ -1,9 +1,10 @@
 """Launches in bulk with idempotency keys, beside a bare COPY of the rows that they made.
 
 `measure_bulk` is a part of `python -m loadtests.launch`. It starts an installation without an engine, so that nothing
-but launching is measured, and has one client in this process send `count` items with keys in calls of `PORTION`,
-several at a time. Then it copies out what the launches wrote (executions, their search values, keys), empties the
-tables, and copies the same rows in again, in one transaction with the same indexes: what the database takes at least.
+but launching is measured, and has one client in this process send `count` items, each with a key and inputs of its own,
+in calls of `PORTION`, several at a time. Then it copies out what the launches wrote (executions, their search values,
+keys), empties the tables, and copies the same rows in again, in one transaction with the same indexes: what the
+database takes at least.
 
     bulk_per_s   executions launched in a second, durable and acknowledged
     copy_per_s   the same rows by COPY
@@ -73,14 +74,14 @@ async def _launch(
 ) -> float:
     """Seconds for `count` items. Raises RuntimeError when one of them was not created."""
     gate = asyncio.Semaphore(CALLS_AT_ONCE)
-    template = item_pb2.LaunchTemplate(
-        target=item_pb2.Target(name="load.move", version="load"), inputs=item_pb2.Inputs(json='{"x": 42}')
-    )
+    template = item_pb2.LaunchTemplate(target=item_pb2.Target(name="load.move", version="load"))
 
     async def portion(begin: int) -> None:
         async with gate:
             items = [
-                item_pb2.LaunchItem(idempotency_key=f"{prefix}-{number}")
+                item_pb2.LaunchItem(
+                    idempotency_key=f"{prefix}-{number}", inputs=item_pb2.Inputs(json=f'{{"x": {number}}}')
+                )
                 for number in range(begin, min(begin + PORTION, count))
             ]
             answer = await launch(

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import asyncpg
 import orjson
@@ -23,7 +23,6 @@ from wingbeat_controlplane.batches.options import BatchOptions
 from wingbeat_controlplane.batches.results import Ended, result_line, row_phase
 from wingbeat_controlplane.batches.row_items import RowItem, row_item
 from wingbeat_controlplane.errors import ApiError
-from wingbeat_controlplane.executions.identifiers import execution_label
 from wingbeat_controlplane.executions.insertion import insert_executions
 from wingbeat_controlplane.executions.launch import Caller, Launcher
 from wingbeat_controlplane.executions.names import name_of
@@ -307,18 +306,17 @@ class Driver:
         names: set[str] = set()
         first: list[Prepared] = []
         for one in prepared:
-            if one.new.identifier.name in names:
+            if one.new.id.name in names:
                 refusals[one.number] = _taken(one)
             else:
-                names.add(one.new.identifier.name)
+                names.add(one.new.id.name)
                 first.append(one)
         together = [one for one in first if not one.new.needs_transaction]
         keys = await insert_executions(connection, [one.new for one in together], self._driving.blobs.base)
         for one in together:
-            identifier = one.new.identifier
-            key = keys.get((identifier.project, identifier.domain, identifier.name))
+            key = keys.get(one.new.id)
             if key is not None:
-                created[one.number] = key, identifier.name
+                created[one.number] = key, one.new.id.name
         for one in first:
             if one.new.needs_transaction:
                 try:
@@ -328,7 +326,7 @@ class Driver:
                     refusals[one.number] = error.message
                     continue
                 if key is not None:
-                    created[one.number] = key, one.new.identifier.name
+                    created[one.number] = key, one.new.id.name
         for one in first:
             if one.number not in created and one.number not in refusals:
                 refusals[one.number] = _taken(one)
@@ -418,7 +416,7 @@ def _storable(error: str | None) -> str | None:
 
 
 def _taken(one: Prepared) -> str:
-    return f"execution [{execution_label(one.new.identifier)}] already exists"
+    return f"execution [{one.new.id}] already exists"
 
 
 def _named_once(one: _Planned) -> item_pb2.LaunchItem:
@@ -431,7 +429,7 @@ def _named_once(one: _Planned) -> item_pb2.LaunchItem:
 
 def replace_batch(one: Prepared, place: BatchPlace) -> Prepared:
     """The same, as a row of a batch; its number becomes that of the row."""
-    return replace(one, number=place.row, new=replace(one.new, batch=place))
+    return Prepared(place.row, one.key, one.new._replace(batch=place))
 
 
 def results_uri(base: str, batch: asyncpg.Record) -> str:

@@ -66,19 +66,17 @@ class Decision:
         return [*((tag, "") for tag in self.spec.tags), *self.config.labels.values.items()]
 
     @cached_property
-    def searched_labels(self) -> str | None:
-        """Labels to search by."""
-        return searched_labels(self.config.labels.values)
-
-    @cached_property
     def is_awaited(self) -> bool:
         """Whether another execution waits for it."""
         return self.parent is not None or any(key == _EAGER_LABEL for key, _ in self.tags)
 
     @cached_property
-    def entity_columns(self) -> tuple[object, ...]:
-        """From `launch_entity` to `notifications`."""
-        target = self.target
+    def columns(self) -> tuple[object, ...]:
+        """Parameters of the statement `insert_executions`, from `launch_entity` to `searched_labels`. Queue tags are
+        written as Postgres writes an array."""
+        target, attributes, parent = self.target, self.attributes, self.parent
+        quality = attributes.quality_of_service
+        overlap = target.overlap
         return (
             "launch_plan" if target.task_id is None else "task",
             target.launch_plan_id if target.task_id is None else None,
@@ -87,20 +85,22 @@ class Decision:
             self.spec.SerializeToString(),
             self.config.SerializeToString(),
             execution_pb2.NotificationList(notifications=self.notifications).SerializeToString(),
-        )
-
-    @cached_property
-    def attribute_columns(self) -> tuple[object, ...]:
-        """From `task_resources` to `queue_tags`, which is written as Postgres writes an array."""
-        attributes = self.attributes
-        quality = attributes.quality_of_service
-        return (
+            self.spec.metadata.mode,
+            self.spec.metadata.principal,
+            None if parent is None else parent.execution_id,
+            None if parent is None else parent.node_id,
             attributes.task_resources.SerializeToString() or None,
             attributes.plugin_overrides.SerializeToString() or None,
             None if quality is None else quality.SerializeToString(),
             attributes.cluster_label or None,
             attributes.cluster_pool or None,
             _array_text(attributes.queue_tags) if attributes.queue_tags else None,
+            None if overlap is None else overlap.alive_max,
+            self.deadlines.queue_s,
+            self.deadlines.run_s,
+            self.is_awaited,
+            self.priority,
+            searched_labels(self.config.labels.values),
         )
 
 

@@ -23,11 +23,11 @@ from wingbeat_controlplane.executions.artifact_inputs import ArtifactInputs, wit
 from wingbeat_controlplane.executions.decision import Parent, Surroundings, decide
 from wingbeat_controlplane.executions.decisions import Decisions
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
-from wingbeat_controlplane.executions.identifiers import check_execution_id, check_node_id, execution_label
+from wingbeat_controlplane.executions.identifiers import check_execution_id, check_node_id
 from wingbeat_controlplane.executions.insertion import insert_executions
 from wingbeat_controlplane.executions.launch_attributes import RESOURCE_TYPES
 from wingbeat_controlplane.executions.launch_targets import LaunchTarget, LaunchTargets
-from wingbeat_controlplane.executions.names import generated_name
+from wingbeat_controlplane.executions.names import ExecutionName, generated_name
 from wingbeat_controlplane.executions.new_execution import NewExecution
 from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.executions.places import Connection as InTransaction
@@ -37,8 +37,8 @@ from wingbeat_controlplane.executions.request_checks import check_create, given_
 from wingbeat_controlplane.registry.attributes import AttributeStore, Level
 from wingbeat_controlplane.registry.overlap import Overlap
 from wingbeat_controlplane.registry.projects import ProjectStore
-from wingbeat_propeller.compiler.inputs import InvalidInputError, missing_inputs
-from wingbeat_propeller.core.references import may_refer, message_tokens
+from wingbeat_propeller.compiler.inputs import InvalidInputError
+from wingbeat_propeller.core.references import message_tokens
 from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeatidl.recovery.v1 import recovery_pb2
@@ -127,9 +127,7 @@ class Launcher:
         user_inputs = given.SerializeToString()
         principal = caller.principal
         return NewExecution(
-            identifier=identifier_pb2.WorkflowExecutionIdentifier(
-                project=request.project, domain=request.domain, name=request.name or generated_name()
-            ),
+            id=ExecutionName(request.project, request.domain, request.name or generated_name()),
             decision=self._decisions.of(request, surroundings, principal=principal)
             if parent is None
             else decide(request, surroundings, self.options, principal=principal, parent=parent),
@@ -179,7 +177,7 @@ class Launcher:
             await connection.execute("NOTIFY wingbeat_queue")
         if waits and overlap is not None and overlap.behavior is Overlap.REPLACE:
             await replace_oldest(
-                connection, plan, overlap, new.identifier, key=key, principal=new.decision.spec.metadata.principal
+                connection, plan, overlap, new.id, key=key, principal=new.decision.spec.metadata.principal
             )
         return key
 
@@ -190,9 +188,10 @@ class Launcher:
             async with self._pool.acquire() as connection, connection.transaction():
                 key = await self.insert(connection, new)
         if key is None:
-            raise already_exists(f"execution [{execution_label(new.identifier)}] already exists")
+            raise already_exists(f"execution [{new.id}] already exists")
         self.announcer.announce([(new.shard, key)])
-        return new.identifier
+        project, domain, name = new.id
+        return identifier_pb2.WorkflowExecutionIdentifier(project=project, domain=domain, name=name)
 
     async def _find_reference(self, metadata: execution_pb2.ExecutionMetadata) -> int | None:
         if not metadata.reference_execution.ByteSize():
@@ -221,7 +220,7 @@ def completed(target: LaunchTarget, given: literals_pb2.LiteralMap) -> bytes:
     """Check what the caller gave; the serialized defaults and fixed inputs that belong to it. Raises ApiError
     INVALID_ARGUMENT."""
     try:
-        return missing_inputs(target.expected, target.spec.fixed_inputs, given).SerializeToString()
+        return target.inputs.complete(given)
     except InvalidInputError as error:
         raise invalid_argument(str(error)) from error
 
@@ -231,11 +230,10 @@ def known_inputs(
 ) -> Sequence[tuple[str, str]]:
     """What values the caller gave are known by elsewhere, as (variable, token); values that refer to nothing are not
     looked into, and `artifacts` are known as such."""
-    parameters = target.expected.parameters
     return [
         (name, token)
         for name, literal in given.literals.items()
-        if name not in artifacts and (literal.hash or may_refer(parameters[name].var.type))
+        if name not in artifacts and (literal.hash or name in target.referring)
         for token in message_tokens(literal)
     ]
 

@@ -14,7 +14,9 @@ from wingbeat_controlplane.registry.generated import generated_id
 from wingbeat_controlplane.registry.overlap import OverlapPolicy, overlap_policy
 from wingbeat_controlplane.registry.recent import Recent
 from wingbeat_controlplane.registry.registry import Registry
+from wingbeat_propeller.compiler.inputs import ExpectedInputs
 from wingbeat_propeller.compiler.references import EntityKey, entity_key
+from wingbeat_propeller.core.references import may_refer
 
 KEPT_BYTES_MAX = 32 << 20
 """Launch plans kept in memory, as serialized."""
@@ -35,6 +37,10 @@ class LaunchTarget:
     """Of the launch plan."""
     spec: launch_plan_pb2.LaunchPlanSpec
     expected: interface_pb2.ParameterMap
+    inputs: ExpectedInputs
+    """That and what the launch plan fixes."""
+    referring: frozenset[str]
+    """Inputs whose type can refer to something outside of them."""
     overlap: OverlapPolicy | None
     """None: any number of executions may be alive at once."""
     deadlines: Deadlines
@@ -77,18 +83,20 @@ class LaunchTargets:
             await self._registry.generated.ensure(launch_plan, spec)
             launch_plan = generated_id(launch_plan, identifier_pb2.LAUNCH_PLAN)
         record = await self._registry.launch_plans.get(launch_plan)
-        plan_spec = record.launch_plan.spec
+        plan_spec, expected = record.launch_plan.spec, record.launch_plan.closure.expected_inputs
         return LaunchTarget(
             launch_plan_id=record.id,
             workflow_id=record.workflow_id,
             task_id=task_id,
             identifier=record.launch_plan.id,
             spec=plan_spec,
-            expected=record.launch_plan.closure.expected_inputs,
+            expected=expected,
+            inputs=ExpectedInputs(expected, plan_spec.fixed_inputs),
+            referring=frozenset(name for name, each in expected.parameters.items() if may_refer(each.var.type)),
             overlap=overlap_policy(plan_spec) if task_id is None else None,
             queries={
                 name: parameter
-                for name, parameter in record.launch_plan.closure.expected_inputs.parameters.items()
+                for name, parameter in expected.parameters.items()
                 if parameter.WhichOneof("behavior") in ("artifact_query", "artifact_id")
             },
             deadlines=(

@@ -14,7 +14,7 @@ from asyncpg.pool import PoolConnectionProxy
 from flyteidl.core import identifier_pb2
 
 from wingbeat_controlplane.errors import ApiError, already_exists
-from wingbeat_controlplane.executions.identifiers import execution_label
+from wingbeat_controlplane.executions.names import ExecutionName
 from wingbeat_controlplane.registry.overlap import Overlap, OverlapPolicy
 from wingbeat_propeller.postgres.queries import load_queries
 
@@ -57,7 +57,7 @@ async def replace_oldest(
     connection: Connection,
     plan: identifier_pb2.Identifier,
     policy: OverlapPolicy,
-    replacement: identifier_pb2.WorkflowExecutionIdentifier,
+    replacement: ExecutionName,
     *,
     key: int,
     principal: str,
@@ -67,7 +67,7 @@ async def replace_oldest(
 
     The last step of the transaction: it locks rows that engines write.
     """
-    cause = f"replaced by execution [{execution_label(replacement)}] of launch plan {plan.name}"
+    cause = f"replaced by execution [{replacement}] of launch plan {plan.name}"
     await connection.execute(
         _SQL["replace_oldest"], plan.project, plan.domain, plan.name, policy.alive_max, cause, principal, key
     )

@@ -8,21 +8,22 @@ what was launched.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import asyncpg
 import grpc
-from flyteidl.core import identifier_pb2
 
+from wingbeat_catalog.artifacts.queries import FoundInput
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.executions.artifact_inputs import with_artifacts
-from wingbeat_controlplane.executions.identifiers import execution_label
+from wingbeat_controlplane.executions.decision import Decision
 from wingbeat_controlplane.executions.insertion import insert_executions
 from wingbeat_controlplane.executions.launch import Caller, Launcher, completed, known_inputs
-from wingbeat_controlplane.executions.names import check_name, generated_name
+from wingbeat_controlplane.executions.names import ExecutionName, check_name, generated_names
 from wingbeat_controlplane.executions.new_execution import NewExecution
+from wingbeat_controlplane.launching.item_inputs import GivenInputs
 from wingbeat_controlplane.launching.item_settings import Defaults
 from wingbeat_controlplane.launching.launch_keys import (
     KEY_BYTES_MAX,
@@ -52,8 +53,7 @@ ALONE_MAX = 8
 """Items with a transaction of their own that are written at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """An item with everything decided: its place in the call, its key if it has one, and the execution."""
 
     number: int
@@ -89,7 +89,7 @@ class BulkLauncher:
     ) -> Sequence[outcome_pb2.LaunchOutcome]:
         """One outcome for each item. Raises ApiError and asyncpg's and the blob store's errors, after which some
         portions may have been launched."""
-        outcomes = [outcome_pb2.LaunchOutcome() for _ in items]
+        outcomes = [_OPEN] * len(items)
         gate = asyncio.Semaphore(COMMITTING_MAX)
 
         async def write(prepared: Sequence[Prepared], repeated: Sequence[Repeated]) -> None:
@@ -127,39 +127,21 @@ class BulkLauncher:
         """
         prepared: list[Prepared] = []
         repeated: list[Repeated] = []
+        generated = generated_names(end - begin)
         for number in range(begin, end):
             item = items[number]
             key: LaunchKey | None = None
             try:
                 settings = lookups.settings(item)
                 inputs = lookups.inputs(item)
-                _check_names(item)
-                name = item.name or (generated_name() if names is None else names(number))
-                if item.idempotency_key:
-                    content = content_of(settings.digest, item.name.encode(), inputs.content())
-                    key = LaunchKey(key_of(settings.project, settings.domain, item.idempotency_key), content, name)
-                decision = await lookups.decision(settings)
-                literals = inputs.for_target(decision.target.expected)
-                try:
-                    finder = self._launcher.artifact_inputs
-                    artifacts = await finder.find(settings.project, settings.domain, decision.target, literals)
-                    literals = with_artifacts(literals, artifacts)
-                    completion = completed(decision.target, literals)
-                except ApiError as error:
-                    raise refused("inputs", error) from error
-                user_inputs = literals.SerializeToString()
-                identifier = identifier_pb2.WorkflowExecutionIdentifier(
-                    project=settings.project, domain=settings.domain, name=name
-                )
-                new = NewExecution(
-                    identifier,
-                    decision,
-                    user_inputs + completion,
-                    user_inputs,
-                    is_named=bool(item.name),
-                    known_inputs=known_inputs(decision.target, literals, artifacts),
-                    used_artifacts=[(found.id, name) for name, found in artifacts.items()],
-                )
+                chosen, idempotency_key = _checked_names(item)
+                name = chosen or (next(generated) if names is None else names(number))
+                if idempotency_key:
+                    content = content_of(settings.digest, chosen.encode(), inputs.content())
+                    key = LaunchKey(key_of(settings.project, settings.domain, idempotency_key), content, name)
+                decision = lookups.known_decision(settings) or await lookups.decision(settings)
+                new_id = ExecutionName(settings.project, settings.domain, name)
+                new = await self._new_execution(new_id, decision, inputs, is_named=bool(chosen))
                 prepared.append(Prepared(number, key, new))
             except RefusedError as error:
                 outcomes[number] = error.outcome()
@@ -170,6 +152,31 @@ class BulkLauncher:
                 await asyncio.sleep(0)
         return prepared, repeated
 
+    async def _new_execution(
+        self, new_id: ExecutionName, decision: Decision, inputs: GivenInputs, *, is_named: bool
+    ) -> NewExecution:
+        target = decision.target
+        literals = inputs.for_target(target.inputs.types)
+        artifacts: Mapping[str, FoundInput] = {}
+        try:
+            if target.queries:
+                finder = self._launcher.artifact_inputs
+                artifacts = await finder.find(new_id.project, new_id.domain, target, literals)
+                literals = with_artifacts(literals, artifacts)
+            completion = completed(target, literals)
+        except ApiError as error:
+            raise refused("inputs", error) from error
+        user_inputs = literals.SerializeToString()
+        return NewExecution(
+            new_id,
+            decision,
+            user_inputs + completion,
+            user_inputs,
+            is_named=is_named,
+            known_inputs=known_inputs(target, literals, artifacts),
+            used_artifacts=[(found.id, name) for name, found in artifacts.items()],
+        )
+
     async def _write(
         self,
         prepared: Sequence[Prepared],
@@ -177,8 +184,10 @@ class BulkLauncher:
         outcomes: list[outcome_pb2.LaunchOutcome],
     ) -> None:
         first, again = _unique(prepared, outcomes)
-        together = [one for one in first if not _is_alone(one)]
-        alone = [one for one in first if _is_alone(one)]
+        together: list[Prepared] = []
+        alone: list[Prepared] = []
+        for one in first:
+            (alone if one.new.needs_transaction else together).append(one)
         found = await self._write_together(together, outcomes) if together else []
         for begin in range(0, len(alone), ALONE_MAX):
             async with asyncio.TaskGroup() as group:
@@ -198,15 +207,18 @@ class BulkLauncher:
             taken = await take_keys(connection, keys)
             mine = [one for one in prepared if one.key is None or one.key.key in taken]
             created = await insert_executions(connection, [one.new for one in mine], self._blobs.base)
-            missed = [one for one in mine if _name(one.new) not in created]
+            missed = [one for one in mine if one.new.id not in created]
             if any(one.key is not None for one in missed):
                 await give_back(connection, [one.key.key for one in missed if one.key is not None])
-        shards = {_name(one.new): one.new.shard for one in mine}
-        self._launcher.announcer.announce((shards[name], key) for name, key in created.items())
+        begun: list[tuple[int, int]] = []
         for one in mine:
-            outcomes[one.number] = (
-                _existing(one.new.identifier, is_new=True) if _name(one.new) in created else _taken(one.new.identifier)
-            )
+            row_id = created.get(one.new.id)
+            if row_id is None:
+                outcomes[one.number] = _taken(one.new.id)
+            else:
+                outcomes[one.number] = _existing(one.new.id, is_new=True)
+                begun.append((one.new.shard, row_id))
+        self._launcher.announcer.announce(begun)
         return [one for one in prepared if one.key is not None and one.key.key not in taken]
 
     async def _write_alone(self, one: Prepared, outcomes: list[outcome_pb2.LaunchOutcome]) -> Prepared | None:
@@ -217,7 +229,7 @@ class BulkLauncher:
                     return one
                 key = await self._launcher.insert(connection, one.new)
                 if key is None:
-                    outcomes[one.number] = _taken(one.new.identifier)
+                    outcomes[one.number] = _taken(one.new.id)
                     if one.key is not None:
                         await give_back(connection, [one.key.key])
                     return None
@@ -225,7 +237,7 @@ class BulkLauncher:
             outcomes[one.number] = refused("target", error).outcome()
         else:
             self._launcher.announcer.announce([(one.new.shard, key)])
-            outcomes[one.number] = _existing(one.new.identifier, is_new=True)
+            outcomes[one.number] = _existing(one.new.id, is_new=True)
         return None
 
     async def _settle(
@@ -236,11 +248,7 @@ class BulkLauncher:
     ) -> None:
         """Say of items whose key is taken what has it, and of refused ones whether they were launched before."""
         asked = [
-            *(
-                (one.number, one.key, one.new.identifier.project, one.new.identifier.domain)
-                for one in found
-                if one.key is not None
-            ),
+            *((one.number, one.key, one.new.id.project, one.new.id.domain) for one in found if one.key is not None),
             *((one.number, one.key, one.project, one.domain) for one in repeated),
         ]
         if not asked:
@@ -253,17 +261,19 @@ class BulkLauncher:
                 if number not in refused_before:
                     outcomes[number] = _SENT_TWICE
                 continue
-            identifier = identifier_pb2.WorkflowExecutionIdentifier(project=project, domain=domain, name=known.name)
+            existing = ExecutionName(project, domain, known.name)
             if known.content == key.content:
-                outcomes[number] = _existing(identifier, is_new=False)
+                outcomes[number] = _existing(existing, is_new=False)
             elif number not in refused_before:
                 outcomes[number] = _conflict(
-                    identifier,
-                    f"the idempotency key was used for another item: execution [{execution_label(identifier)}]",
+                    existing,
+                    f"the idempotency key was used for another item: execution [{existing}]",
                     "idempotency_key",
                 )
 
 
+_OPEN = outcome_pb2.LaunchOutcome()
+"""Of items whose outcome is not known yet."""
 _SENT_TWICE = RefusedError(
     grpc.StatusCode.ABORTED, "the item with the same key that came before this one was not launched: send it again"
 ).outcome()
@@ -276,15 +286,15 @@ def _unique(
     first: list[Prepared] = []
     again: list[Prepared] = []
     keys: set[object] = set()
-    names: set[tuple[str, str, str]] = set()
+    names: set[ExecutionName] = set()
     for one in prepared:
         if one.key is not None and one.key.key in keys:
             again.append(one)
-        elif _name(one.new) in names:
-            outcomes[one.number] = _taken(one.new.identifier)
+        elif one.new.id in names:
+            outcomes[one.number] = _taken(one.new.id)
         else:
             first.append(one)
-            names.add(_name(one.new))
+            names.add(one.new.id)
             keys.add(None if one.key is None else one.key.key)
     return first, again
 
@@ -298,52 +308,42 @@ def _first(failed: BaseException) -> BaseException:
 def _portion_end(items: Sequence[item_pb2.LaunchItem], begin: int) -> int:
     size = 0
     for number in range(begin, min(begin + PORTION, len(items))):
-        inputs = items[number].inputs
-        size += len(inputs.literals) + len(inputs.json)
+        size += items[number].ByteSize()
         if size > PORTION_BYTES_MAX and number > begin:
             return number
     return min(begin + PORTION, len(items))
 
 
-def _check_names(item: item_pb2.LaunchItem) -> None:
-    if item.name:
+def _checked_names(item: item_pb2.LaunchItem) -> tuple[str, str]:
+    """The name of an item and its key. Raises RefusedError."""
+    name, idempotency_key = item.name, item.idempotency_key
+    if name:
         try:
-            check_name(item.name)
+            check_name(name)
         except ApiError as error:
             raise refused("name", error) from error
-    if len(item.idempotency_key.encode()) > KEY_BYTES_MAX:
+    if len(idempotency_key.encode()) > KEY_BYTES_MAX:
         raise invalid_field("idempotency_key", f"at most {KEY_BYTES_MAX} bytes are allowed")
+    return name, idempotency_key
 
 
-def _is_alone(one: Prepared) -> bool:
-    return one.new.needs_transaction
+def _existing(existing: ExecutionName, *, is_new: bool) -> outcome_pb2.LaunchOutcome:
+    outcome = outcome_pb2.LaunchOutcome()
+    outcome.status = outcome_pb2.LAUNCH_STATUS_CREATED if is_new else outcome_pb2.LAUNCH_STATUS_EXISTING
+    execution = outcome.execution
+    execution.project, execution.domain, execution.name = existing
+    return outcome
 
 
-def _name(new: NewExecution) -> tuple[str, str, str]:
-    return new.identifier.project, new.identifier.domain, new.identifier.name
+def _taken(existing: ExecutionName) -> outcome_pb2.LaunchOutcome:
+    return _conflict(existing, f"execution [{existing}] already exists", "name")
 
 
-def _identifier(identifier: identifier_pb2.WorkflowExecutionIdentifier) -> identity_pb2.ExecutionIdentifier:
-    return identity_pb2.ExecutionIdentifier(project=identifier.project, domain=identifier.domain, name=identifier.name)
-
-
-def _existing(identifier: identifier_pb2.WorkflowExecutionIdentifier, *, is_new: bool) -> outcome_pb2.LaunchOutcome:
-    return outcome_pb2.LaunchOutcome(
-        status=outcome_pb2.LAUNCH_STATUS_CREATED if is_new else outcome_pb2.LAUNCH_STATUS_EXISTING,
-        execution=_identifier(identifier),
-    )
-
-
-def _taken(identifier: identifier_pb2.WorkflowExecutionIdentifier) -> outcome_pb2.LaunchOutcome:
-    return _conflict(identifier, f"execution [{execution_label(identifier)}] already exists", "name")
-
-
-def _conflict(
-    identifier: identifier_pb2.WorkflowExecutionIdentifier, message: str, field: str
-) -> outcome_pb2.LaunchOutcome:
+def _conflict(existing: ExecutionName, message: str, field: str) -> outcome_pb2.LaunchOutcome:
+    project, domain, name = existing
     return outcome_pb2.LaunchOutcome(
         status=outcome_pb2.LAUNCH_STATUS_CONFLICT,
-        execution=_identifier(identifier),
+        execution=identity_pb2.ExecutionIdentifier(project=project, domain=domain, name=name),
         code=grpc.StatusCode.ALREADY_EXISTS.value[0],
         message=message,
         violations=[outcome_pb2.FieldViolation(field=field, description=message)],

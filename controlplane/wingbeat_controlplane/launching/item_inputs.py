@@ -4,11 +4,10 @@ Until the interface is known, JSON stays JSON: an item is the same item whatever
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
 import orjson
-from flyteidl.core import interface_pb2, literals_pb2
+from flyteidl.core import literals_pb2, types_pb2
 from google.protobuf.message import DecodeError
 
 from wingbeat_controlplane.launching.json_literals import Json, JsonValueError, literal_of
@@ -19,17 +18,19 @@ INPUT_BYTES_MAX = 10 << 20
 """Most bytes of the inputs of one item."""
 
 
-@dataclass(frozen=True, slots=True)
-class GivenInputs:
-    """Each input is in one of the two."""
+class GivenInputs(NamedTuple):
+    """Each input is in one of the two. Read only."""
 
-    literals: literals_pb2.LiteralMap = field(default_factory=literals_pb2.LiteralMap)
-    json: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    literals: literals_pb2.LiteralMap
+    json: Mapping[str, Json]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return not self.json and not self.literals.literals
 
     def over(self, other: "GivenInputs") -> "GivenInputs":
         """These, and those of `other` whose names are free."""
-        if not other.literals.literals and not other.json:
-            return self
         literals = literals_pb2.LiteralMap()
         for name in other.literals.literals:
             if name not in self.json:
@@ -44,20 +45,25 @@ class GivenInputs:
         text = json_text(self.json) if self.json else b""
         return len(literals).to_bytes(8) + literals + text
 
-    def for_target(self, expected: interface_pb2.ParameterMap) -> literals_pb2.LiteralMap:
-        """All as literals by the types of `expected`; only JSON is judged. Raises RefusedError."""
+    def for_target(self, types: Mapping[str, types_pb2.LiteralType]) -> literals_pb2.LiteralMap:
+        """All as literals by the types of inputs; only JSON is judged. Raises RefusedError."""
         if not self.json:
             return self.literals
         made = literals_pb2.LiteralMap()
         made.CopyFrom(self.literals)
         for name, value in self.json.items():
-            if name not in expected.parameters:
+            wanted = types.get(name)
+            if wanted is None:
                 raise invalid_field(f"inputs.{name}", "there is no such input")
             try:
-                made.literals[name].CopyFrom(literal_of(value, expected.parameters[name].var.type))
+                made.literals[name].CopyFrom(literal_of(value, wanted))
             except JsonValueError as error:
                 raise invalid_value(name, error) from None
         return made
+
+
+_NO_LITERALS = literals_pb2.LiteralMap()
+NO_INPUTS = GivenInputs(_NO_LITERALS, {})
 
 
 def given(inputs: item_pb2.Inputs) -> GivenInputs:
@@ -66,14 +72,15 @@ def given(inputs: item_pb2.Inputs) -> GivenInputs:
         case "literals":
             _check_size(len(inputs.literals))
             try:
-                return GivenInputs(literals=literals_pb2.LiteralMap.FromString(inputs.literals))
+                return GivenInputs(literals_pb2.LiteralMap.FromString(inputs.literals), {})
             except DecodeError:
                 raise invalid_field("inputs.literals", "the bytes are no flyteidl.core.LiteralMap") from None
         case "json":
-            _check_size(len(inputs.json))
-            return GivenInputs(json=json_object(inputs.json))
+            text = inputs.json
+            _check_size(len(text))
+            return GivenInputs(_NO_LITERALS, json_object(text))
         case _:
-            return GivenInputs()
+            return NO_INPUTS
 
 
 def json_object(text: str | bytes) -> dict[str, Json]:

@@ -81,23 +81,31 @@ def _integer(value: Json, wanted: types_pb2.LiteralType) -> literals_pb2.Literal
         return _refuse(value, wanted)
     if not INTEGER_MIN <= value <= INTEGER_MAX:
         raise JsonValueError("", "the integer does not fit 64 bits")
-    return _primitive(literals_pb2.Primitive(integer=value))
+    literal = literals_pb2.Literal()
+    literal.scalar.primitive.integer = value
+    return literal
 
 
 def _float(value: Json, wanted: types_pb2.LiteralType) -> literals_pb2.Literal:
     if isinstance(value, str) and value in _SPECIAL_FLOATS:
-        return _primitive(literals_pb2.Primitive(float_value=_SPECIAL_FLOATS[value]))
+        value = _SPECIAL_FLOATS[value]
     if not isinstance(value, int | float) or isinstance(value, bool):
         return _refuse(value, wanted)
-    return _primitive(literals_pb2.Primitive(float_value=float(value)))
+    literal = literals_pb2.Literal()
+    literal.scalar.primitive.float_value = float(value)
+    return literal
 
 
 def _string(value: Json, wanted: types_pb2.LiteralType) -> literals_pb2.Literal:
-    return _primitive(literals_pb2.Primitive(string_value=value)) if isinstance(value, str) else _refuse(value, wanted)
+    return _text(value) if isinstance(value, str) else _refuse(value, wanted)
 
 
 def _boolean(value: Json, wanted: types_pb2.LiteralType) -> literals_pb2.Literal:
-    return _primitive(literals_pb2.Primitive(boolean=value)) if isinstance(value, bool) else _refuse(value, wanted)
+    if not isinstance(value, bool):
+        return _refuse(value, wanted)
+    literal = literals_pb2.Literal()
+    literal.scalar.primitive.boolean = value
+    return literal
 
 
 def _datetime(value: Json, wanted: types_pb2.LiteralType) -> literals_pb2.Literal:
@@ -291,7 +299,7 @@ def _enum(value: Json, wanted: types_pb2.LiteralType) -> literals_pb2.Literal:
     values = list(wanted.enum_type.values)
     if not isinstance(value, str) or value not in values:
         raise JsonValueError("", f"one of {', '.join(values)} is expected, not {_shown(value)}")
-    return _primitive(literals_pb2.Primitive(string_value=value))
+    return _text(value)
 
 
 def _reference(value: Json, wanted: types_pb2.LiteralType) -> tuple[str, str]:
@@ -357,6 +365,12 @@ def _scalar(
             union=union,
         )
     )
+
+
+def _text(value: str) -> literals_pb2.Literal:
+    literal = literals_pb2.Literal()
+    literal.scalar.primitive.string_value = value
+    return literal
 
 
 def _primitive(primitive: literals_pb2.Primitive) -> literals_pb2.Literal:

@@ -49,7 +49,9 @@ class Lookups:
                 self._inputs = given(self._defaults.template.inputs)
             except RefusedError as error:
                 self._inputs = _Refused(error)
-        return given(item.inputs).over(_unless_refused(self._inputs))
+        template = _unless_refused(self._inputs)
+        inputs = given(item.inputs)
+        return inputs if template.is_empty else inputs.over(template)
 
     def settings(self, item: item_pb2.LaunchItem) -> ItemSettings:
         """Target and settings of an item. Raises RefusedError."""
@@ -62,6 +64,11 @@ class Lookups:
                 found = _Refused(error)
             _keep(self._settings, key, found)
         return _unless_refused(found)
+
+    def known_decision(self, settings: ItemSettings) -> Decision | None:
+        """As `decision`, if nothing has to be looked up."""
+        found = self._decisions.get(settings.digest)
+        return None if found is None else _unless_refused(found)
 
     async def decision(self, settings: ItemSettings) -> Decision:
         """What `settings` come to. Raises RefusedError, asyncpg's errors."""

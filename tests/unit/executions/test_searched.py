@@ -51,4 +51,4 @@ def test_nothing_to_find() -> None:
     assert searched_inputs(b"\xff") is None
     assert searched_labels({}) is None
     assert searched_labels({"a": "\0"}) is None
-    assert searched_labels({"team": "vision"}) == '{"team": "vision"}'
+    assert searched_labels({"team": "vision"}) == '{"team":"vision"}'
