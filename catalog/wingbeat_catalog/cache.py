@@ -11,7 +11,6 @@ from flyteidl.core import catalog_pb2
 from google.protobuf.message import DecodeError
 
 from wingbeat_catalog.keys import dataset_of, tag_key
-from wingbeat_catalog.listening import listen
 from wingbeat_catalog.look_ups import LookUps
 from wingbeat_catalog.options import CatalogOptions
 from wingbeat_catalog.puts import Puts
@@ -27,6 +26,7 @@ from wingbeat_propeller.ports.cache import (
     CachePutOutcome,
     CacheReservation,
 )
+from wingbeat_propeller.postgres.listening import listen
 
 
 class PostgresCache:
@@ -71,7 +71,9 @@ class PostgresCache:
 
     async def listen(self, wake: Callable[[str], None]) -> None:
         """See `ports.Cache.listen`."""
-        await listen(self._dsn, CHANNEL, wake)
+        await listen(
+            self._dsn, [CHANNEL], lambda _channel, payload: wake(payload), application_name="wingbeat cache listener"
+        )
 
 
 def _claim_key(catalog: bytes) -> bytes | None:

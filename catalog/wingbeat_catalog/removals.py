@@ -9,6 +9,7 @@ from prometheus_client import Counter
 
 from wingbeat_catalog.large_outputs import remove_objects
 from wingbeat_propeller.ports.blobs import Blobs
+from wingbeat_propeller.postgres.outages import DATABASE_ERRORS, outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries(__package__ or "", "removals.sql")
@@ -45,10 +46,11 @@ class Removals:
                 text=text,
             )
         try:
-            gone = await self._pool.fetch(
-                _SQL["remove"], [one.row["id"] for one in bad], [one.row["data_digest"] for one in bad]
-            )
-        except asyncpg.PostgresError as error:
+            with outages_as_oserror():
+                gone = await self._pool.fetch(
+                    _SQL["remove"], [one.row["id"] for one in bad], [one.row["data_digest"] for one in bad]
+                )
+        except DATABASE_ERRORS as error:
             _log.warning("cache entries that may not be used stay", entries=len(bad), error=repr(error))
             return
         await remove_objects(self._blobs, [row["data_uri"] for row in gone if row["data_uri"] is not None])

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 from tests.memory_cache import MemoryCache, tag_of
 from tests.simulation.server import Client, SimulatedServer
-from wingbeat_catalog.listening import listen
 from wingbeat_propeller.ports.cache import (
     CacheAnswer,
     CacheAsk,
@@ -15,6 +14,7 @@ from wingbeat_propeller.ports.cache import (
     CachePutOutcome,
     CacheReservation,
 )
+from wingbeat_propeller.postgres.listening import listen
 from wingbeat_propeller.postgres.outages import outages_as_oserror
 
 CHANNEL = "wingbeat_cache_reservations"
@@ -76,4 +76,4 @@ class SimulatedCache:
 
     async def listen(self, wake: Callable[[str], None]) -> None:
         """See ports."""
-        await listen("", CHANNEL, wake)
+        await listen("", [CHANNEL], lambda _channel, payload: wake(payload), application_name="cache")

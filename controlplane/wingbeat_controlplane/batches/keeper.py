@@ -10,6 +10,7 @@ import asyncpg
 import structlog
 
 from wingbeat_controlplane.batches.driver import Driver, Driving, LostBatchError
+from wingbeat_propeller.postgres.outages import DATABASE_ERRORS, outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries("wingbeat_controlplane.batches", "driver.sql")
@@ -37,14 +38,15 @@ class BatchKeeper:
             while True:
                 try:
                     while len(self._driven) < self._driving.options.driven_max:
-                        claimed = await self._driving.pool.fetchrow(
-                            _SQL["claim"], self._driving.options.lease_s, list(self._driven)
-                        )
+                        with outages_as_oserror():
+                            claimed = await self._driving.pool.fetchrow(
+                                _SQL["claim"], self._driving.options.lease_s, list(self._driven)
+                            )
                         if claimed is None:
                             break
                         self._driven.add(claimed["id"])
                         group.create_task(self._drive(claimed), name=f"batch {claimed['name']}")
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                except OSError as error:
                     _log.warning("batches are looked for later", error=repr(error))
                 self._wake.clear()
                 try:
@@ -55,7 +57,8 @@ class BatchKeeper:
 
     async def _drive(self, claimed: asyncpg.Record) -> None:
         try:
-            await Driver(self._driving, claimed).run()
+            with outages_as_oserror():
+                await Driver(self._driving, claimed).run()
         except LostBatchError:
             _log.debug("batch has ended or is driven elsewhere", batch=claimed["name"])
         except asyncio.CancelledError:
@@ -69,5 +72,5 @@ class BatchKeeper:
     async def _let_go(self, claimed: asyncpg.Record) -> None:
         try:
             await self._driving.pool.execute(_SQL["let_go"], claimed["id"], claimed["term"])
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_ERRORS as error:
             _log.debug("the lease of a batch ends by itself", batch=claimed["name"], error=repr(error))

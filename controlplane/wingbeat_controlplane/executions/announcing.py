@@ -11,6 +11,8 @@ from collections.abc import Iterable
 import asyncpg
 import structlog
 
+from wingbeat_propeller.postgres.outages import DATABASE_ERRORS
+
 _log = structlog.get_logger(__name__)
 
 NAMED_MAX = 100
@@ -43,7 +45,7 @@ class Announcer:
                 told, self._waiting = self._waiting, []
                 names = " ".join(f"{shard}:{key}" for shard, key in told) if len(told) <= NAMED_MAX else ""
                 await self._pool.execute(_NOTIFY, names)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_ERRORS as error:
             _log.warning("engines were not told of new executions and find them when they look", error=repr(error))
             self._waiting.clear()
         finally:

@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
-from wingbeat_propeller.postgres.outages import is_outage
+from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 
 _SQL = load_queries("wingbeat_controlplane.launching", "launch_keys.sql")
@@ -83,10 +83,9 @@ class KeyPruner:
         """Prune until cancelled."""
         while True:
             try:
-                await self.prune()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                if not is_outage(error):
-                    raise
+                with outages_as_oserror():
+                    await self.prune()
+            except OSError as error:
                 _log.warning("keys of launches are pruned later", error=repr(error))
             await asyncio.sleep(PRUNE_PERIOD_S)
 

@@ -19,7 +19,6 @@ from wingbeat_catalog.artifacts.store import ArtifactStore
 from wingbeat_catalog.cache import PostgresCache
 from wingbeat_catalog.lineage.store import LineageStore
 from wingbeat_catalog.lineage.tracer import Tracer
-from wingbeat_catalog.listening import listen
 from wingbeat_controlplane.executions.foretelling.foretelling import Foretelling
 from wingbeat_controlplane.executions.history import History
 from wingbeat_controlplane.executions.parts import Executions, build_executions
@@ -85,6 +84,7 @@ from wingbeat_controlplane.supervisor.readiness import is_supervised, notify_rea
 from wingbeat_controlplane.supervisor.schema_wait import wait_for_schema
 from wingbeat_propeller.blobs.store import Store, open_store
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
+from wingbeat_propeller.postgres.listening import listen
 from wingbeat_propeller.postgres.pool import create_pool
 from wingbeat_propeller.runtimes.local.paths import log_file
 from wingbeatidl.blobs.v1 import blobs_pb2
@@ -190,7 +190,12 @@ async def run_server(settings: Settings, stop: asyncio.Event) -> None:
             group.create_task(http_server.run(settings.server.grace_s), name="http")
             following = group.create_task(watching.run(), name="watching")
             registering = group.create_task(registrar.run(), name="artifact registrar")
-            hearing = listen(dsn, "wingbeat_artifacts", lambda _: registrar.wake())
+            hearing = listen(
+                dsn,
+                ["wingbeat_artifacts"],
+                lambda _channel, _payload: registrar.wake(),
+                application_name="wingbeat artifact listener",
+            )
             announcing = group.create_task(hearing, name="listen for artifacts")
             exporting = None
             if exporter is not None:

@@ -15,6 +15,7 @@ import structlog
 from google.rpc import status_pb2
 
 from wingbeat_controlplane.errors import ApiError, invalid_argument
+from wingbeat_propeller.postgres.outages import is_outage
 
 A = TypeVar("A")
 
@@ -24,14 +25,6 @@ STATUS_BYTES_MAX = 32_000
 _CUT = "... (cut)"
 _log = structlog.get_logger(__name__)
 
-_UNREACHABLE = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    OSError,  # the socket, or a blob store's; TimeoutError is one too
-)
 _UNSTORABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 
 
@@ -48,16 +41,11 @@ async def guard(method: str, call: Callable[[], Awaitable[A]]) -> A:
         raise invalid_argument("text with a NUL character cannot be stored") from error
     except asyncpg.ProgramLimitExceededError as error:
         raise invalid_argument(f"a field is too large to be stored: {error}") from error
-    except _UNREACHABLE as error:
+    except Exception as error:  # the last line of defence
+        if not is_outage(error):
+            raise _internal(method, error) from error
         _log.warning("store does not answer", method=method, error=repr(error))
         raise ApiError(grpc.StatusCode.UNAVAILABLE, "the database or blob store does not answer; try again") from error
-    except asyncpg.InterfaceError as error:
-        if isinstance(error, ValueError):  # DataError: we passed a parameter of the wrong type
-            raise _internal(method, error) from error
-        _log.warning("connection lost in use", method=method, error=repr(error))
-        raise ApiError(grpc.StatusCode.UNAVAILABLE, "the connection to the database was lost; try again") from error
-    except Exception as error:  # the last line of defence; logged with its id
-        raise _internal(method, error) from error
 
 
 def status_of(error: ApiError) -> status_pb2.Status:

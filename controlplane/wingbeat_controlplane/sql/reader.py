@@ -21,6 +21,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from wingbeat_controlplane.errors import ApiError, failed_precondition, invalid_argument
+from wingbeat_propeller.postgres.outages import DATABASE_ERRORS
 from wingbeat_propeller.postgres.queries import load_queries
 
 _log = structlog.get_logger(__name__)
@@ -112,7 +113,7 @@ class SqlReader:
                 async for batch in _rows(connection, limit, deadline):
                     yield batch
             outcome = "answered"
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        except DATABASE_ERRORS as error:
             raise _refusal(error, self._options.timeout_s) from error
         finally:
             _ASKED.labels(outcome).inc()

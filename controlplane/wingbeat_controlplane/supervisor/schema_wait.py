@@ -6,6 +6,7 @@ import asyncpg
 import structlog
 
 from wingbeat_propeller.postgres.migrate import MigrationError, migrations
+from wingbeat_propeller.postgres.outages import DATABASE_ERRORS, outages_as_oserror
 
 _EAGER_POLL_S = 0.03
 _EAGER_S = 10.0
@@ -26,8 +27,9 @@ async def wait_for_schema(dsn: str) -> int:
     while True:
         reason = "its schema is older than this release"
         try:
-            found = await schema_version(dsn)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            with outages_as_oserror():
+                found = await schema_version(dsn)
+        except DATABASE_ERRORS as error:
             found, reason = 0, str(error)
         if found == wanted:
             return found

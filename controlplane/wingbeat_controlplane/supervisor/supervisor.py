@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import asyncpg
 import structlog
 
 from wingbeat_controlplane.supervisor.child import Child, ChildSpec
@@ -25,6 +24,7 @@ from wingbeat_controlplane.supervisor.log_sink import LogSink
 from wingbeat_controlplane.supervisor.ports import reachable_host
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 from wingbeat_propeller.postgres.migrate import MigrationError, migrate
+from wingbeat_propeller.postgres.outages import DATABASE_ERRORS
 
 _READY_POLL_S = 0.01
 
@@ -182,7 +182,7 @@ async def _migrate(dsn: str) -> None:
         applied = await migrate(dsn)
     except MigrationError as error:
         raise DatabaseError(str(error)) from error
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+    except (*DATABASE_ERRORS, ValueError) as error:
         raise DatabaseError(f"the database does not answer: {error}") from error
     if applied:
         _log.info("database migrated", migrations=[f"{item.number:04d}_{item.name}" for item in applied])

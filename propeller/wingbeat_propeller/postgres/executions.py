@@ -3,12 +3,10 @@
 Notifications only wake: they may be lost with a connection, and every reader looks at the rows again.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
-import structlog
 from flyteidl.admin import launch_plan_pb2, task_pb2
 from flyteidl.core import execution_pb2, identifier_pb2
 
@@ -18,10 +16,10 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.rows import ElementRow, ExecutionRecord, NodeRow
 from wingbeat_propeller.ports.executions import NO_TENANT, NewExecutions, Room
 from wingbeat_propeller.ports.tasks import AttemptOrigin
-from wingbeat_propeller.postgres.outages import is_outage, outages_as_oserror
+from wingbeat_propeller.postgres.listening import listen
+from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 
-_log = structlog.get_logger(__name__)
 _SQL = load_queries(__package__ or "", "executions.sql")
 
 CHANNELS = {
@@ -39,9 +37,6 @@ TENANTS_MAX = 50
 """Tenants whose new executions are looked at in one query."""
 EACH_MIN = 8
 """Executions looked at of each tenant and shard, at least."""
-_PROBE_S = 15.0
-_BACKOFF_S_MIN = 0.1
-_BACKOFF_S_MAX = 5.0
 
 
 class PostgresExecutionStore:
@@ -143,46 +138,12 @@ class PostgresExecutionStore:
 
     async def listen(self, wake: Callable[[str, str], None]) -> None:
         """Live until cancelled; see `ports.ExecutionStore.listen`."""
-        backoff_s = _BACKOFF_S_MIN
-        while True:
-            try:
-                connection = await asyncpg.connect(
-                    self._dsn, timeout=10, server_settings={"application_name": "wingbeat listener"}
-                )
-                try:
-                    backoff_s = _BACKOFF_S_MIN
-                    await _listen(connection, wake)
-                finally:
-                    connection.terminate()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-                if not is_outage(error):
-                    raise
-                _log.warning("not listening, connecting again", retry_s=backoff_s, error=repr(error))
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(backoff_s * 2, _BACKOFF_S_MAX)
-
-
-async def _listen(connection: asyncpg.Connection, wake: Callable[[str, str], None]) -> None:
-    """Forward notifications until the connection is lost. A silent loss is found by asking now and then."""
-    lost = asyncio.Event()
-
-    def notified(_connection: object, _pid: int, channel: str, payload: object) -> None:
-        wake(CHANNELS[channel], str(payload))
-
-    def terminated(_connection: object) -> None:
-        lost.set()
-
-    connection.add_termination_listener(terminated)
-    for channel in CHANNELS:
-        await connection.add_listener(channel, notified)
-    for name in CHANNELS.values():
-        wake(name, "")
-    while not lost.is_set():
-        try:
-            async with asyncio.timeout(_PROBE_S):
-                await lost.wait()
-        except TimeoutError:
-            await connection.execute("SELECT 1", timeout=_PROBE_S)
+        await listen(
+            self._dsn,
+            CHANNELS,
+            lambda channel, payload: wake(CHANNELS[channel], payload),
+            application_name="wingbeat listener",
+        )
 
 
 def _columns(identifiers: Sequence[identifier_pb2.Identifier]) -> tuple[list[str], list[str], list[str], list[str]]:

@@ -26,7 +26,7 @@ from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.ports.journal import LeaseLostError
 from wingbeat_propeller.postgres.journal_batch import BatchRecords, batch_records, plain_commit
-from wingbeat_propeller.postgres.outages import is_outage, is_refusal
+from wingbeat_propeller.postgres.outages import is_refusal, outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 
 _log = structlog.get_logger(__name__)
@@ -263,11 +263,10 @@ class JournalLane:
         backoff_s = self._options.backoff_s_min
         while True:
             try:
-                await attempt()
+                with outages_as_oserror():
+                    await attempt()
                 return
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-                if not is_outage(error):
-                    raise
+            except OSError as error:
                 _RETRIES.inc()
                 _log.warning(
                     f"{complaint}, trying again",

@@ -26,7 +26,7 @@ from wingbeat_controlplane.executions.openlineage.transports import (
     NotDeliveredError,
 )
 from wingbeat_controlplane.executions.watch.log import Entry, Scope, TransitionLog
-from wingbeat_propeller.postgres.outages import is_outage
+from wingbeat_propeller.postgres.outages import outages_as_oserror
 from wingbeat_propeller.postgres.queries import load_queries
 
 _log = structlog.get_logger(__name__)
@@ -79,13 +79,12 @@ class OpenLineageExporter:
         try:
             while True:
                 try:
-                    async with self._pool.acquire() as connection:
-                        await self._export(connection, transports, threads)
+                    with outages_as_oserror():
+                        async with self._pool.acquire() as connection:
+                            await self._export(connection, transports, threads)
                 except _LostRoleError:
                     pass
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                    if not is_outage(error):
-                        raise
+                except OSError as error:
                     _log.warning("OpenLineage events wait for the database", error=repr(error))
                 await asyncio.sleep(options.poll_s)
         finally:
@@ -100,12 +99,12 @@ class OpenLineageExporter:
         threads: ThreadPoolExecutor,
     ) -> None:
         """Export as long as the role is ours."""
-        if not await connection.fetchval(_SQL["become_exporter"]):
-            return
         try:
-            await self._export_on(connection, transports, threads)
-        finally:
-            connection.terminate()  # the role goes with it
+            if await connection.fetchval(_SQL["become_exporter"]):
+                await self._export_on(connection, transports, threads)
+        except BaseException:
+            connection.terminate()  # the role goes with it, if it was given
+            raise
 
     async def _export_on(
         self,
