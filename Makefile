@@ -6,6 +6,7 @@ SETUP := .make/setup
 SETUP_INPUTS := pyproject.toml constraints.txt hatch_build.py $(shell find proto/wingbeatidl -name '*.proto')
 PYTEST_WORKERS ?= 2
 # Clients of other languages that this machine has the tools for.
+FLYTECTL := $(if $(shell command -v go),.make/flytectl)
 CLIENTS := $(if $(shell command -v go),go) $(if $(shell command -v npm),typescript) $(if $(shell command -v mvn),java)
 
 .DEFAULT_GOAL := help
@@ -56,8 +57,11 @@ unit: $(SETUP) ## tests that touch nothing
 sim: $(SETUP) ## thousands of simulated worlds with crashes and faults; SEED=n replays one and tells what happens
 	$(BIN)/python $(if $(SEED),-m tests.simulation --seed $(SEED) --trace,-m pytest -q -n $(PYTEST_WORKERS) tests/simulation)
 
-test: $(SETUP) $(CLIENTS:%=clients-%) ## all tests; of clients in other languages those that this machine has the tools for
+test: $(SETUP) $(CLIENTS:%=clients-%) $(FLYTECTL) ## all tests; of clients in other languages those that this machine has the tools for
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+
+.make/flytectl: tests/flytectl/main.go tests/flytectl/go.mod
+	cd tests/flytectl && go build -ldflags='-s -w' -o ../../.make/flytectl .
 
 test-clients: $(SETUP) $(CLIENTS:%=clients-%) ## one suite of scenarios for the clients of all languages
 	$(BIN)/python -m pytest tests/clients

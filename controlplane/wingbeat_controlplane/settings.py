@@ -505,6 +505,8 @@ def _shown(value: object) -> str:
         return ", ".join(f"{name}={item}" for name, item in table.items())
     if isinstance(value, tuple):
         return ", ".join(str(item) for item in cast("tuple[object, ...]", value))
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else str(value)
 
 

@@ -78,7 +78,7 @@ def test_what_is_registered(shell: Shell, hello: str) -> None:
         first, *_ = shell("list", kind, name, "-o", "name").split()
         assert json.loads(shell("get", kind, first, "-o", "json"))["id"]["name"] == name
         assert name in shell("describe", kind, name)
-    assert "nodes: 3" in shell("describe", "workflow", hello)
+    assert "takes: name: string" in shell("describe", "workflow", hello)
     assert "flytesnacks" in shell("list", "projects", "-o", "name").split()
     assert shell("get", "domain", "development", "-o", "name").strip() == "development"
 
@@ -126,6 +126,26 @@ def test_exit_codes(shell: Shell, client: Client, hello: str) -> None:
     shell("list", status=2)
     assert "does not answer" in shell("list", "executions", "--endpoint", "localhost:1", status=3)
     assert "does not answer" in shell("why", "e", "--endpoint", "localhost:1", status=3)
+
+
+def test_what_is_not_there(shell: Shell, client: Client, hello: str) -> None:
+    """A name that was misspelt is said to be none, by commands that wait or find nothing as well, and a project or
+    domain that does not exist before all that would be in it."""
+    nothing = "there is no execution flytesnacks/development/nope"
+    for command in ("get execution", "list nodes", "list signals", "watch", "logs", "signal", "relaunch", "why"):
+        assert nothing in shell(*command.split(), "nope", status=1), command
+    assert nothing in shell("erase", "nope", status=1)
+    for flags, what in ((("-p", "nope"), "there is no project 'nope'"), (("-d", "nope"), "there is no domain 'nope'")):
+        assert what in shell("list", "executions", *flags, status=1)
+        assert what in shell("launch", hello, *flags, status=1)
+    assert "write `wingbeat get execution EXECUTION`" in shell("get", "executions", status=2)
+    name = client.register("logs", "printing_wf").id.name
+    assert f"{name} also needs numbers=[integer]" in shell("launch", name, status=2)
+    gates = client.register("gates", "input_wf").id.name
+    waiting = shell("launch", gates, "report=r", "-o", "name").strip()
+    until(lambda: "title" in shell("signal", waiting), what="the gate")
+    assert "title wants a value" in shell("signal", waiting, "title", status=2)
+    shell("abort", waiting)
 
 
 def test_live_progress(installation: Installation, hello: str) -> None:

@@ -37,11 +37,11 @@ def test_erased_without_a_trace(installation: Installation, client: Client) -> N
     assert int(told["blobCount"]) > 0
     assert int(told["logCount"]) == 1
     done = installation.wingbeat("erase", name, "--yes", *folder).stdout
-    assert done.startswith("1 executions are gone:")
+    assert done.startswith("1 execution erased:")
     assert not _traces(installation.data_dir, name)
     gone = installation.wingbeat("erase", name, "--yes", *folder, check=False)
     assert gone.returncode == 1
-    assert "missing entity" in gone.stderr
+    assert "there is no execution" in gone.stderr
     asked = installation.wingbeat("sql", f"SELECT 1 FROM executions WHERE name = '{name}'", "-o", "json", *folder)
     assert asked.stdout == ""
 

@@ -3,9 +3,10 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from wingbeat_controlplane.cli.output import escape, flags_of, say, settings_or_fail
+from wingbeat.cli.examples import epilog
+from wingbeat.cli.output import escape, say, say_table
+from wingbeat_controlplane.cli.settings_flags import flags_of, settings_or_fail
 
 config = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at the settings.")
 
@@ -15,7 +16,7 @@ def _group() -> None:  # pyright: ignore[reportUnusedFunction]  (makes `show` a 
     return
 
 
-@config.command()
+@config.command(epilog=epilog("wingbeat config show", "wingbeat config show --config staging.toml"))
 def show(
     data_dir: Annotated[str | None, typer.Option(help="Folder of the installation; by default ~/.wingbeat.")] = None,
     config: Annotated[
@@ -24,10 +25,6 @@ def show(
 ) -> None:
     """Print every setting, its value, and whether a default, the file, the environment or a flag said it."""
     loaded = settings_or_fail(flags_of(data_dir=data_dir), config)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("setting", "value", "origin"):
-        table.add_column(heading, overflow="fold", no_wrap=False)
-    for setting in loaded.explain():
-        table.add_row(setting.name, escape(setting.value), setting.origin)
-    say(table)
+    rows = [[setting.name, escape(setting.value), setting.origin] for setting in loaded.explain()]
+    say_table(["setting", "value", "origin"], rows)
     say(f"[dim]file:[/] {escape(str(loaded.file)) if loaded.file else 'none read'}")

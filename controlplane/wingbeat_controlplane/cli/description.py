@@ -1,6 +1,6 @@
 """What `up` and `status` say about a running installation: where it is and how clients reach it."""
 
-from wingbeat_controlplane.cli.output import escape
+from wingbeat.cli.output import escape
 from wingbeat_controlplane.supervisor.data_folder import DataFolder, State
 
 

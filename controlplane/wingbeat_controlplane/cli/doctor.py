@@ -17,7 +17,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from wingbeat_controlplane.cli.output import escape, flags_of, say, settings_or_fail
+from wingbeat.cli.output import escape, say
+from wingbeat_controlplane.cli.settings_flags import flags_of, settings_or_fail
 from wingbeat_controlplane.settings import Settings
 from wingbeat_controlplane.supervisor.data_folder import DataFolder, State
 from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres, PostgresStartError

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from wingbeat_controlplane.cli.output import fail, flags_of, say, settings_or_fail
+from wingbeat.cli.output import fail, say
+from wingbeat_controlplane.cli.settings_flags import flags_of, settings_or_fail
 from wingbeat_controlplane.supervisor.data_folder import DataFolder
 from wingbeat_controlplane.supervisor.process_identity import ProcessIdentity
 

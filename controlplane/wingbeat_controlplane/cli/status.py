@@ -6,9 +6,10 @@ from typing import Annotated
 import grpc
 import typer
 
+from wingbeat.cli.output import fail, say
 from wingbeat.endpoint import Endpoint, find_endpoint
 from wingbeat_controlplane.cli.description import describe
-from wingbeat_controlplane.cli.output import fail, flags_of, say, settings_or_fail
+from wingbeat_controlplane.cli.settings_flags import flags_of, settings_or_fail
 from wingbeat_controlplane.supervisor.data_folder import DataFolder
 from wingbeatidl.operations.v1 import operations_pb2
 

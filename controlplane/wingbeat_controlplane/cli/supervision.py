@@ -6,8 +6,8 @@ import signal
 import sys
 from collections.abc import Callable
 
+from wingbeat.cli.output import say
 from wingbeat_controlplane.cli.description import describe
-from wingbeat_controlplane.cli.output import say
 from wingbeat_controlplane.logging import LoggingOptions, choose_format, configure_logging
 from wingbeat_controlplane.settings import LoggingSettings
 from wingbeat_controlplane.supervisor.child_keeper import ChildFailedError

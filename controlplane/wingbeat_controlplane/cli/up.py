@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from wingbeat import __version__
+from wingbeat.cli.output import fail, say
 from wingbeat_controlplane.cli.description import describe
-from wingbeat_controlplane.cli.output import fail, flags_of, say, settings_or_fail
+from wingbeat_controlplane.cli.settings_flags import flags_of, settings_or_fail
 from wingbeat_controlplane.settings import LoadedSettings, Settings, TlsSettings, WorkerSettings, environment_of
 from wingbeat_controlplane.supervisor.data_folder import ClientTls, DataFolder, DataFolderError
 from wingbeat_controlplane.supervisor.embedded_postgres import PostgresStartError

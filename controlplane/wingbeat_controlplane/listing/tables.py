@@ -196,7 +196,8 @@ NAMED_ENTITIES = Table(
         },
     ),
     ("n.id",),
-    synonyms=frozenset({"named_entity_metadata"}),
+    # flytectl's help says `workflow.name=...` for a list of the names of workflows
+    synonyms=frozenset({"named_entity_metadata", "task", "workflow", "launch_plan"}),
     sort_keys=frozenset({"resource_type", "project", "domain", "name", "description", "state"}),
 )
 DESCRIPTION_ENTITIES = Table(

@@ -51,6 +51,7 @@ async def test_lists_hide_generated_names_until_a_filter_is_given(admin: admin_p
     assert await _list(admin) == ["t", "u"]
     assert await _list(admin, filters="eq(state,0)") == [".flytegen.t", "t", "u"]
     assert await _list(admin, filters="eq(named_entity_metadata.state,0)+contains(name,u)") == ["u"]
+    assert await _list(admin, filters="eq(task.name,u)") == ["u"], "as flytectl's help says"
     assert await _list(admin, sort_by=common_pb2.Sort(key="name")) == ["u", "t"]
 
 

@@ -16,7 +16,8 @@ from wingbeat import Phase
 from wingbeat.cli import COMMANDS
 from wingbeat.cli.enum_names import named
 from wingbeat.cli.kinds import KINDS, find_kind, type_text
-from wingbeat.cli.output import fail, say, say_wide
+from wingbeat.cli.output import fail, say, say_table
+from wingbeat.cli.refusals import refusal, silence
 from wingbeat.cli.typed_inputs import pairs, parse_value, read_inputs
 from wingbeat.cli.yaml_text import to_yaml
 from wingbeat.errors import ConversionError
@@ -100,12 +101,43 @@ def test_inputs_from_everywhere(tmp_path: Path) -> None:
 def test_names_are_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
     """Identifiers have parts between colons, which must come out as they are."""
     say("[bold]a:a:b[/] and p:x:y")
-    say_wide("key:b:7")
+    say_table(["key:b:7"], [])
     with pytest.raises(typer.Exit):
         fail("artifact:a:b is not there")
     shown = capsys.readouterr()
     assert shown.out.split("\n")[:2] == ["a:a:b and p:x:y", "key:b:7"]
     assert shown.err == "Error: artifact:a:b is not there\n"
+
+
+def test_tables_are_never_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a narrow terminal, too, a cell stands whole on its line, and nothing is behind the last one."""
+    monkeypatch.setenv("COLUMNS", "40")
+    long = "n" * 50
+    say_table(["name", "phase", "error"], [[long, "[green]DONE[/]", "-"], ["b", "[red]FAILED[/]", "a b " * 20]])
+    first, second, third = capsys.readouterr().out.rstrip("\n").split("\n")
+    assert first == f"name{' ' * 46}  phase   error"
+    assert second == f"{long}  DONE    -"
+    assert third == f"b{' ' * 49}  FAILED  {('a b ' * 20).rstrip()}"
+
+
+def test_refusals() -> None:
+    """What is not there is named as people type it; all else stays as the server says it."""
+    place = 'project: "p" domain: "d" name: "x"'
+    known = {
+        f"missing entity of type execution with identifier {place}": "there is no execution p/d/x",
+        f'missing entity of type TASK with identifier resource_type: TASK {place} version: "v1"': (
+            "there is no task p/d/x@v1"
+        ),
+        f'missing entity of type node execution with identifier node_id: "n0" execution_id {{ {place} }}': (
+            "there is no node 'n0' of the execution p/d/x"
+        ),
+        "missing entity of type execution with identifier p/d/x": "there is no execution p/d/x",
+        "missing entity, somehow": "missing entity, somehow",
+    }
+    assert {message: refusal(message) for message in known} == known
+    said = "failed to connect to all addresses; last error: UNKNOWN: ipv6:%5B::1%5D:1: Connection refused"
+    assert silence("localhost:1", said).startswith("the server at localhost:1 does not answer: Connection refused (")
+    assert "answer: too slow (" in silence("localhost:1", "too slow")
 
 
 def test_pairs_and_names() -> None:

@@ -12,6 +12,7 @@ from wingbeat.cli.calls import TIMEOUT_S, calls_to
 from wingbeat.cli.examples import epilog
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Project
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
+from wingbeat.cli.session import DataDir, Endpoint
 from wingbeat.flyte_artifacts import artifacts_pb2
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 artifact = typer.Typer(add_completion=False, no_args_is_help=True, help="Named, versioned outputs of tasks.")
 
 Output: TypeAlias = Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")]
-Endpoint: TypeAlias = Annotated[str | None, typer.Option(help="host:port of the server.")]
-DataDir: TypeAlias = Annotated[str | None, typer.Option(help="Folder of the installation to ask.")]
 Partition: TypeAlias = Annotated[
     list[str] | None, typer.Option("--partition", metavar="KEY=VALUE", help="Only with this partition.")
 ]

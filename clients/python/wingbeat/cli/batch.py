@@ -12,6 +12,7 @@ from wingbeat.cli.examples import epilog
 from wingbeat.cli.output import Output, Shown, as_json, escape, fail, say, show, show_one
 from wingbeat.cli.phases import error_text, phase_cell, text_cell
 from wingbeat.cli.session import DOMAIN, PROJECT, USAGE, DataDir, Domain, Endpoint, OutputOption, Project, session
+from wingbeat.cli.sizes import show_count
 
 if TYPE_CHECKING:
     from wingbeat import Batch, Client, RowPhase
@@ -184,7 +185,7 @@ def retry(
     """Launch rows that failed again."""
     with session(endpoint, data_dir, project, domain) as client:
         count = client.retry_batch(name, _phases(phase))
-        say(f"{count} rows of {escape(name)} will be launched again")
+        say(f"{show_count(count, 'row')} of {escape(name)} will be launched again")
 
 
 @batch.command("rows", epilog=epilog("wingbeat batch rows night-7 --phase failed"))
@@ -264,6 +265,7 @@ def _watch(client: "Client", found: "Batch", output: Output) -> None:
                 say(line)
                 shown = line
             if found.state.ended:
+                _show(output, found)
                 break
             time.sleep(_POLL_S)
     if not found.succeeded:

@@ -8,6 +8,7 @@ from wingbeat.cli.calls import TIMEOUT_S, calls_to
 from wingbeat.cli.examples import epilog
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Execution, Project, parse_execution
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
+from wingbeat.cli.session import DataDir, Endpoint
 from wingbeatidl.cache.v1 import cache_pb2
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 cache = typer.Typer(add_completion=False, no_args_is_help=True, help="The cache of the outputs of tasks.")
 
 Output: TypeAlias = Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")]
-Endpoint: TypeAlias = Annotated[str | None, typer.Option(help="host:port of the server.")]
-DataDir: TypeAlias = Annotated[str | None, typer.Option(help="Folder of the installation to ask.")]
 
 _SERVICE = "/wingbeatidl.cache.v1.CacheService/"
 
@@ -104,7 +103,7 @@ def evict(
         say_json(as_json(answer))
         return
     entries = "1 entry" if answer.entries == 1 else f"{answer.entries} entries"
-    say(f"{entries} evicted; {answer.marked} nodes and elements show CACHE_EVICTED now")
+    say(f"{entries} evicted; nodes and elements that show CACHE_EVICTED now: {answer.marked}")
 
 
 def _execution(execution: str, project: str, domain: str) -> cache_pb2.ExecutionName:

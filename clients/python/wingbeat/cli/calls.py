@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from wingbeat.cli.output import fail
+from wingbeat.cli.refusals import refusal, silence
 from wingbeat.endpoint import EndpointError, find_endpoint
 from wingbeatidl.query.v1 import query_pb2, why_pb2
 
@@ -64,5 +65,5 @@ def calls_to(endpoint: str | None, data_dir: str | None) -> Generator["grpc.Chan
             code = error.code() if isinstance(error, grpc.Call) else None
             reason = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
             if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                fail(f"the server at {found.address} does not answer: {reason}", status=3)
-            fail(reason)
+                fail(silence(found.address, reason), status=3)
+            fail(refusal(reason))

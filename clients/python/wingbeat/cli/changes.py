@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from wingbeat.cli.output import Output, Shown, escape, fail, say, show, show_one
-from wingbeat.cli.session import DOMAIN, PROJECT, DataDir, Domain, Endpoint, OutputOption, Project, session
+from wingbeat.cli.session import DOMAIN, PROJECT, USAGE, DataDir, Domain, Endpoint, OutputOption, Project, session
 
 ABORT_EXAMPLES = ("wingbeat abort a1b2c3 --cause 'wrong table'", "wingbeat abort a1b2c3 d4e5f6")
 RELAUNCH_EXAMPLES = ("wingbeat relaunch a1b2c3 --watch", "wingbeat relaunch a1b2c3 --name again-1 -o name")
@@ -68,7 +68,9 @@ def relaunch(
 def signal(
     execution: Annotated[str, typer.Argument(metavar="EXECUTION", help="Name, or project/domain/name.")],
     name: Annotated[str | None, typer.Argument(metavar="[SIGNAL]", help="What a gate waits for.")] = None,
-    value: Annotated[str, typer.Argument(metavar="[VALUE]", help="The value; true, if the gate wants a yes.")] = "true",
+    value: Annotated[
+        str | None, typer.Argument(metavar="[VALUE]", help="The value; true, if the gate wants a yes.")
+    ] = None,
     project: Project = PROJECT,
     domain: Domain = DOMAIN,
     output: OutputOption = Output.TABLE,
@@ -76,17 +78,23 @@ def signal(
     data_dir: DataDir = None,
 ) -> None:
     """Give a gate its value. Without SIGNAL: show what gates wait for."""
-    from wingbeat.cli.kinds import SIGNALS, signal_shown
+    from flyteidl.core import types_pb2
+
+    from wingbeat.cli.kinds import SIGNALS, signal_shown, type_text
     from wingbeat.cli.typed_inputs import parse_value
 
     with session(endpoint, data_dir, project, domain) as client:
         known = {one.id: one for one in client.signals(execution)}
+        if not known:
+            client.execution(execution)  # one that does not exist is said first
         if name is None:
             show(output, SIGNALS, map(signal_shown, known.values()), none="No gate waits.")
             return
         if name not in known:
-            client.execution(execution)  # one that does not exist is said first
             waiting = ", ".join(one.id for one in known.values() if not one.is_set) or "nothing"
             fail(f"no gate of {execution} waits for {name!r}; waited for: {waiting}")
-        client.signal(execution, name, parse_value(value, known[name].type))
+        wanted = known[name].type
+        if value is None and wanted.simple != types_pb2.BOOLEAN:
+            fail(f"{name} wants a value: `wingbeat signal {execution} {name} VALUE` ({type_text(wanted)})", USAGE)
+        client.signal(execution, name, parse_value("true" if value is None else value, wanted))
         say(f"{escape(name)} is set")

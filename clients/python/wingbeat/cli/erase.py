@@ -8,9 +8,10 @@ import typer
 
 from wingbeat.cli.calls import calls_to
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, parse_execution
-from wingbeat.cli.limits import DataDir, Endpoint, Output
+from wingbeat.cli.limits import Output
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
-from wingbeat.cli.sizes import show_bytes
+from wingbeat.cli.session import DataDir, Endpoint
+from wingbeat.cli.sizes import show_bytes, show_count
 from wingbeatidl.retention.v1 import retention_pb2
 
 _METHOD = "/wingbeatidl.retention.v1.RetentionService/Erase"
@@ -30,9 +31,13 @@ def erase(
 ) -> None:
     """Erase executions, and those that they launched, with their rows, blobs, logs, cache entries and artifacts."""
     request = _request(execution, label, project, domain)
-    request.dry_run, request.terminate = dry_run, terminate
+    request.terminate = terminate
     if not dry_run and not yes:
-        typer.confirm("What is erased cannot be brought back (--dry-run shows it). Erase?", abort=True, err=True)
+        request.dry_run = True
+        count = sum(1 for _ in _ask(request, endpoint, data_dir))
+        question = f"{show_count(count, 'execution')} cannot be brought back (--dry-run shows all). Erase?"
+        typer.confirm(question, abort=True, err=True)
+    request.dry_run = dry_run
     sums: Counter[str] = Counter()
     running = 0
     left: set[str] = set()
@@ -48,11 +53,11 @@ def erase(
         elif dry_run:
             _show(answer)
     if output is Format.TEXT:
-        done = "would go" if dry_run else "are gone"
+        done = "would go" if dry_run else "erased"
         say(
-            f"{sums['executions']} executions {done}: {sums['rows']} rows, {sums['blob_count']} blobs"
-            f" ({show_bytes(sums['blob_bytes'])}), logs of {sums['log_count']} attempts"
-            f" ({show_bytes(sums['log_bytes'])})"
+            f"{show_count(sums['executions'], 'execution')} {done}: {show_count(sums['rows'], 'row')},"
+            f" {show_count(sums['blob_count'], 'blob')} ({show_bytes(sums['blob_bytes'])}),"
+            f" logs of {show_count(sums['log_count'], 'attempt')} ({show_bytes(sums['log_bytes'])})"
         )
         if running:
             say(f"{running} of them are running: they need --terminate")

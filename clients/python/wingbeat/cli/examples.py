@@ -1,6 +1,14 @@
 """Examples for the help of commands: how they look, and those of commands whose module has none."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "up": (
+        "wingbeat up",
+        "wingbeat up --detach --data-dir ./scratch --grpc-port 0 --http-port 0",
+        "wingbeat up --propellers 2 --workers 1 --database-url postgresql://user@host/wingbeat",
+    ),
+    "down": ("wingbeat down", "wingbeat down --data-dir ./scratch"),
+    "status": ("wingbeat status", "wingbeat status --data-dir ./scratch"),
+    "doctor": ("wingbeat doctor", "wingbeat doctor --data-dir ./scratch"),
     "history": (
         "wingbeat history a1b2c3 --at 5m",
         "wingbeat history a1b2c3 --at 2026-05-01T12:00:00 -o json",

@@ -9,6 +9,7 @@ import typer
 from wingbeat.cli.calls import calls_to
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Project
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
+from wingbeat.cli.session import DataDir, Endpoint
 from wingbeat.endpoint import EndpointError
 from wingbeat.errors import ConversionError, ServerError
 from wingbeatidl.cache.v1 import foretell_pb2
@@ -36,8 +37,8 @@ def foretell(
     project: Project = PROJECT,
     domain: Domain = DOMAIN,
     output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.TEXT,
-    endpoint: Annotated[str | None, typer.Option(help="host:port of the server.")] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the installation to ask.")] = None,
+    endpoint: Endpoint = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Say which nodes would hit the cache, which would run, and why. Nothing is launched."""
     try:

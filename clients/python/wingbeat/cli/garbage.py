@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from wingbeat.cli.calls import calls_to
-from wingbeat.cli.limits import DataDir, Endpoint, Output
+from wingbeat.cli.limits import Output
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_json
+from wingbeat.cli.session import DataDir, Endpoint
 from wingbeat.cli.sizes import show_bytes
 from wingbeatidl.retention.v1 import retention_pb2
 

@@ -1,15 +1,16 @@
 """`wingbeat history`: how an execution stood at an instant."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from wingbeat.cli.calls import query_client
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Execution, Project, execution_path, parse_execution
-from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
+from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document, say_table
+from wingbeat.cli.session import DataDir, Endpoint
 from wingbeat.cli.times import parse_time, show_span, show_time
 from wingbeatidl.query.v1 import identity_pb2, query_pb2
 
@@ -33,8 +34,8 @@ def history(
     domain: Domain = DOMAIN,
     limit: Annotated[int, typer.Option(help="Nodes to show as text; 0: all.")] = 200,
     output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.TEXT,
-    endpoint: Annotated[str | None, typer.Option(help="host:port of the server.")] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the installation to ask.")] = None,
+    endpoint: Endpoint = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Show how an execution and its nodes stood at an instant in the past."""
     try:
@@ -79,21 +80,17 @@ def _show(name: str, moment: datetime, answer: query_pb2.GetExecutionAtResponse,
     shares = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     say(f"  {len(answer.nodes)} nodes{': ' if shares else ''}{shares}")
     if answer.nodes:
-        say(_table(answer, moment, limit))
+        say_table(["node", "name", "phase", "attempt", "since"], _rows(answer, moment, limit))
     if 0 < limit < len(answer.nodes):
         say(f"[dim]{len(answer.nodes) - limit} more; --limit 0 shows all, -o json prints all[/]")
 
 
-def _table(answer: query_pb2.GetExecutionAtResponse, moment: datetime, limit: int) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("node", "name", "phase", "attempt", "since"):
-        table.add_column(heading)
+def _rows(answer: query_pb2.GetExecutionAtResponse, moment: datetime, limit: int) -> Iterator[list[str]]:
     nodes = sorted(answer.nodes, key=lambda node: node.sequence)
     for node in nodes[:limit] if limit > 0 else nodes:
         since = show_time(node.since.ToDatetime(tzinfo=UTC), beside=moment)
         phase = _phase(identity_pb2.NodePhase.Name(node.phase), "NODE_PHASE_")
-        table.add_row(escape(node.node_id), escape(node.name), phase, str(node.attempt), since)
-    return table
+        yield [escape(node.node_id), escape(node.name), phase, str(node.attempt), since]
 
 
 def _name(node: query_pb2.NodeState) -> str:

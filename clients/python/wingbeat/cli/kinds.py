@@ -21,7 +21,7 @@ EXECUTIONS = ("execution", "runs", "phase", "created", "took", "error")
 NODES = ("node", "name", "phase", "since", "took", "error")
 ATTEMPTS = ("node", "attempt", "task", "phase", "took", "error")
 TASKS = ("task", "version", "type", "takes", "gives", "created")
-WORKFLOWS = ("workflow", "version", "nodes", "takes", "gives", "created")
+WORKFLOWS = ("workflow", "version", "takes", "gives", "created")
 LAUNCH_PLANS = ("launch plan", "version", "state", "takes", "gives", "created")
 PROJECTS = ("project", "name", "domains", "state")
 DOMAINS = ("domain", "name")
@@ -101,8 +101,7 @@ def _task_shown(one: "task_pb2.Task") -> Shown:
 
 def _workflow_shown(one: "workflow_pb2.Workflow") -> Shown:
     template = one.closure.compiled_workflow.primary.template
-    nodes = str(len(template.nodes)) if template.nodes else "[dim]-[/]"
-    cells = [escape(one.id.name), escape(one.id.version), nodes, *_interface(template.interface)]
+    cells = [escape(one.id.name), escape(one.id.version), *_interface(template.interface)]
     return Shown(_path(one.id), [*cells, _created(one)], as_json(one))
 
 

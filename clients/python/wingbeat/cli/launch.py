@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from wingbeat.cli.output import Output, Shown, say, show_one
-from wingbeat.cli.session import DOMAIN, PROJECT, DataDir, Domain, Endpoint, OutputOption, Project, session
+from wingbeat.cli.output import Output, Shown, fail, say, show_one
+from wingbeat.cli.session import DOMAIN, PROJECT, USAGE, DataDir, Domain, Endpoint, OutputOption, Project, session
 
 
 def launch(
@@ -41,6 +41,7 @@ def launch(
 ) -> None:
     """Start an execution of a launch plan, a workflow or a task."""
     from wingbeat import Kind, Overrides
+    from wingbeat.cli.kinds import type_text
     from wingbeat.cli.progress import follow
     from wingbeat.cli.typed_inputs import pairs, read_inputs
     from wingbeat.cli.values import show_values
@@ -48,9 +49,13 @@ def launch(
     kind = Kind.TASK if task else Kind.WORKFLOW if workflow else Kind.LAUNCH_PLAN
     with session(endpoint, data_dir, project, domain) as client:
         entity = client.entity(name, version, kind=kind)
+        values = read_inputs(inputs or (), file, entity.inputs)
+        if missing := [name for name in entity.required if name not in values]:
+            wanted = ", ".join(f"{name}={type_text(entity.inputs[name])}" for name in missing)
+            fail(f"{entity.id.name} also needs {wanted}", USAGE)
         execution = client.launch(
             entity,
-            read_inputs(inputs or (), file, entity.inputs),
+            values,
             name=execution_name,
             key=key,
             labels=pairs(label or (), "label"),

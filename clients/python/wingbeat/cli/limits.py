@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from google.protobuf import field_mask_pb2
-from rich.table import Table
 
 from wingbeat.cli.calls import TIMEOUT_S, calls_to
 from wingbeat.cli.examples import epilog
-from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
+from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document, say_table
+from wingbeat.cli.session import DataDir, Endpoint
 from wingbeatidl.tenants.v1 import tenants_pb2
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ Domain: TypeAlias = Annotated[
     str, typer.Argument(metavar="[DOMAIN]", help="One domain of the project; without it the whole project.")
 ]
 Output: TypeAlias = Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")]
-Endpoint: TypeAlias = Annotated[str | None, typer.Option(help="host:port of the server.")]
-DataDir: TypeAlias = Annotated[str | None, typer.Option(help="Folder of the installation to ask.")]
 
 _SERVICE = "/wingbeatidl.tenants.v1.TenantService/"
 _PAGE = 1_000
@@ -103,12 +101,7 @@ def list_shares(
     elif not states:
         say("No weight and no limit is set: all tenants have equal turns, and run what there is room for.")
     else:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("project", "domain", "weight", "limit", "running", "engines waiting"):
-            table.add_column(heading)
-        for state in states:
-            table.add_row(*_cells(state))
-        say(table)
+        say_table(["project", "domain", "weight", "limit", "running", "engines waiting"], map(_cells, states))
 
 
 def _cells(state: tenants_pb2.ShareState) -> list[str]:

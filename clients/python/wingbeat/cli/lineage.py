@@ -10,6 +10,7 @@ from wingbeat.cli.artifact import ArtifactClient, artifact_query
 from wingbeat.cli.calls import TIMEOUT_S, calls_to
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Project, execution_path, parse_execution
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
+from wingbeat.cli.session import DataDir, Endpoint
 from wingbeatidl.lineage.v1 import lineage_pb2
 from wingbeatidl.query.v1 import identity_pb2
 
@@ -51,8 +52,8 @@ def lineage(
     project: Project = PROJECT,
     domain: Domain = DOMAIN,
     output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.TEXT,
-    endpoint: Annotated[str | None, typer.Option(help="host:port of the server.")] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the installation to ask.")] = None,
+    endpoint: Endpoint = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Show what a value was made from, or what was made from it, across executions and launch plans."""
     if up and down:

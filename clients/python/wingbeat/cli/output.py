@@ -51,7 +51,7 @@ def show(output: Output, headings: Sequence[str], things: Iterable[Shown], *, no
     else:
         rows = [thing.cells for thing in things]
         if rows:
-            _say_table(headings, rows)
+            say_table(headings, rows)
         elif none:
             fail_softly(none)
 
@@ -61,7 +61,7 @@ def show_one(output: Output, headings: Sequence[str], thing: Shown) -> None:
     if output is Output.NAME:
         typer.echo(thing.name)
     elif output is Output.TABLE:
-        _say_table(headings, [thing.cells])
+        say_table(headings, [thing.cells])
     else:
         say_document(output, thing.document)
 
@@ -76,27 +76,21 @@ def say_document(output: Output | Format, document: object) -> None:
         say_json(document)
 
 
-def _say_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.table import Table
+def say_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of cells in Rich's markup, each column as wide as its widest cell: what is cut or broken to fit a
+    terminal can be neither copied nor searched."""
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    say_wide(table)
-
-
-def say_wide(what: "RenderableType") -> None:
-    """Print a table as wide as it needs to be: lines that are cut cannot be searched."""
-    import sys
-
-    from rich.console import Console
-
-    console = Console(emoji=False, highlight=False)
-    if not sys.stdout.isatty():
-        console = Console(emoji=False, highlight=False, width=10_000)
-    console.print(what, soft_wrap=not sys.stdout.isatty(), crop=False, no_wrap=True, overflow="ignore")
+    head = [Text(heading, style="bold") for heading in headings]
+    lines = [head, *([Text.from_markup(cell, emoji=False) for cell in row] for row in rows)]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*lines, strict=True)]
+    for line in lines:
+        for cell, width in zip(line[:-1], widths[:-1], strict=True):
+            cell.pad_right(width - cell.cell_len)
+    joined = [Text("  ").join(line) for line in lines]
+    for line in joined:
+        line.rstrip()
+    say(Text("\n").join(joined))
 
 
 def fail_softly(sentence: str) -> None:

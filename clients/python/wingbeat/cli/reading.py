@@ -1,12 +1,23 @@
 """`wingbeat get`, `list` and `describe`: everything that can be looked at."""
 
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wingbeat.cli.output import Output, escape, say, show, show_one
 from wingbeat.cli.phases import phase_cell, time_cell
-from wingbeat.cli.session import DOMAIN, PROJECT, DataDir, Domain, Endpoint, OutputOption, Project, session
+from wingbeat.cli.session import (
+    DOMAIN,
+    PROJECT,
+    DataDir,
+    Domain,
+    Endpoint,
+    OutputOption,
+    Project,
+    require_place,
+    session,
+)
 
 if TYPE_CHECKING:
     from wingbeat import Client
@@ -60,7 +71,7 @@ def get(
 
     with session(endpoint, data_dir, project, domain) as client:
         name, entry = find_kind(kind)
-        search = Search(_exactly(name, words, entry.words), None)
+        search = Search(_exactly("get", name, words, entry.words), None)
         show_one(output, entry.headings, entry.get(client, search))
 
 
@@ -90,7 +101,14 @@ def list_things(
         if len(found) < len(entry.of):
             raise ValueError(f"of which one? `wingbeat list {name}s {' '.join(entry.of)}`")
         search = Search(found, limit or None, filters, phase or (), launch_plan, workflow, version)
-        show(output, entry.headings, entry.list(client, search), none=f"No {name.replace('-', ' ')} was found.")
+        listed = entry.list(client, search)
+        first = next(listed, None)
+        if first is None:
+            if entry.of:
+                client.execution(found[0])
+            require_place(client)
+        things = chain([first], listed) if first else ()
+        show(output, entry.headings, things, none=f"No {name.replace('-', ' ')} was found.")
 
 
 def describe(
@@ -107,7 +125,7 @@ def describe(
 
     with session(endpoint, data_dir, project, domain) as client:
         name, entry = find_kind(kind)
-        search = Search(_exactly(name, words, entry.words), None)
+        search = Search(_exactly("describe", name, words, entry.words), None)
         if output is not Output.TABLE:
             show_one(output, entry.headings, entry.get(client, search))
         elif name == "execution":
@@ -118,10 +136,10 @@ def describe(
             _describe(client, entry, search)
 
 
-def _exactly(name: str, words: list[str] | None, wanted: tuple[str, ...]) -> list[str]:
+def _exactly(command: str, name: str, words: list[str] | None, wanted: tuple[str, ...]) -> list[str]:
     found = words or []
     if len(found) != len(wanted):
-        raise ValueError(f"write `{name} {' '.join(wanted)}`")
+        raise ValueError(f"write `wingbeat {command} {name} {' '.join(wanted)}`")
     return found
 
 

@@ -1,12 +1,12 @@
 """`wingbeat recover`: go on from what an execution has done, with the same or with mended code."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from wingbeat.cli.execution_names import Execution
-from wingbeat.cli.output import Output, as_json, escape, say, say_document
+from wingbeat.cli.output import Output, as_json, escape, say, say_document, say_table
 from wingbeat.cli.progress import follow
 from wingbeat.cli.session import DOMAIN, PROJECT, DataDir, Domain, Endpoint, OutputOption, Project, session
 from wingbeat.identifiers import ExecutionId
@@ -73,7 +73,7 @@ def recover(
 
 def _show(identifier: ExecutionId, answer: recovery_pb2.RecoverExecutionResponse, limit: int) -> None:
     if answer.nodes:
-        say(_table(answer, limit))
+        say_table(["node", "runs", "fate", "why"], _rows(answer, limit))
     hidden = answer.omitted_count + (max(0, len(answer.nodes) - limit) if limit else 0)
     if hidden:
         say(f"[dim]{hidden} more; --limit 0 shows up to {_NODES}, -o json prints them[/]")
@@ -90,12 +90,8 @@ def _show(identifier: ExecutionId, answer: recovery_pb2.RecoverExecutionResponse
         say(f"Nothing was started. {counts}")
 
 
-def _table(answer: recovery_pb2.RecoverExecutionResponse, limit: int) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("node", "runs", "fate", "why"):
-        table.add_column(heading)
+def _rows(answer: recovery_pb2.RecoverExecutionResponse, limit: int) -> Iterator[list[str]]:
     for node in answer.nodes[:limit] if limit else answer.nodes:
         line = " ".join(node.explanation.split())
         shown = line if len(line) <= _LINE else f"{line[:_LINE]}..."
-        table.add_row(escape(node.node_id), escape(node.entity), _FATES.get(node.fate, ""), escape(shown))
-    return table
+        yield [escape(node.node_id), escape(node.entity), _FATES.get(node.fate, ""), escape(shown)]

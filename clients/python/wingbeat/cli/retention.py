@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 from google.protobuf import field_mask_pb2
-from rich.table import Table
 
 from wingbeat.cli.calls import TIMEOUT_S, calls_to
 from wingbeat.cli.examples import epilog
-from wingbeat.cli.limits import DataDir, Domain, Endpoint, Output, Project
-from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
+from wingbeat.cli.limits import Domain, Output, Project
+from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document, say_table
+from wingbeat.cli.session import DataDir, Endpoint
 from wingbeatidl.retention.v1 import retention_pb2
 
 retention = typer.Typer(
@@ -32,15 +32,16 @@ def list_policies(output: Output = Format.TEXT, endpoint: Endpoint = None, data_
     if output is not Format.TEXT:
         say_document(output, as_json(answer))
         return
-    table = Table("project", "domain", "executions", "cache entries", box=None, pad_edge=False, header_style="bold")
-    for policy in (answer.installation, *answer.policies):
-        table.add_row(
+    rows = [
+        [
             escape(policy.project) or "[dim]all others[/]",
             escape(policy.domain) or "[dim]all[/]",
             _days(policy, "executions_days"),
             _days(policy, "cache_days"),
-        )
-    say(table)
+        ]
+        for policy in (answer.installation, *answer.policies)
+    ]
+    say_table(["project", "domain", "executions", "cache entries"], rows)
 
 
 @retention.command(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from wingbeat.cli.output import Output, fail
+from wingbeat.cli.refusals import refusal, silence
 from wingbeat.identifiers import DOMAIN, PROJECT
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ Project: TypeAlias = Annotated[str, typer.Option("--project", "-p", help="Projec
 Domain: TypeAlias = Annotated[str, typer.Option("--domain", "-d", help="Domain of what is named without one.")]
 OutputOption: TypeAlias = Annotated[Output, typer.Option("-o", "--output", help="For people or for programs.")]
 
-__all__ = ["DOMAIN", "PROJECT", "DataDir", "Domain", "Endpoint", "OutputOption", "Project", "session"]
+__all__ = ["DOMAIN", "PROJECT", "DataDir", "Domain", "Endpoint", "OutputOption", "Project", "require_place", "session"]
 
 
 @contextmanager
@@ -42,6 +43,7 @@ def session(endpoint: str | None, data_dir: str | None, project: str, domain: st
         DeadlineExceededError,
         EndpointError,
         InvalidArgumentError,
+        NotFoundError,
         ServerError,
         UnavailableError,
         WingbeatError,
@@ -52,9 +54,13 @@ def session(endpoint: str | None, data_dir: str | None, project: str, domain: st
         patience = Patience(unreachable_s=_UNREACHABLE_S)
         with Client(endpoint, data_dir=data_dir, project=project, domain=domain, patience=patience) as client:
             address = client.endpoint.address
-            yield client
+            try:
+                yield client
+            except NotFoundError:
+                require_place(client)
+                raise
     except (UnavailableError, DeadlineExceededError) as error:
-        fail(f"the server at {address} does not answer: {error.message}", UNREACHABLE)
+        fail(silence(address, error.message), UNREACHABLE)
     except EndpointError as error:
         fail(str(error), UNREACHABLE)
     except InvalidArgumentError as error:
@@ -69,6 +75,19 @@ def session(endpoint: str | None, data_dir: str | None, project: str, domain: st
         raise typer.Exit(130) from None
 
 
+def require_place(client: "Client") -> None:
+    """NotFoundError when the project or the domain of the client does not exist: then nothing in it does."""
+    from wingbeat.errors import NotFoundError
+
+    projects = {one.id: one for one in client.projects()}
+    if client.project not in projects:
+        raise NotFoundError("NOT_FOUND", f"there is no project {client.project!r}; there are: {', '.join(projects)}")
+    domains = [one.id for one in projects[client.project].domains]
+    if client.domain not in domains:
+        raise NotFoundError("NOT_FOUND", f"there is no domain {client.domain!r}; there are: {', '.join(domains)}")
+
+
 def _with_fields(error: "ServerError") -> str:
-    fields = "".join(f"\n  {one.field}: {one.description}" for one in error.violations)
-    return f"{error.message or error.code}{fields}"
+    shown = [one for one in error.violations if one.description != error.message]
+    fields = "".join(f"\n  {one.field}: {one.description}" for one in shown)
+    return f"{refusal(error.message) or error.code}{fields}"

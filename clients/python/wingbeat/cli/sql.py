@@ -10,10 +10,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from wingbeat.cli.calls import calls_to
-from wingbeat.cli.output import escape, say
+from wingbeat.cli.output import escape, say_table
+from wingbeat.cli.session import DataDir, Endpoint
 from wingbeatidl.sql.v1 import sql_pb2
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def sql(
     output: Annotated[
         RowFormat, typer.Option("-o", "--output", help="A table, one JSON object a line, or CSV.")
     ] = RowFormat.TABLE,
-    endpoint: Annotated[str | None, typer.Option(help="host:port of the server.")] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the installation to ask.")] = None,
+    endpoint: Endpoint = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Ask in SQL: executions, nodes, attempts, cache_outcomes, resources, artifacts, labels."""
     text = sys.stdin.read() if question == "-" else question
@@ -85,7 +85,7 @@ class _Printed:
         """Print; returns how many rows there were when others were left out, else 0."""
         rows = 0
         is_cut = False
-        table = Table(*(escape(name) for name in self._columns), box=None, pad_edge=False, header_style="bold")
+        table: list[list[str]] = []
         writer = csv.writer(sys.stdout)
         if self._output is RowFormat.CSV:
             writer.writerow(self._columns)
@@ -98,10 +98,10 @@ class _Printed:
                 elif self._output is RowFormat.CSV:
                     writer.writerow([text_of(value) for value in row.values])
                 elif rows <= _TABLE_ROWS:
-                    table.add_row(*(escape(_cell(value)) for value in row.values))
+                    table.append([escape(_cell(value)) for value in row.values])
             is_cut = response.end.is_cut
         if self._output is RowFormat.TABLE:
-            say(table)
+            say_table(self._columns, table)
             is_cut = is_cut or rows > _TABLE_ROWS
             rows = min(rows, _TABLE_ROWS)
         return rows if is_cut else 0

@@ -42,6 +42,7 @@ def wait(
         if live and len(wanted) == 1 and timeout is None:
             from wingbeat.cli.progress import follow
 
+            client.execution(wanted[0])  # of one that does not exist nothing would ever be seen
             if not follow(client, wanted[0]).succeeded:
                 raise typer.Exit(1)
             return
@@ -95,6 +96,8 @@ def watch(
     from wingbeat.cli.typed_inputs import pairs
 
     with session(endpoint, data_dir, project, domain) as client:
+        if execution is not None:
+            client.execution(execution)  # of one that does not exist nothing would ever be seen
         if execution is not None and output is Output.TABLE and not level:
             if not follow(client, client.execution_id(execution)).succeeded:
                 raise typer.Exit(1)

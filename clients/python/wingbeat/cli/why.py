@@ -9,6 +9,7 @@ import typer
 from wingbeat.cli.calls import query_client
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Execution, Project, execution_path, parse_execution
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
+from wingbeat.cli.session import DataDir, Endpoint
 from wingbeat.cli.times import show_time
 from wingbeatidl.query.v1 import identity_pb2, why_pb2
 
@@ -29,8 +30,8 @@ def why(
     domain: Domain = DOMAIN,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Nodes in the answer.")] = 20,
     output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.TEXT,
-    endpoint: Annotated[str | None, typer.Option(help="host:port of the server.")] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Folder of the installation to ask.")] = None,
+    endpoint: Endpoint = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Say why an execution or a node is not running: what it waits for, who holds that, and its place in line."""
     try:

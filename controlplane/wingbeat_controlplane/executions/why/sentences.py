@@ -228,8 +228,8 @@ def _sleep(reason: why_pb2.Sleep, now: Timestamp, _here: _Execution) -> str:
 
 def _signal(reason: why_pb2.Signal, _now: Timestamp, _here: _Execution) -> str:
     if reason.approval:
-        return f"nobody has approved or rejected '{reason.signal_id}' (FlyteRemote.approve, .reject)"
-    return f"nobody has given a value for '{reason.signal_id}' (FlyteRemote.set_signal)"
+        return f"nobody has approved or rejected '{reason.signal_id}' (wingbeat signal, FlyteRemote.approve, .reject)"
+    return f"nobody has given a value for '{reason.signal_id}' (wingbeat signal, FlyteRemote.set_signal)"
 
 
 def _child_execution(reason: why_pb2.ChildExecution, _now: Timestamp, _here: _Execution) -> str:

@@ -1,33 +1,7 @@
-"""How commands speak: facts on the standard output, one sentence on the error output when something is wrong."""
+"""Flags as settings, and settings that are wrong."""
 
-from typing import TYPE_CHECKING, NoReturn
-
-import typer
-
+from wingbeat.cli.output import fail
 from wingbeat_controlplane.settings import LoadedSettings, SettingsError, Tree, load_settings
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-
-def say(what: "str | Table") -> None:
-    """Print a fact: text in Rich's markup, or a table. Colours only on a terminal, lines never broken."""
-    from rich.console import Console  # slow to load, and `up` has better things to do first
-
-    Console(emoji=False, highlight=False, soft_wrap=True).print(what)
-
-
-def fail(sentence: str, status: int = 1) -> NoReturn:
-    """Say what is wrong and end the command."""
-    from rich.console import Console
-
-    Console(stderr=True, emoji=False, highlight=False, soft_wrap=True).print(f"[bold red]Error:[/] {escape(sentence)}")
-    raise typer.Exit(status)
-
-
-def escape(text: str) -> str:
-    """Text as it is, square brackets included."""
-    return text.replace("[", r"\[")
 
 
 def settings_or_fail(flags: Tree, config: str | None) -> LoadedSettings:
