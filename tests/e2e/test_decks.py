@@ -8,8 +8,9 @@ import pytest
 from flyteidl.admin import node_execution_pb2
 from flyteidl.core import execution_pb2, identifier_pb2
 from flyteidl.service import dataproxy_pb2
-from tests.e2e.client import Client, execution_id, phase, succeeded
+from tests.e2e.client import FOLDERS, Client, entity, execution_id, phase, succeeded
 from tests.e2e.installation import Installation, until
+from tests.e2e.test_maps import array_entries, element_id
 
 
 def _nodes(client: Client, name: str) -> dict[str, node_execution_pb2.NodeExecution]:
@@ -72,3 +73,23 @@ def test_data_of_a_node_names_its_deck(client: Client, installation: Installatio
     link = client.data.GetData(dataproxy_pb2.GetDataRequest(flyte_url=urls.deck)).pre_signed_urls.signed_url[0]
     assert link.startswith(installation.http_url)
     assert "all done" in httpx.get(link).text
+
+
+def test_decks_of_the_elements_of_a_map(client: Client) -> None:
+    """Each element has a page of its own, also one that failed: by the element's id, and by the address that clients
+    see beside its logs."""
+    client.remote.register_script(
+        entity("decks", "show"), source_path=str(FOLDERS[0]), module_name="decks", version="referenced"
+    )
+    name = succeeded(client.run("decks", "map_wf", {"numbers": [7, -1, 8, 9]})).id.name
+    for element, number in enumerate([7, -1, 8, 9]):
+        assert f"this is {number}" in _page(client, name, f"n0-0-n{element}")
+    entries = array_entries(client, name)
+    url = entries[1].custom_info["deck"]
+    assert url == f"flyte://v1/flytesnacks/development/{name}/n0-0-n1/d"
+    link = client.data.GetData(dataproxy_pb2.GetDataRequest(flyte_url=url)).pre_signed_urls.signed_url[0]
+    assert "this is -1" in httpx.get(link).text
+    node = client.remote.client.get_node_execution(element_id(name, 2))
+    assert node.closure.deck_uri.endswith("/n0/data/0/2/0/deck.html")
+    asked = node_execution_pb2.NodeExecutionGetDataRequest(id=element_id(name, 2).to_flyte_idl())
+    assert client.admin.GetNodeExecutionData(asked).flyte_urls.deck == url.replace("n0-0-n1", "n0-0-n2")

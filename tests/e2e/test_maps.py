@@ -1,12 +1,15 @@
 """Map tasks with the real flytekit."""
 
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flyteidl.admin import launch_plan_pb2, task_execution_pb2
+from flyteidl.admin import launch_plan_pb2, node_execution_pb2, task_execution_pb2
 from flyteidl.core import execution_pb2, identifier_pb2, types_pb2
 from flyteidl.core.workflow_pb2 import ArrayNode, Node
+from flytekit.exceptions.user import FlyteEntityNotExistException
+from flytekit.models.core.identifier import NodeExecutionIdentifier, WorkflowExecutionIdentifier
 from maps import Point
 from tests.e2e.client import FOLDERS, Client, entity, execution_id, phase, succeeded
 from tests.e2e.installation import Installation, until
@@ -67,6 +70,38 @@ def test_what_clients_see(client: Client) -> None:
     ]
     assert entries[1].external_id == f"{execution.id.name}-n0-0-n1-0"
     assert [log.name for log in entries[1].logs] == ["stdout-1", "stderr-1"]
+
+
+def element_id(execution: str, element: int, array: str = "n0") -> NodeExecutionIdentifier:
+    """What a client of flytekit asks for an element by."""
+    return NodeExecutionIdentifier(
+        node_id=f"{array}-0-n{element}",
+        execution_id=WorkflowExecutionIdentifier(project="flytesnacks", domain="development", name=execution),
+    )
+
+
+def test_an_element_is_read_like_a_node(client: Client) -> None:
+    """By its id: how it stands, with what is its own of the inputs and outputs; unknown ones are unknown."""
+    name = succeeded(client.run("maps", "partial_wf", {"numbers": [5, 6], "factor": 3})).id.name
+    node = client.remote.client.get_node_execution(element_id(name, 1))
+    assert node.closure.phase == execution_pb2.NodeExecution.SUCCEEDED
+    assert node.closure.duration.total_seconds() > 0
+    data = client.remote.client.get_node_execution_data(element_id(name, 1))
+    given = {var: literal.scalar.primitive.value for var, literal in data.full_inputs.literals.items()}
+    assert given == {"number": 6, "factor": 3, "name": "product"}
+    assert data.full_outputs.literals["o0"].scalar.primitive.string_value == "product: 18"
+    url = f"flyte://v1/flytesnacks/development/{name}/n0-0-n1/o/o0"
+    assert client.remote.get(url).scalar.primitive.string_value == "product: 18"
+    with pytest.raises(FlyteEntityNotExistException):
+        client.remote.client.get_node_execution(element_id(name, 2))
+
+
+def test_an_element_that_failed(client: Client) -> None:
+    """It tells its own error, as the node of a task does."""
+    name = succeeded(client.run("maps", "some_wf", {"numbers": [1, -2]})).id.name
+    node = client.remote.client.get_node_execution(element_id(name, 1))
+    assert node.closure.phase == execution_pb2.NodeExecution.FAILED
+    assert "-2 is negative" in node.closure.error.message
 
 
 def test_too_many_failures(client: Client) -> None:
@@ -163,21 +198,24 @@ def _tasks(installation: Installation, name: str) -> list[str]:
 # ---- what flytekit cannot write ----
 
 
-def _mapped(client: Client, name: str, inner: Node, item: types_pb2.LiteralType, *others: Any) -> Any:
+def _mapped(
+    client: Client, name: str, inner: Node, item: types_pb2.LiteralType, *others: Any, array_id: str = "n0"
+) -> Any:
     """Register a workflow that maps over its input `numbers`; returns its launch plan."""
     lists = types_pb2.LiteralType(collection_type=item)
     array = Node(
-        id="n0",
-        inputs=node("n0", identifier_pb2.Identifier(), number=promise("", "numbers")).inputs,
+        id=array_id,
+        inputs=node(array_id, identifier_pb2.Identifier(), number=promise("", "numbers")).inputs,
         array_node=ArrayNode(node=inner, is_original_sub_node_interface={"value": True}),
     )
+    version = uuid.uuid4().hex
     request = workflow_request(
         name,
-        "1",
+        version,
         [array],
         inputs={"numbers": lists},
         outputs={"o0": lists},
-        results={"o0": promise("n0", "o0")},
+        results={"o0": promise(array_id, "o0")},
     )
     request.spec.sub_workflows.extend(others)
     client.admin.CreateWorkflow(request)
@@ -187,7 +225,7 @@ def _mapped(client: Client, name: str, inner: Node, item: types_pb2.LiteralType,
     plan.spec.default_inputs.SetInParent()
     plan.spec.fixed_inputs.SetInParent()
     client.admin.CreateLaunchPlan(plan)
-    return client.remote.fetch_launch_plan(name=name, version="1")
+    return client.remote.fetch_launch_plan(name=name, version=version)
 
 
 def _double(client: Client) -> Any:
@@ -227,3 +265,36 @@ def test_over_a_dynamic_task(client: Client) -> None:
     plan = _mapped(client, "maps.over_dynamic", node("i", dynamic), INTEGER)
     execution = client.wait(client.remote.execute(plan, inputs={"numbers": [0, 1, 2]}), sync_nodes=False)
     assert succeeded(execution).outputs["o0"] == [0, 4, 16]
+    name = execution.id.name
+    for element in range(3):
+        asked = element_id(name, element).to_flyte_idl()
+        shown = client.admin.GetNodeExecution(node_execution_pb2.NodeExecutionGetRequest(id=asked))
+        assert shown.metadata.is_dynamic
+        assert shown.metadata.is_parent_node
+        assert shown.closure.dynamic_job_spec_uri.endswith(f"/n0/data/0/{element}/0/futures.pb")
+        request = node_execution_pb2.GetDynamicNodeWorkflowRequest(id=asked)
+        compiled = client.admin.GetDynamicNodeWorkflow(request).compiled_workflow
+        made = {each.id for each in compiled.primary.template.nodes}
+        assert len(made - {"start-node", "end-node"}) == element + 1
+        children = client.admin.ListNodeExecutions(
+            node_execution_pb2.NodeExecutionListRequest(
+                workflow_execution_id=execution_id(name), unique_parent_id=asked.node_id, limit=100
+            )
+        ).node_executions
+        assert {child.metadata.spec_node_id for child in children} == made
+        data = client.remote.client.get_node_execution_data(element_id(name, element))
+        assert data.dynamic_workflow.compiled_workflow.primary.template.id.name == f"dynamic_n0-0-n{element}"
+
+
+def test_a_dynamic_element_of_an_array_with_a_long_id(client: Client) -> None:
+    """Ids of what is inside are shortened; the element is known by its id in full."""
+    dynamic = client.register("maps", "count_down").id.to_flyte_idl()
+    plan = _mapped(client, "maps.long_id", node("i", dynamic), INTEGER, array_id="an-array-with-a-name")
+    execution = client.wait(client.remote.execute(plan, inputs={"numbers": [1]}), sync_nodes=False)
+    asked = element_id(succeeded(execution).id.name, 0, "an-array-with-a-name").to_flyte_idl()
+    request = node_execution_pb2.GetDynamicNodeWorkflowRequest(id=asked)
+    assert client.admin.GetDynamicNodeWorkflow(request).compiled_workflow.primary.template.nodes
+    listing = node_execution_pb2.NodeExecutionListRequest(
+        workflow_execution_id=asked.execution_id, unique_parent_id=asked.node_id, limit=100
+    )
+    assert len(client.admin.ListNodeExecutions(listing).node_executions) == 4

@@ -99,7 +99,8 @@ class Database:
             before = self.elements.get(place)
             assert before is None or before.ended_at is None, f"{place} changed after its end"
             assert not element.attempt or (*place[:2], element.attempt - 1) in self.elements
-            self.elements[place] = element
+            futures_uri = element.futures_uri or (before and before.futures_uri)
+            self.elements[place] = element._replace(futures_uri=futures_uri)
             if element.retry_at is not None:
                 self.not_before[element.node_id, element.element, element.attempt + 1] = element.retry_at
         if effects.execution_row is not None:

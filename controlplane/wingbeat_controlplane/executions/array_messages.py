@@ -8,9 +8,11 @@ have no rows; they are listed as QUEUED while the array runs, UNDEFINED after it
 from collections.abc import Mapping, Sequence
 
 from flyteidl.admin import task_execution_pb2
-from flyteidl.core import execution_pb2
+from flyteidl.core import execution_pb2, identifier_pb2
 from flyteidl.event import event_pb2
 
+from wingbeat_controlplane.executions.element_ids import element_node_id
+from wingbeat_controlplane.executions.flyte_urls import node_urls
 from wingbeat_controlplane.executions.rows import Row
 from wingbeat_propeller.core.ids import child_execution_name, element_name, unique_node_id
 from wingbeat_propeller.core.phases import TASK_FINAL, TaskPhase
@@ -96,8 +98,13 @@ def _entry(
     if row["error"] is not None:
         error = execution_pb2.ExecutionError.FromString(row["error"])
         entry.custom_info.update({"error_code": error.code, "error": _cut(error.message)})
+    node = message.id.node_execution_id
+    if row["deck_uri"]:
+        of_element = identifier_pb2.NodeExecutionIdentifier(
+            execution_id=node.execution_id, node_id=element_node_id(node.node_id, element)
+        )
+        entry.custom_info.update({"deck": node_urls(of_element, deck=True).deck})
     if maps_launch_plan(message.closure):
-        node = message.id.node_execution_id
         name = child_name(node.execution_id.name, node.node_id, element, attempt)
         if name in children:
             entry.workflow_node_metadata.execution_id.CopyFrom(node.execution_id)

@@ -7,7 +7,7 @@ GROUP BY phase;
 
 -- name: elements
 -- Attempts that need attention first.
-SELECT element, attempt, phase, cache_status, error, details
+SELECT element, attempt, phase, cache_status, error, deck_uri, details
 FROM array_elements
 WHERE execution_id = $1 AND node_id = $2
 ORDER BY CASE phase WHEN 5 THEN 0 WHEN 8 THEN 1 WHEN 2 THEN 2 ELSE 3 END, element, attempt

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from wingbeat_catalog.keys import WORKFLOW_PREFIX
 from wingbeat_catalog.misses.comparison import cache_version_of
 from wingbeat_controlplane.errors import failed_precondition, invalid_argument, missing, not_found
+from wingbeat_controlplane.executions.array_inputs import find_array, inputs_of_element
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_propeller.compiler.cached_tasks import cached_task, cached_workflow
 from wingbeat_propeller.compiler.references import walk_nodes
@@ -73,7 +74,7 @@ class ArrayCalls(NamedTuple):
         if self.cached is None:
             return []
         return [
-            CacheAsk(self.cached, _of_element(self.inputs, self.array, element).SerializeToString())
+            CacheAsk(self.cached, inputs_of_element(self.inputs, self.array, element).SerializeToString())
             for element in elements
         ]
 
@@ -150,7 +151,7 @@ class CacheCalls:
             raise failed_precondition(f"the task of array {node_id} is not registered")
         template = _template(row["closure"])
         closure = compiler_pb2.CompiledWorkflowClosure.FromString(await self._pool.fetchval(_SQL["workflow"], row_id))
-        array = _find_array(closure, row["spec_node_id"], template.id)
+        array = find_array(closure, row["spec_node_id"], template.id)
         inputs = await self._inputs(node_id, row)
         for name, literal in inputs.literals.items():
             if name not in array.bound_inputs and literal.WhichOneof("value") == "offloaded_metadata":
@@ -174,8 +175,8 @@ class CacheCalls:
             raise _no_task(call)
         template = _template(row["closure"])
         closure = compiler_pb2.CompiledWorkflowClosure.FromString(await self._pool.fetchval(_SQL["workflow"], row_id))
-        array = _find_array(closure, row["spec_node_id"], template.id)
-        inputs = _of_element(await self._inputs(call.node_id, row), array, call.element)
+        array = find_array(closure, row["spec_node_id"], template.id)
+        inputs = inputs_of_element(await self._inputs(call.node_id, row), array, call.element)
         element = await self._pool.fetchrow(_SQL["element"], row_id, call.node_id, call.element)
         return AskedCall(
             template.id,
@@ -205,17 +206,6 @@ def _no_task(call: cache_pb2.NodeCall) -> Exception:
     return failed_precondition(f"node {call.node_id} has run no task, so there is no call to explain")
 
 
-def _find_array(
-    closure: compiler_pb2.CompiledWorkflowClosure, spec_node_id: str, task: identifier_pb2.Identifier
-) -> workflow_pb2.ArrayNode:
-    """The array over `task` with that id in the workflow or one inside of it; an empty one when there is none."""
-    for workflow in (closure.primary, *closure.sub_workflows):
-        for node in workflow.template.nodes:
-            if node.id == spec_node_id and node.array_node.node.task_node.reference_id == task:
-                return node.array_node
-    return workflow_pb2.ArrayNode()
-
-
 def _find_sub_workflow(
     closure: compiler_pb2.CompiledWorkflowClosure, spec_node_id: str, dataset: str
 ) -> tuple[workflow_pb2.WorkflowTemplate, workflow_pb2.NodeMetadata] | None:
@@ -239,24 +229,6 @@ def _key(identifier: identifier_pb2.Identifier) -> tuple[str, str, str, str]:
 
 def _cached_element(template: tasks_pb2.TaskTemplate, array: workflow_pb2.ArrayNode) -> CachedTask | None:
     return cached_task(template, array.node.metadata, maps=not array.is_original_sub_node_interface.value)
-
-
-def _of_element(
-    inputs: literals_pb2.LiteralMap, array: workflow_pb2.ArrayNode, element: int
-) -> literals_pb2.LiteralMap:
-    """What one element is given: its items of the lists that are mapped over, and everything else as it is."""
-    of_element = literals_pb2.LiteralMap()
-    for name, literal in inputs.literals.items():
-        kind = literal.WhichOneof("value")
-        if name in array.bound_inputs or kind not in ("collection", "offloaded_metadata"):
-            of_element.literals[name].CopyFrom(literal)
-        elif kind == "offloaded_metadata":
-            raise failed_precondition(f"input {name} is stored apart: {literal.offloaded_metadata.uri}")
-        elif not 0 <= element < len(literal.collection.literals):
-            raise invalid_argument(f"element {element} is outside of the {len(literal.collection.literals)} there are")
-        else:
-            of_element.literals[name].CopyFrom(literal.collection.literals[element])
-    return of_element
 
 
 def _template(closure: bytes) -> tasks_pb2.TaskTemplate:

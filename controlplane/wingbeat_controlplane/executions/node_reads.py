@@ -8,12 +8,15 @@ from flyteidl.event import event_pb2
 
 from wingbeat_controlplane.errors import ApiError, not_found
 from wingbeat_controlplane.executions.data import DataReader, StoredValue
+from wingbeat_controlplane.executions.element_ids import stored_parent_id
+from wingbeat_controlplane.executions.element_reads import ElementReads
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.failures import listed_error, whole_error
 from wingbeat_controlplane.executions.flyte_urls import node_urls
 from wingbeat_controlplane.executions.identifiers import check_execution_id, check_node_id
 from wingbeat_controlplane.executions.node_messages import node_message
 from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.rows import Row
 from wingbeat_controlplane.listing.filters import parse_filters
 from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_of
 from wingbeat_controlplane.listing.tables import NODE_EXECUTIONS
@@ -27,15 +30,23 @@ _SQL = load_queries("wingbeat_controlplane.executions", "node_reads.sql")
 
 
 class NodeReads:
-    """Reads of node executions, by primary key once the execution's row id is known."""
+    """Reads of node executions, by primary key once the execution's row id is known. Elements of arrays, which are not
+    listed, can be asked for one by one."""
 
     def __init__(
-        self, pool: asyncpg.Pool, keys: ExecutionKeys, blobs: Blobs, data: DataReader, options: ExecutionOptions
+        self,
+        pool: asyncpg.Pool,
+        keys: ExecutionKeys,
+        blobs: Blobs,
+        data: DataReader,
+        elements: ElementReads,
+        options: ExecutionOptions,
     ) -> None:
         self._pool = pool
         self._keys = keys
         self._blobs = blobs
         self._data = data
+        self._elements = elements
         self._options = options
 
     async def get(self, request: node_execution_pb2.NodeExecutionGetRequest) -> node_execution_pb2.NodeExecution:
@@ -60,7 +71,10 @@ class NodeReads:
         query = compile_list(
             NODE_EXECUTIONS,
             page=page,
-            scope={"execution_id": -1 if key is None else key, "parent_id": parent_id},
+            scope={
+                "execution_id": -1 if key is None else key,
+                "parent_id": None if parent_id is None else stored_parent_id(parent_id),
+            },
             filters=parse_filters(request.filters),
             sort_by=sort_of(request.sort_by),
         )
@@ -78,9 +92,10 @@ class NodeReads:
     async def data(self, request: node_execution_pb2.NodeExecutionGetDataRequest) -> bytes:
         """Inputs, outputs and their addresses: the serialized answer. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
         row = await self._row("get_node_data", request.id, present=request.HasField("id"))
-        data = await self._data.read(
-            inputs=StoredValue(row["inputs"], row["input_uri"]), outputs=StoredValue(row["outputs"], row["output_uri"])
-        )
+        inputs = StoredValue(row["inputs"], row["input_uri"])
+        if "element" in row:
+            inputs = await self._elements.inputs(row)
+        data = await self._data.read(inputs=inputs, outputs=StoredValue(row["outputs"], row["output_uri"]))
         answer = node_execution_pb2.NodeExecutionGetDataResponse(
             inputs=data.inputs.link,
             outputs=data.outputs.link,
@@ -103,7 +118,7 @@ class NodeReads:
         dynamic = await self._dynamic(row)
         return node_execution_pb2.DynamicNodeWorkflowResponse(compiled_workflow=dynamic.compiled_workflow)
 
-    async def _dynamic(self, row: asyncpg.Record) -> node_execution_pb2.DynamicWorkflowNodeMetadata:
+    async def _dynamic(self, row: Row) -> node_execution_pb2.DynamicWorkflowNodeMetadata:
         """What is kept of a dynamic workflow, with its compiled form, which was stored before the row said so."""
         event = event_pb2.NodeExecutionEvent.FromString(row["details"])
         stored = event.task_node_metadata.dynamic_workflow
@@ -115,9 +130,10 @@ class NodeReads:
         except BlobTooLargeError as error:
             text = f"the compiled workflow is too large for an answer; it is kept at {uri}"
             raise ApiError(grpc.StatusCode.OUT_OF_RANGE, text) from error
+        workflow = compiler_pb2.CompiledWorkflowClosure.FromString(compiled)
         return node_execution_pb2.DynamicWorkflowNodeMetadata(
-            id=stored.id,
-            compiled_workflow=compiler_pb2.CompiledWorkflowClosure.FromString(compiled),
+            id=workflow.primary.template.id,
+            compiled_workflow=workflow,
             dynamic_job_spec_uri=stored.dynamic_job_spec_uri,
         )
 
@@ -128,12 +144,13 @@ class NodeReads:
         named = config.raw_output_data_config.output_location_prefix.rstrip("/")
         return named or f"{self._blobs.base}/{RAW_DATA_FOLDER}"
 
-    async def _row(
-        self, query: str, identifier: identifier_pb2.NodeExecutionIdentifier, *, present: bool
-    ) -> asyncpg.Record:
+    async def _row(self, query: str, identifier: identifier_pb2.NodeExecutionIdentifier, *, present: bool) -> Row:
         check_node_id(identifier, present=present)
         key = await self._keys.find(identifier.execution_id)
-        row = None if key is None else await self._pool.fetchrow(_SQL[query], key, identifier.node_id)
+        row: Row | None = None
+        if key is not None:
+            row = await self._pool.fetchrow(_SQL[query], key, identifier.node_id)
+            row = row or await self._elements.find(key, identifier.node_id)
         if row is None:
             raise not_found("node execution", identifier)
         return row
@@ -141,7 +158,9 @@ class NodeReads:
     async def _require_node(
         self, execution: identifier_pb2.WorkflowExecutionIdentifier, key: int | None, node_id: str
     ) -> None:
-        if key is None or not await self._pool.fetchval(_SQL["node_exists"], key, node_id):
+        if key is not None and await self._pool.fetchval(_SQL["node_exists"], key, node_id):
+            return
+        if key is None or await self._elements.find(key, node_id) is None:
             raise not_found(
                 "node execution", identifier_pb2.NodeExecutionIdentifier(execution_id=execution, node_id=node_id)
             )

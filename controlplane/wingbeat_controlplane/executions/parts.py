@@ -7,6 +7,7 @@ from flyteidl.admin import matchable_resource_pb2
 
 from wingbeat_controlplane.executions.artifacts import Artifacts
 from wingbeat_controlplane.executions.data import DataReader
+from wingbeat_controlplane.executions.element_reads import ElementReads
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.execution_reads import ExecutionReads
 from wingbeat_controlplane.executions.launch import Launcher
@@ -58,6 +59,7 @@ def build_executions(
         single_bytes_max=options.single_bytes_max,
         link_life_s=options.link_life_s,
     )
+    elements = ElementReads(pool, blobs)
     launcher = Launcher(pool, blobs, registry.projects, registry.attributes, LaunchTargets(registry), options)
     sources = SourceExecutions(pool, blobs)
     return Executions(
@@ -67,8 +69,8 @@ def build_executions(
         terminator=Terminator(pool),
         archiver=Archiver(pool),
         reads=ExecutionReads(pool, blobs, data, options),
-        nodes=NodeReads(pool, keys, blobs, data, options),
+        nodes=NodeReads(pool, keys, blobs, data, elements, options),
         tasks=TaskReads(pool, keys, blobs, data, options),
-        artifacts=Artifacts(pool, keys, data),
+        artifacts=Artifacts(pool, keys, data, elements),
         defaults=options.defaults,
     )

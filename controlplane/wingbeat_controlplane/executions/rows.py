@@ -15,6 +15,8 @@ class Row(Protocol):
     def __getitem__(self, key: str, /) -> Any:  # a record's columns have no static types
         ...
 
+    def __contains__(self, key: object, /) -> bool: ...
+
 
 def optional_timestamp(moment: datetime | None) -> Timestamp | None:
     """A `timestamptz` column's value as a message; None leaves a field of a message unset."""

@@ -68,10 +68,12 @@ CROSS JOIN LATERAL (VALUES (n.input_uri), (n.output_uri), (n.deck_uri)) AS v (ur
 WHERE e.id > $1 AND e.id <= $2
     AND NOT starts_with(v.uri, $3::text || e.project || '-' || e.domain || '-' || e.name || '/')
 UNION
-SELECT a.output_uri
-FROM executions AS e JOIN array_elements AS a ON a.execution_id = e.id
+SELECT v.uri
+FROM executions AS e
+JOIN array_elements AS a ON a.execution_id = e.id
+CROSS JOIN LATERAL (VALUES (a.output_uri), (a.deck_uri), (a.futures_uri)) AS v (uri)
 WHERE e.id > $1 AND e.id <= $2
-    AND NOT starts_with(a.output_uri, $3::text || e.project || '-' || e.domain || '-' || e.name || '/');
+    AND NOT starts_with(v.uri, $3::text || e.project || '-' || e.domain || '-' || e.name || '/');
 
 -- name: tasks
 SELECT id AS place, closure AS data, NULL::text AS uri FROM tasks WHERE id > $1 ORDER BY id LIMIT $2;

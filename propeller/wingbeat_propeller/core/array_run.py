@@ -196,7 +196,7 @@ class ArrayRun:
             self.retry(index, row.retry_at)
         else:
             self.phases[index] = row.phase
-            self.under_way[index].futures_uri = row.output_uri
+            self.under_way[index].futures_uri = row.futures_uri
 
     def retry(self, index: int, at: float | None) -> None:
         """The attempt is over, the next one begins, `at` a time or (None) at once."""

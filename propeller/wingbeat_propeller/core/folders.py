@@ -1,4 +1,4 @@
-"""Where an attempt puts its raw outputs and checkpoints, by its generated name; who runs it and who shows it agree."""
+"""Where an attempt puts its deck, its raw outputs and its checkpoints; who runs it and who shows it agree."""
 
 from typing import Final
 
@@ -7,6 +7,8 @@ from wingbeat_propeller.core.ids import raw_output_shard
 RAW_DATA_FOLDER: Final = "data"
 """Below the base of the blob store: where raw data goes when an execution names no prefix."""
 CHECKPOINTS_FOLDER: Final = "_flytecheckpoints"
+DECK_FILE: Final = "deck.html"
+"""In the folder of its outputs."""
 
 
 def raw_output_folder(prefix: str, name: str) -> str:

@@ -2,7 +2,8 @@
 
 A row holds the whole current state, so writing it twice is harmless and of several versions only the last needs to be
 written. Two kinds of fields are exceptions, to spare bytes: where a row says None for `inputs`, `input_uri`, `outputs`,
-`output_uri`, `deck_uri`, `details`, `memo` or `inherited`, what is stored already stays.
+`output_uri`, `deck_uri`, `details`, `memo` or `inherited`, what is stored already stays; of elements `deck_uri`,
+`futures_uri` and `details`.
 """
 
 from dataclasses import dataclass
@@ -118,9 +119,12 @@ class ElementRow(NamedTuple):
     outputs: bytes | None = None
     """Serialized LiteralMap when it is small (ELEMENT_INLINE_BYTES_MAX), else `output_uri`."""
     output_uri: str | None = None
-    """With RUNNING: futures.pb of an attempt that has turned out to be dynamic, and whose workflow runs now."""
+    deck_uri: str | None = None
+    """Empty: there is none any more."""
+    futures_uri: str | None = None
+    """futures.pb of an attempt that has turned out to be dynamic."""
     details: bytes | None = None
-    """Serialized flyteidl.admin.TaskExecutionClosure with logs and reasons; None leaves what is stored."""
+    """Serialized flyteidl.admin.TaskExecutionClosure with logs and reasons."""
     cache_status: int = 0
     """flyteidl.core.CatalogCacheStatus."""
     failure: Failure | None = None
@@ -133,7 +137,7 @@ class ElementRow(NamedTuple):
     @property
     def is_dynamic(self) -> bool:
         """Whether a workflow that the attempt has made runs."""
-        return self.phase == TaskPhase.RUNNING and self.output_uri is not None
+        return self.phase == TaskPhase.RUNNING and self.futures_uri is not None
 
 
 class LineageKind(IntEnum):

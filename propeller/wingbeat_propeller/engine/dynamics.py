@@ -104,8 +104,8 @@ class Dynamics:
             if row.phase == NodePhase.DYNAMIC_RUNNING
         }
         for element in elements:
-            if element.is_dynamic and element.output_uri is not None:
-                plans[element.dynamic_id, element.attempt] = await self.load(element.output_uri)
+            if element.is_dynamic and element.futures_uri is not None:
+                plans[element.dynamic_id, element.attempt] = await self.load(element.futures_uri)
         return plans
 
     async def _references(self, spec: DynamicSpec) -> KnownReferences:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from wingbeat_propeller.core.effects import Launch
-from wingbeat_propeller.core.kinds.task import DECK_FILE
+from wingbeat_propeller.core.folders import DECK_FILE
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.plan import TaskSpec
 from wingbeat_propeller.core.references import tokens_of

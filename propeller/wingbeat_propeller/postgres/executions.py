@@ -13,6 +13,7 @@ from flyteidl.core import execution_pb2, identifier_pb2
 from wingbeat_propeller.compiler.references import EntityKey, KnownReferences, LaunchPlanInterface
 from wingbeat_propeller.core.ids import ExecutionKey
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
+from wingbeat_propeller.core.phases import TaskPhase
 from wingbeat_propeller.core.rows import ElementRow, ExecutionRecord, NodeRow
 from wingbeat_propeller.ports.executions import NO_TENANT, NewExecutions, Room
 from wingbeat_propeller.ports.tasks import AttemptOrigin
@@ -201,7 +202,10 @@ def node_row(row: asyncpg.Record) -> NodeRow:
 def _element(row: asyncpg.Record) -> ElementRow:
     # Likewise with the block `elements` and ElementRow, whose details nobody reads here.
     *fields, cache_status, error = row.values()
-    return ElementRow(*fields, cache_status=cache_status, failure=None if error is None else _failure(error))
+    element = ElementRow(*fields, cache_status=cache_status, failure=None if error is None else _failure(error))
+    if element.phase == TaskPhase.RUNNING and element.futures_uri is None:
+        return element._replace(futures_uri=element.output_uri)  # where releases before had it while the workflow ran
+    return element
 
 
 def _failure(data: bytes) -> Failure:

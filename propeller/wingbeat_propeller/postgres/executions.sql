@@ -130,7 +130,7 @@ ORDER BY execution_id, seq;
 -- The last attempt of each element of the arrays under way.
 SELECT execution_id, node_id, element, attempt, phase, system_failures, extract(epoch FROM queued_at)::float8,
     extract(epoch FROM started_at)::float8, extract(epoch FROM ended_at)::float8, extract(epoch FROM retry_at)::float8,
-    outputs, output_uri, cache_status, error
+    outputs, output_uri, deck_uri, futures_uri, cache_status, error
 FROM (
     SELECT DISTINCT ON (a.execution_id, a.node_id, a.element) a.*
     FROM node_executions AS n

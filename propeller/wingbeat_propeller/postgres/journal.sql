@@ -19,13 +19,13 @@ WITH fence AS (
 elements_written AS (
     INSERT INTO array_elements AS a (
         execution_id, node_id, element, attempt, phase, system_failures, queued_at, started_at, ended_at, retry_at,
-        outputs, output_uri, details, cache_status, error, error_uri
+        outputs, output_uri, deck_uri, futures_uri, details, cache_status, error, error_uri
     )
     SELECT
         execution_id, node_id, element, attempt, phase, system_failures, to_timestamp(queued_at),
-        to_timestamp(started_at), to_timestamp(ended_at), to_timestamp(retry_at), outputs, output_uri, details,
-        cache_status, error, error_uri
-    FROM unnest($9::journal_element_2[]) WHERE EXISTS (SELECT FROM fence)
+        to_timestamp(started_at), to_timestamp(ended_at), to_timestamp(retry_at), outputs, output_uri,
+        deck_uri, futures_uri, details, cache_status, error, error_uri
+    FROM unnest($9::journal_element_3[]) WHERE EXISTS (SELECT FROM fence)
     ON CONFLICT (execution_id, node_id, element, attempt) DO UPDATE SET
         phase = excluded.phase,
         system_failures = excluded.system_failures,
@@ -34,6 +34,8 @@ elements_written AS (
         retry_at = excluded.retry_at,
         outputs = excluded.outputs,
         output_uri = excluded.output_uri,
+        deck_uri = coalesce(excluded.deck_uri, a.deck_uri),
+        futures_uri = coalesce(excluded.futures_uri, a.futures_uri),
         details = coalesce(excluded.details, a.details),
         cache_status = excluded.cache_status,
         error = excluded.error,

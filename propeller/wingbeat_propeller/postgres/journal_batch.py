@@ -49,7 +49,7 @@ _get_task = cast(
 
 @dataclass(frozen=True, slots=True)
 class BatchRecords:
-    """Rows of one commit, as the types journal_execution, journal_node_3, journal_task, journal_element_2 and
+    """Rows of one commit, as the types journal_execution, journal_node_3, journal_task, journal_element_3 and
     journal_transition have them, the slots that are freed (journal_slot), what ties nodes to other executions
     (journal_lineage_2), and the blobs, by URI, that must be stored before."""
 
@@ -107,10 +107,7 @@ def batch_records(batch: Iterable[Effects], *, base: str) -> BatchRecords:
         for element in effects.elements:
             place = element[:4]
             known = elements.get(place)
-            if known is None or element.details is not None:
-                elements[place] = element
-            else:
-                elements[place] = element._replace(details=known.details)
+            elements[place] = element if known is None else _carried_element(known, element)
         transitions += effects.transitions
         slots += [(effects.execution, name) for name in effects.freed]
         if effects.lineage:
@@ -164,6 +161,14 @@ def _carry_node(before: NodeRow, row: NodeRow) -> None:
         row.memo = before.memo
     if row.inherited is None:
         row.inherited = before.inherited
+
+
+def _carried_element(before: ElementRow, row: ElementRow) -> ElementRow:
+    return row._replace(
+        deck_uri=before.deck_uri if row.deck_uri is None else row.deck_uri,
+        futures_uri=before.futures_uri if row.futures_uri is None else row.futures_uri,
+        details=before.details if row.details is None else row.details,
+    )
 
 
 def _carry_task(before: TaskRow, row: TaskRow) -> None:

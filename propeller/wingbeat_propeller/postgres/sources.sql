@@ -16,7 +16,7 @@ WHERE (execution_id, node_id) IN (SELECT execution_id, node_id FROM unnest($1::b
 -- By primary key, for no element succeeds twice. Columns as those of `elements`, with the details.
 SELECT execution_id, node_id, element, attempt, phase, system_failures, extract(epoch FROM queued_at)::float8,
     extract(epoch FROM started_at)::float8, extract(epoch FROM ended_at)::float8, extract(epoch FROM retry_at)::float8,
-    outputs, output_uri, details, cache_status
+    outputs, output_uri, deck_uri, futures_uri, details, cache_status
 FROM array_elements
 WHERE execution_id = $1 AND node_id = $2 AND element > $3 AND phase = 3
 ORDER BY element

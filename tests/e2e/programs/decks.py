@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from flytekit import Deck, task, workflow
+from flytekit import Deck, map_task, reference_task, task, workflow
 
 
 @task(enable_deck=True)
@@ -38,6 +38,27 @@ def announce_and_leave() -> int:
 def silent() -> int:
     """No page."""
     return 1
+
+
+@task(enable_deck=True)
+def show(number: int) -> int:
+    """A page with the number; negative ones fail."""
+    Deck("report", f"<b>this is {number}</b>")
+    Deck.publish()
+    if number < 0:
+        raise ValueError(f"{number} is negative")
+    return number
+
+
+@reference_task(project="flytesnacks", domain="development", name="decks.show", version="referenced")
+def show_by_reference(number: int) -> int:
+    """The same, registered before: flytekit's map tasks of other tasks leave no page."""
+
+
+@workflow
+def map_wf(numbers: list[int]) -> list[int | None]:
+    """A page for each number."""
+    return map_task(show_by_reference, min_success_ratio=0.5)(number=numbers)
 
 
 @workflow

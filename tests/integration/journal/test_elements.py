@@ -51,7 +51,7 @@ async def test_the_last_attempt_of_each_element_comes_back(
     await _array(journal, execution, "n0", NodePhase.RUNNING)
     await _array(journal, execution, "n1", NodePhase.SUCCEEDED)
     last = [
-        _element(execution, 0, 1, TaskPhase.RUNNING, system_failures=1),
+        _element(execution, 0, 1, TaskPhase.RUNNING, system_failures=1, futures_uri="file:///f", deck_uri="file:///d"),
         _element(execution, 1, 0, TaskPhase.FAILED, failure=FAILURE),
         _element(execution, 10, 0, TaskPhase.SUCCEEDED, outputs=b"o"),
         _element(execution, 11, 0, TaskPhase.SUCCEEDED, output_uri="file:///o"),
@@ -64,14 +64,36 @@ async def test_the_last_attempt_of_each_element_comes_back(
 
 
 async def test_details_stay_until_there_are_others(journal: JournalRun, pool: asyncpg.Pool) -> None:
-    """Logs of a running element are kept when it ends, within one commit and over two; everything else is replaced."""
+    """Logs of a running element are kept when it ends, and its deck and what it has made, within one commit and over
+    two; everything else is replaced."""
     first, second = await insert_executions(pool, 2)
-    begun = [_element(execution, 0, 0, TaskPhase.RUNNING, details=b"logs") for execution in (first, second)]
+    left = {"details": b"logs", "deck_uri": "file:///deck", "futures_uri": "file:///futures"}
+    begun = [_element(execution, 0, 0, TaskPhase.RUNNING, **left) for execution in (first, second)]
     ended = [_element(execution, 0, 0, TaskPhase.SUCCEEDED, outputs=b"o") for execution in (first, second)]
     await journal.write(_effects(begun[0], ended[0]), _effects(begun[1]))
     await journal.write(_effects(ended[1]))
-    rows = await pool.fetch("SELECT phase, details, outputs FROM array_elements")
-    assert [tuple(row) for row in rows] == [(TaskPhase.SUCCEEDED, b"logs", b"o")] * 2
+    rows = await pool.fetch("SELECT phase, details, deck_uri, futures_uri, outputs FROM array_elements")
+    assert [tuple(row) for row in rows] == [(TaskPhase.SUCCEEDED, *left.values(), b"o")] * 2
+
+
+async def test_a_deck_that_was_not_written_is_gone(journal: JournalRun, pool: asyncpg.Pool) -> None:
+    """Empty says that there is none, unlike nothing."""
+    (execution,) = await insert_executions(pool, 1)
+    await journal.write(_effects(_element(execution, 0, 0, TaskPhase.RUNNING, deck_uri="file:///deck")))
+    await journal.write(_effects(_element(execution, 0, 0, TaskPhase.FAILED, deck_uri="", failure=FAILURE)))
+    assert await pool.fetchval("SELECT deck_uri FROM array_elements") == ""
+
+
+async def test_a_dynamic_element_of_an_engine_before(
+    journal: JournalRun, pool: asyncpg.Pool, database_url: str
+) -> None:
+    """The last release kept the address of the workflow in another column while it ran."""
+    (execution,) = await insert_executions(pool, 1)
+    await _array(journal, execution, "n0", NodePhase.RUNNING)
+    await journal.write(_effects(_element(execution, 0, 0, TaskPhase.RUNNING, output_uri="file:///futures")))
+    (row,) = await _stored(pool, database_url)
+    assert row.futures_uri == "file:///futures"
+    assert row.is_dynamic
 
 
 async def test_attempts_of_elements_that_nobody_waits_for(

@@ -501,6 +501,23 @@ def test_a_restart_goes_on_where_the_rows_say() -> None:
     assert effects.execution_row.phase == ExecutionPhase.SUCCEEDED
 
 
+def test_decks_of_elements() -> None:
+    """Announced when an element begins, in the folder of its outputs, and then as its attempt left it."""
+    run = Run(array(replace(task("t"), wants_deck=True), attempts_max=2), [7, 8])
+    first, second = launches(run.effects)
+    for launch in (first, second):
+        run.tell(TaskStarted(run.now, launch.ref, run.now))
+    assert run.elements[1, 0].deck_uri == f"{second.output_dir}/deck.html"
+    data = outputs(1)
+    values = dict(split_literal_map(data))
+    run.tell(TaskSucceeded(run.now, first.ref, run.now, values, data, deck_uri=f"{first.output_dir}/deck.html"))
+    assert run.elements[0, 0].deck_uri == f"{first.output_dir}/deck.html"
+    (again,) = launches(run.tell(TaskFailed(run.now, second.ref, run.now, USER, deck_uri="")))
+    assert run.elements[1, 0].deck_uri == ""
+    run.tell(TaskFailed(run.now, again.ref, run.now, FATAL, deck_uri="mem://deck"))
+    assert run.elements[1, 1].deck_uri == "mem://deck"
+
+
 def test_frames_of_elements_have_ids_and_folders_of_their_own() -> None:
     """Inner nodes hang on the element, and ids too long for their field are hashed so that none collide."""
     inner = line(task("inner"))

@@ -31,6 +31,7 @@ def _row(element: int, phase: TaskPhase, attempt: int = 0, **columns: Any) -> di
         "phase": int(phase),
         "cache_status": 0,
         "error": None,
+        "deck_uri": None,
         "details": None,
         **columns,
     }
@@ -68,6 +69,19 @@ def test_an_entry_for_each_attempt_and_each_waiting_element() -> None:
         "not_ended": 3,
         "shown": 5,
     }
+
+
+def test_decks_are_named_by_the_id_of_their_element() -> None:
+    """Where there is one."""
+    message = _message(3)
+    rows = [
+        _row(0, TaskPhase.RUNNING, deck_uri="file:///deck.html"),
+        _row(1, TaskPhase.FAILED, deck_uri=""),
+        _row(2, TaskPhase.RUNNING),
+    ]
+    add_elements(message, rows, {2: 2, 5: 1}, entries_max=100)
+    decks = [dict(each.custom_info).get("deck") for each in message.closure.metadata.external_resources]
+    assert decks == ["flyte://v1/p/d/e/n0-0-n0/d", None, None]
 
 
 def test_what_never_began_waits_no_more_when_the_array_is_over() -> None:

@@ -158,7 +158,13 @@ class ArrayKind(Kind):
         elements = Elements(walk, frame, run, node)
         uri = elements.outputs_uri(index)
         result = Result(
-            event.at, event.outputs, event.serialized, uri, details=event.details, references=event.references
+            event.at,
+            event.outputs,
+            event.serialized,
+            uri,
+            deck_uri=event.deck_uri,
+            details=event.details,
+            references=event.references,
         )
         if elements.array.under_way[index].cache is not None:
             keep(elements, index, result)
@@ -174,7 +180,7 @@ class ArrayKind(Kind):
                 elements.walk.effects, elements.run.node_id, result.values, task.referring_outputs, result.references
             )
         outputs = result.output_uri if result.outputs is None else result.outputs
-        elements.succeed(index, outputs, result.at, result.details)
+        elements.succeed(index, outputs, result.at, deck_uri=result.deck_uri, details=result.details)
         ArrayProgress(elements.walk, elements.frame, elements.run, elements.node).advance(elements.array)
 
     def cache_answered(self, walk: Walk, frame: Frame, run: NodeRun, event: CacheEvent) -> None:
@@ -211,7 +217,8 @@ class ArrayKind(Kind):
             return
         elements = Elements(walk, frame, run, node)
         elements.forget(index)
-        _command(walk, elements.fail_attempt(index, event.failure, event.at, event.details))
+        launch = elements.fail_attempt(index, event.failure, event.at, deck_uri=event.deck_uri, details=event.details)
+        _command(walk, launch)
         ArrayProgress(walk, frame, run, node).advance(elements.array)
 
     def task_became_dynamic(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskBecameDynamic) -> None:

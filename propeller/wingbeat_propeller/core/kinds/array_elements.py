@@ -10,6 +10,7 @@ from wingbeat_propeller.core.array_run import ArrayRun, ElementRun
 from wingbeat_propeller.core.caching import Caching
 from wingbeat_propeller.core.effects import Abort, Launch, NodeRef, SetTimer
 from wingbeat_propeller.core.events import TimerKind
+from wingbeat_propeller.core.folders import DECK_FILE
 from wingbeat_propeller.core.ids import attempt_name, element_name, unique_node_id
 from wingbeat_propeller.core.kinds.array_cache import begin_cached, let_go
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
@@ -109,19 +110,31 @@ class Elements:
             element.started_at = at
             self.array.phases[index] = TaskPhase.RUNNING
             self.watch(element)
-        self._write(index, TaskPhase.RUNNING, details=details)
+        task = self.spec.element
+        announced = isinstance(task, TaskSpec) and task.wants_deck
+        deck_uri = f"{self._output_dir(index)}/{DECK_FILE}" if announced else None
+        self._write(index, TaskPhase.RUNNING, deck_uri=deck_uri, details=details)
 
     def became_dynamic(
         self, index: int, element: ElementRun, plan: Plan, futures_uri: str, details: bytes | None
     ) -> None:
         """The attempt has made a workflow, which runs in its place; its inner nodes take slots for themselves."""
         element.futures_uri = futures_uri
-        self._write(index, TaskPhase.RUNNING, output_uri=futures_uri, details=details)
+        self._write(index, TaskPhase.RUNNING, futures_uri=futures_uri, details=details)
         self.walk.release(self.run)
         child = self.walk.open_frame(plan, {}, parent=self.frame, parent_node=self.node, element=index)
         element.child = child.number
 
-    def succeed(self, index: int, outputs: bytes | str | None, at: float, details: bytes | None = None) -> None:
+    def succeed(
+        self,
+        index: int,
+        outputs: bytes | str | None,
+        at: float,
+        *,
+        deck_uri: str | None = None,
+        futures_uri: str | None = None,
+        details: bytes | None = None,
+    ) -> None:
         """The element is done. `outputs`: a serialized LiteralMap, or where it is stored."""
         is_inline = isinstance(outputs, bytes)
         self._write(
@@ -130,6 +143,8 @@ class Elements:
             ended_at=at,
             outputs=outputs if is_inline else None,
             output_uri=None if is_inline else outputs,
+            deck_uri=deck_uri,
+            futures_uri=futures_uri,
             details=details,
         )
         self.array.succeed(index, outputs)
@@ -141,15 +156,21 @@ class Elements:
         self.array.under_way[index] = ElementRun(now, started_at=now, cache=cache)
         outputs = source.outputs if source.outputs is not None else source.output_uri
         self.walk.recovered_from(self.run.node_id, source.execution, source.node_id)
-        self.succeed(index, outputs, now, source.details)
+        self.succeed(
+            index, outputs, now, deck_uri=source.deck_uri, futures_uri=source.futures_uri, details=source.details
+        )
 
-    def fail(self, index: int, failure: Failure, at: float, details: bytes | None = None) -> None:
+    def fail(
+        self, index: int, failure: Failure, at: float, *, deck_uri: str | None = None, details: bytes | None = None
+    ) -> None:
         """The element has failed for good."""
         let_go(self, index)
-        self._write(index, TaskPhase.FAILED, ended_at=at, details=details, failure=failure)
+        self._write(index, TaskPhase.FAILED, ended_at=at, deck_uri=deck_uri, details=details, failure=failure)
         self.array.fail(index, failure)
 
-    def fail_attempt(self, index: int, failure: Failure, at: float, details: bytes | None = None) -> Launch | None:
+    def fail_attempt(
+        self, index: int, failure: Failure, at: float, *, deck_uri: str | None = None, details: bytes | None = None
+    ) -> Launch | None:
         """An attempt has failed: returns the launch of the next one while the element's budgets last."""
         array = self.array
         is_system = failure.kind is ErrorKind.SYSTEM
@@ -163,10 +184,18 @@ class Elements:
             name=element_name(self.run.generated_name, index, array.attempts[index]),
         )
         if isinstance(decision, GiveUp):
-            self.fail(index, decision.failure, at, details)
+            self.fail(index, decision.failure, at, deck_uri=deck_uri, details=details)
             return None
         retry_at = self.walk.now + decision.delay_s if decision.delay_s else None
-        self._write(index, TaskPhase.RETRYABLE_FAILED, ended_at=at, retry_at=retry_at, details=details, failure=failure)
+        self._write(
+            index,
+            TaskPhase.RETRYABLE_FAILED,
+            ended_at=at,
+            retry_at=retry_at,
+            deck_uri=deck_uri,
+            details=details,
+            failure=failure,
+        )
         array.retry(index, retry_at)
         self.watch(array.under_way[index])
         if retry_at is not None or not array.is_open:
@@ -256,6 +285,8 @@ class Elements:
         retry_at: float | None = None,
         outputs: bytes | None = None,
         output_uri: str | None = None,
+        deck_uri: str | None = None,
+        futures_uri: str | None = None,
         details: bytes | None = None,
         failure: Failure | None = None,
     ) -> None:
@@ -275,6 +306,8 @@ class Elements:
                 retry_at,
                 outputs,
                 output_uri,
+                deck_uri,
+                futures_uri,
                 details,
                 0 if element.cache is None else element.cache.status,
                 failure,

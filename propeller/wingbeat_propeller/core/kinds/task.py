@@ -23,6 +23,7 @@ from wingbeat_propeller.core.events import (
     TaskSucceeded,
     TimerKind,
 )
+from wingbeat_propeller.core.folders import DECK_FILE
 from wingbeat_propeller.core.ids import attempt_name, generated_name
 from wingbeat_propeller.core.kinds.node_cache import CachedKind, cached_node, explain_cached, has_waited, new_caching
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
@@ -36,9 +37,6 @@ from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.waiting import View, moment
 from wingbeat_propeller.core.walk import Walk, ref_of
 from wingbeatidl.query.v1 import why_pb2
-
-DECK_FILE = "deck.html"
-"""Page that a task may write into its output folder."""
 
 
 class TaskKind(CachedKind):
