@@ -14,8 +14,9 @@ import psutil
 from wingbeat.worker.zygote import Zygote
 
 PATIENCE_S = 60.0
-CHILDREN = 400
-"""Requests for more than a socket keeps for a zygote that does not read."""
+CHILDREN = 70
+DEPTH = 14
+"""Of the folder that requests name: those for so many children are more than a socket keeps for who does not read."""
 
 
 class Watched:
@@ -26,7 +27,8 @@ class Watched:
         self.ended: dict[int, int] = {}
         self.sockets: list[socket.socket] = []
         self.zygote = Zygote(sys.executable, {"PATH": os.environ["PATH"], "TMPDIR": str(folder)}, self._end)
-        self._folder = folder
+        self._folder = folder.joinpath(*("x" * 240 for _ in range(DEPTH)))
+        self._folder.mkdir(parents=True)
 
     def _end(self, number: int, status: int) -> None:
         self.ended[number] = status
@@ -89,8 +91,9 @@ async def test_children_that_are_asked_for_while_it_dies(tmp_path: Path) -> None
         watched.fork()
         await until(lambda: bool(watched.born))
         watched.process.kill()
-        while watched.zygote.is_ready and len(watched.sockets) < CHILDREN:
-            watched.fork()
+        while watched.zygote.is_ready:
+            if len(watched.sockets) < CHILDREN:
+                watched.fork()
             await asyncio.sleep(0)
         await until(lambda: len(watched.ended) == len(watched.sockets))
         assert set(watched.ended.values()) == {int(signal.SIGKILL)}
