@@ -7,13 +7,14 @@ import select
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.integration.local_runtime.conftest import FollowRuntime, shell_request
 
 from wingbeat_propeller.core.outcome import ErrorKind
 from wingbeat_propeller.ports.tasks import ContainerRequest, InstantRequest
 from wingbeat_propeller.runtimes.local import LocalRuntimeOptions
-from wingbeat_propeller.runtimes.local.paths import log_file, task_folder
+from wingbeat_propeller.runtimes.local.paths import host_folder, log_file, task_folder
 
 
 async def test_output_goes_to_log_files(follow: FollowRuntime, options: LocalRuntimeOptions) -> None:
@@ -142,6 +143,50 @@ async def test_what_a_task_leaves_running_ends_with_it(follow: FollowRuntime, tm
         pid = int(await _read(marker))
         await follower.ended("a")
         await _gone(pid)
+
+
+async def test_so_do_daemons(follow: FollowRuntime, tmp_path: Path) -> None:
+    """Neither a session nor a process group of its own lets a process outlive its task, and none ends before it."""
+    marker, gate = tmp_path / "pids", tmp_path / "gate"
+    os.mkfifo(marker)
+    os.mkfifo(gate)
+    daemons = "(setsid sleep 600 & echo $!; timeout 600 sleep 600 & echo $!) > pids"
+    async with follow() as follower:
+        await follower.shell("a", f"{daemons}; cat pids > {marker}; read x < {gate}")
+        pids = [int(word) for word in (await _read(marker)).split()]
+        await follower.shell("b", "true")
+        await follower.ended("b")
+        assert all(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+        await asyncio.to_thread(gate.write_text, "go\n")
+        assert (await follower.ended("a")).failure is None
+        for pid in pids:
+            await _gone(pid)
+
+
+@pytest.mark.parametrize(
+    "prank",
+    [
+        'rm -rf "$(dirname "$PWD")"',
+        "mkdir -p ../exit.json/x",
+        "rm ../stderr.log && mkfifo ../stderr.log ../exit.json",
+        "rm ../stderr.log && mkdir ../stderr.log",
+    ],
+)
+async def test_a_task_that_spoils_its_record(follow: FollowRuntime, options: LocalRuntimeOptions, prank: str) -> None:
+    """It ends as any other, and its host goes on."""
+    async with follow() as follower:
+        await follower.shell("before", "true")
+        await follower.ended("before")
+        socket = (host_folder(options.state_dir, "plain") / "socket").stat()
+        await follower.shell("a", f"{prank}; exit 3")
+        failure = (await follower.ended("a")).failure
+        assert failure is not None
+        assert "exit code 3" in failure.message
+        await follower.shell("b", "true")
+        assert (await follower.ended("b")).failure is None
+        assert (host_folder(options.state_dir, "plain") / "socket").stat() == socket
+        await follower.runtime.forget(["a"])
+        assert await follower.runtime.adopt(["a"]) == []
 
 
 async def test_launching_twice_runs_once(follow: FollowRuntime, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ lies in its folder, so any host can tell it. Nothing here blocks but looking up 
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -265,11 +266,12 @@ def _recorded_origins(state_dir: Path) -> dict[str, AttemptOrigin]:
 
 
 def _stderr_tail(path: Path) -> str:
+    """Empty when there is none, or when the task has made something else of it: a pipe is not waited for."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - STDERR_TAIL_BYTES))
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - STDERR_TAIL_BYTES))
             text = file.read(STDERR_TAIL_BYTES).decode(errors="replace")
-    except FileNotFoundError:
+    except OSError:
         return ""
     return "\n".join(text.strip().splitlines()[-STDERR_TAIL_LINES:])
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from .loop import Loop
-from .processes import is_alive, kill_session, session_rss_bytes, signal_group
+from .processes import children, is_alive, kill_session, session_rss_bytes, signal_group
 from .record import (
     OUT_OF_MEMORY,
     STOPPED,
@@ -106,8 +106,8 @@ class Attempts:
         self._add(attempt, left_s, "")
         try:
             attempt.pidfd = os.pidfd_open(claim.pid)
-        except (AttributeError, OSError):
-            self._poll_orphan(attempt)
+        except (AttributeError, OSError):  # it may have ended just now; whoever has added it has more to say first
+            self._loop.call_later(0.0, lambda: self._poll_orphan(attempt))
         else:
             self._loop.watch(attempt.pidfd, lambda: self._orphan_ended(attempt))
 
@@ -124,21 +124,29 @@ class Attempts:
         self._loop.call_later(self._kill_grace_s, lambda: self._kill_now(attempt))
 
     def reap(self) -> None:
-        """Settle all children that have ended."""
-        while True:
-            try:
+        """Settle all children that have ended; what a task left running ends with it, as in a container."""
+        ended: list[tuple[Attempt, int]] = []
+        with contextlib.suppress(ChildProcessError):
+            while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            attempt = self._children.pop(pid, None)
-            if attempt is None:
-                continue
-            with contextlib.suppress(OSError):  # most often nothing was left
-                os.killpg(pid, signal.SIGKILL)  # what the task left running ends with it, as in a container
+                if pid == 0:
+                    break
+                attempt = self._children.pop(pid, None)
+                if attempt is not None:
+                    ended.append((attempt, status))
+                    with contextlib.suppress(OSError):  # most often nothing was left
+                        os.killpg(pid, signal.SIGKILL)
+        self._end_strays()
+        for attempt, status in ended:
             code = None if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
             self._settle(attempt, Exit(code, os.WTERMSIG(status) if code is None else None, "", "", time.time()))
+
+    def _end_strays(self) -> None:
+        """Kill what came to this host because its attempt has ended: as long as that runs, its orphans are its own."""
+        for pid in children():
+            if pid not in self._children:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)  # its own children come next
 
     def _add(self, attempt: Attempt, left_s: float | None, timeout_text: str) -> None:
         self._live[attempt.name] = attempt

@@ -18,7 +18,7 @@ from typing import NoReturn
 from . import flytekit_entry
 from .cpus import keep_to
 from .messages import TaskSpec
-from .processes import read_process
+from .processes import adopt_orphans, read_process
 from .record import SETUP_FAILED, Claim, Exit, remove_claim, write_claim, write_exit
 
 _NOT_EXECUTABLE = 126
@@ -36,6 +36,7 @@ def run_attempt(
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
+        adopt_orphans()
         if not _claim(spec, folder, host_pid, host_key, boot):
             os._exit(0)
         try:
@@ -93,8 +94,9 @@ def _keep(spec: TaskSpec, folder: str) -> int:
         end = Exit(None, os.WTERMSIG(status), "", "", time.time())
     else:
         end = Exit(os.WEXITSTATUS(status), None, "", "", time.time())
-    write_exit(folder, end)
-    return 0
+    if write_exit(folder, end):
+        return 0
+    return os.WEXITSTATUS(status) if end.signal is None else 128 + end.signal  # so the host sees at least this
 
 
 def _execute(spec: TaskSpec, folder: str) -> NoReturn:

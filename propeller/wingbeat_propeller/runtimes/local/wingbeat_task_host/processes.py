@@ -1,16 +1,20 @@
-"""Looking at and ending processes by /proc: identity, memory and members of a session.
+"""Looking at and ending processes by /proc: identity, memory, members of a session, and orphans.
 
-Without /proc (not Linux) identity is the pid alone, memory is unknown and a session is reached as its process group.
+Without /proc (not Linux) identity is the pid alone, memory is unknown, a session is reached as its process group and
+orphans not at all.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 from typing import NamedTuple
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_PR_SET_CHILD_SUBREAPER = 36
+_prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
 
 class Process(NamedTuple):
@@ -79,6 +83,21 @@ def is_alive(pid: int, start: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def adopt_orphans() -> None:
+    """From now on processes below this one, also of other sessions, become its children when their own parent ends."""
+    if _prctl is not None:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children() -> list[int]:
+    """Children of this process, which has one thread; zombies are among them."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []
 
 
 def session_rss_bytes() -> dict[int, int]:

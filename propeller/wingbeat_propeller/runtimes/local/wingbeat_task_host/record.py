@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import shutil
+import traceback
 from typing import NamedTuple
 
 CLAIMS_FOLDER = "claims"
@@ -101,8 +102,13 @@ def remove_record(folder: str) -> None:
     """
     for part in (*TASK_SUBFOLDERS, FILES_FOLDER):
         shutil.rmtree(os.path.join(folder, part), ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(folder, EXIT_FILE))
+    path = os.path.join(folder, EXIT_FILE)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError:  # a task has made something else of it
+        shutil.rmtree(path, ignore_errors=True)
     remove_claim(folder)
 
 
@@ -111,27 +117,40 @@ def _claim_path(folder: str) -> str:
     return os.path.join(os.path.dirname(tasks), CLAIMS_FOLDER, name)
 
 
-def write_exit(folder: str, end: Exit) -> None:
-    """Record the end, replacing an earlier record."""
+def write_exit(folder: str, end: Exit) -> bool:
+    """Record the end, replacing an earlier record and whatever the task has made of its folder.
+
+    Whether that was possible: it is not when the disk is full, and then the end is known to those who are told of it.
+    """
     path = os.path.join(folder, EXIT_FILE)
     draft = f"{path}.{os.getpid()}"
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(handle, json.dumps(end._asdict()).encode())
-    finally:
-        os.close(handle)
-    os.replace(draft, path)
+        os.makedirs(folder, exist_ok=True)
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(handle, json.dumps(end._asdict()).encode())
+        finally:
+            os.close(handle)
+        try:
+            os.replace(draft, path)
+        except IsADirectoryError:
+            shutil.rmtree(path)
+            os.replace(draft, path)
+    except OSError:
+        traceback.print_exc()
+        return False
+    return True
 
 
 def read_exit(folder: str) -> Exit | None:
-    """The recorded end; None when there is none or when a crash of the machine left it unreadable."""
+    """The recorded end; None when there is none or when it is unreadable, by a crash of the machine or the task."""
     try:
-        handle = os.open(os.path.join(folder, EXIT_FILE), os.O_RDONLY)
-    except FileNotFoundError:
+        handle = os.open(os.path.join(folder, EXIT_FILE), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
         return None
     try:
         return Exit(**json.loads(os.read(handle, 1 << 20)))
-    except (ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None
     finally:
         os.close(handle)

@@ -14,6 +14,7 @@ import socket
 
 from .host import Host
 from .messages import HostConfig
+from .processes import adopt_orphans
 
 SOCKET_FILE = "socket"
 SCRATCH_FOLDER = "tmp"
@@ -52,6 +53,7 @@ def _serve(config: HostConfig, ready: int) -> None:
     listener.listen(_CONNECTIONS_WAITING_MAX)
     listener.setblocking(False)
     _prefer_for_oom_kill()
+    adopt_orphans()
     os.write(ready, b"1")
     os.close(ready)
     Host(config, listener).run()
