@@ -61,6 +61,12 @@ def check_name(scope: _Scoped, name: str) -> None:
     check_text("name", name)
 
 
+def imply_type(identifier: identifier_pb2.Identifier, resource_type: int) -> None:
+    """Give an id that says no type the one that the rpc is about: the paths of REST have no place for it."""
+    if identifier.resource_type == identifier_pb2.UNSPECIFIED:
+        identifier.resource_type = resource_type  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def check_identifier(identifier: identifier_pb2.Identifier, resource_type: int | None = None) -> None:
     """Project, domain, name and version are given; with `resource_type`, the id is of that type.
 

@@ -89,11 +89,13 @@ async def test_broken_templates_leave_nothing(admin: admin_pb2_grpc.AdminService
 
 
 async def test_reads_judge_the_type_of_the_id(admin: admin_pb2_grpc.AdminServiceStub) -> None:
-    """GetWorkflow wants an id of a workflow, before and after it was read once."""
+    """GetWorkflow wants an id of a workflow, before and after it was read once; one that says no type means one."""
     await admin.CreateWorkflow(workflow())
     wrong = common_pb2.ObjectGetRequest(id=identifier(identifier_pb2.TASK, "w"))
     for _ in range(2):
         code, message = await refusal(admin.GetWorkflow(wrong))
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         assert message.startswith("unexpected resource type task for identifier [")
-        await admin.GetWorkflow(common_pb2.ObjectGetRequest(id=identifier(identifier_pb2.WORKFLOW, "w")))
+        for kind in (identifier_pb2.WORKFLOW, identifier_pb2.UNSPECIFIED):
+            found = await admin.GetWorkflow(common_pb2.ObjectGetRequest(id=identifier(kind, "w")))
+            assert found.id.resource_type == identifier_pb2.WORKFLOW

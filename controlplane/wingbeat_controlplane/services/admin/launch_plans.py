@@ -1,12 +1,13 @@
 """Launch plans."""
 
 from flyteidl.admin import common_pb2, launch_plan_pb2
+from flyteidl.core import identifier_pb2
 
 from wingbeat_controlplane.errors import missing
 from wingbeat_controlplane.listing.filters import parse_filters
 from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_of
 from wingbeat_controlplane.listing.tables import LAUNCH_PLANS
-from wingbeat_controlplane.registry.identifiers import check_scope
+from wingbeat_controlplane.registry.identifiers import check_scope, imply_type
 from wingbeat_controlplane.registry.launch_plans import LaunchPlanStore
 from wingbeat_controlplane.services.admin.scopes import entity_scope
 from wingbeat_controlplane.services.rpcs import CallContext
@@ -30,6 +31,7 @@ class LaunchPlanRpcs:
         """One version, in full."""
         if not request.HasField("id"):
             raise missing("id")
+        imply_type(request.id, identifier_pb2.LAUNCH_PLAN)
         return (await self.launch_plans.get(request.id)).launch_plan
 
     async def ListLaunchPlans(

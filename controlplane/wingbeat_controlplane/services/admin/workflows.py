@@ -1,11 +1,13 @@
 """Workflows."""
 
 from flyteidl.admin import common_pb2, workflow_pb2
+from flyteidl.core import identifier_pb2
 
 from wingbeat_controlplane.errors import missing
 from wingbeat_controlplane.listing.filters import parse_filters
 from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_of
 from wingbeat_controlplane.listing.tables import WORKFLOWS
+from wingbeat_controlplane.registry.identifiers import imply_type
 from wingbeat_controlplane.registry.workflows import WorkflowStore
 from wingbeat_controlplane.services.admin.scopes import entity_scope
 from wingbeat_controlplane.services.rpcs import CallContext
@@ -27,6 +29,7 @@ class WorkflowRpcs:
         """One version, in full."""
         if not request.HasField("id"):
             raise missing("id")
+        imply_type(request.id, identifier_pb2.WORKFLOW)
         return (await self.workflows.get(request.id)).workflow
 
     async def ListWorkflows(
