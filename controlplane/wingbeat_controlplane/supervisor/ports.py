@@ -39,22 +39,20 @@ def reachable_host(host: str) -> str:
 def hold_port(host: str, port: int, option: str) -> HeldPort:
     """Reserve `port`, or a free one when it is 0. `option` is the flag that chooses it. Raises PortError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    probe = socket.socket(family)
     held = socket.socket(family)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        # The probe shares with nobody: it fails if anyone listens, even another installation with SO_REUSEPORT.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        number: int = probe.getsockname()[1]
-        probe.close()
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind((host, number))
+        if port:
+            # The probe shares with nobody: it fails if anyone listens, even another installation with SO_REUSEPORT.
+            # (The system gives out no free port that anyone else has bound, with that option or without.)
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        held.bind((host, port))
     except OSError as error:
         held.close()
         raise PortError(_sentence(host, port, option, error)) from error
-    finally:
-        probe.close()
-    return HeldPort(number, held)
+    return HeldPort(held.getsockname()[1], held)
 
 
 def _sentence(host: str, port: int, option: str, error: OSError) -> str:

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from wingbeat_controlplane.supervisor import ports
 from wingbeat_controlplane.supervisor.ports import PortError, hold_port
 
 
@@ -22,6 +23,26 @@ def test_a_free_port_is_chosen_and_kept_for_a_server_that_shares() -> None:
                     pass
     finally:
         held.close()
+
+
+def test_a_free_port_is_never_let_go_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who takes each port that is let go, as soon as it is, does not get this one."""
+    taken: list[socket.socket] = []
+
+    class Watched(socket.socket):
+        def close(self) -> None:
+            if self.fileno() < 0:
+                return  # it is closed
+            address = self.getsockname()
+            super().close()
+            taken.append(socket.create_server(address))
+
+    monkeypatch.setattr(ports.socket, "socket", Watched)
+    held = hold_port("127.0.0.1", 0, "--grpc-port")
+    monkeypatch.undo()
+    held.close()
+    for other in taken:
+        other.close()
 
 
 def test_a_taken_port_is_named_with_its_option() -> None:
