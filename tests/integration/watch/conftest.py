@@ -119,7 +119,7 @@ async def collect(call: object, count: int) -> tuple[list[transition_pb2.Transit
     found: list[transition_pb2.Transition] = []
     cursor = ""
     while len(found) < count:
-        response = await asyncio.wait_for(call.read(), 30)  # pyright: ignore[reportAttributeAccessIssue]
+        response = await asyncio.wait_for(call.read(), 60)  # pyright: ignore[reportAttributeAccessIssue]
         assert response is not grpc.aio.EOF
         found += response.transitions
         cursor = response.cursor

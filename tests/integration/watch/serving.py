@@ -36,13 +36,13 @@ class WatchServer:
 async def watch_server(
     dsn: str, pool: asyncpg.Pool, folder: Path, options: WatchOptions | None = None, *, port: int = 0
 ) -> AsyncIterator[WatchServer]:
-    """gRPC and HTTP, as the role `server` puts them together."""
+    """gRPC and HTTP, as the role `server` puts them together. `port` is one that somebody holds; 0: any free one."""
     options = options or WatchOptions()
     log_pool = await create_pool(dsn, size_max=4, application_name="watch", server_settings=LOG_SETTINGS)
     watching = Watching(log_pool, options)
     service = watch_pb2.DESCRIPTOR.services_by_name["WatchService"]
     rpcs = rpcs_of(service, WatchServicer(watching, Waits(pool, watching)))
-    grpc_server = GrpcServer(rpcs, GrpcOptions())
+    grpc_server = GrpcServer(rpcs, GrpcOptions(reuse_port=bool(port)))
     port = grpc_server.bind(f"127.0.0.1:{port}")
     application = create_gateway(
         GatewayOptions(version="1"),

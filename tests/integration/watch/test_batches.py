@@ -63,11 +63,11 @@ async def test_wait_for_a_batch(stub: Stub, log: Log) -> None:
     await _launch(log, batch, 2, "c")
     await log.end("c")
     while len(ends) < 3:
-        ends += [one.execution.name for one in (await asyncio.wait_for(call.read(), 30)).ends]
+        ends += [one.execution.name for one in (await asyncio.wait_for(call.read(), 60)).ends]
     assert ends == ["a", "b", "c"]
     await log.pool.execute("UPDATE batches SET ended_at = now(), succeeded = 2, failed = 1 WHERE id = $1", batch)
     rest = []
-    while (response := await asyncio.wait_for(call.read(), 30)) is not grpc.aio.EOF:
+    while (response := await asyncio.wait_for(call.read(), 60)) is not grpc.aio.EOF:
         rest.append(response)
     assert not any(response.ends for response in rest)
     assert rest[-1].pending == 0

@@ -23,7 +23,7 @@ class Events:
         """Name and content of the next event."""
         name, data = "message", ""
         while True:
-            line = await asyncio.wait_for(anext(self._lines), 30)
+            line = await asyncio.wait_for(anext(self._lines), 60)
             field, _, value = line.partition(": ")
             if field == "id":
                 self.last_id = value
@@ -39,7 +39,7 @@ class Events:
     async def place(self, other_than: str = "") -> str:
         """The id of the next heartbeat or event that moves the place on."""
         while True:
-            line = await asyncio.wait_for(anext(self._lines), 30)
+            line = await asyncio.wait_for(anext(self._lines), 60)
             if line.startswith("id: ") and line[4:] != other_than:
                 self.last_id = line[4:]
                 return self.last_id
@@ -119,7 +119,7 @@ async def test_a_browser_that_leaves(server: WatchServer, log: Log) -> None:
     async with events(server.url, "") as stream:
         await stream.place()
         assert server.watching.count == 1
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while server.watching.count:
             await asyncio.sleep(0.01)
 

@@ -35,16 +35,16 @@ async def test_ends_as_they_come(stub: Stub, log: Log) -> None:
     assert first.pending == 2
     error = execution_pb2.ExecutionError(code="Broken", message="x" * 10_000, kind=execution_pb2.ExecutionError.USER)
     await log.end("c", 6, error=error.SerializeToString())
-    second = await asyncio.wait_for(call.read(), 30)
+    second = await asyncio.wait_for(call.read(), 60)
     assert [(one.execution.name, one.phase) for one in second.ends] == [("c", identity_pb2.EXECUTION_PHASE_FAILED)]
     assert second.ends[0].error.code == "Broken"
     assert len(second.ends[0].error.message) == 4096
     assert second.ends[0].error.kind == transition_pb2.ERROR_KIND_USER
     await log.end("b", 7)
-    third = await asyncio.wait_for(call.read(), 30)
+    third = await asyncio.wait_for(call.read(), 60)
     assert [one.execution.name for one in third.ends] == ["b"]
     assert third.pending == 0
-    assert await asyncio.wait_for(call.read(), 30) is grpc.aio.EOF
+    assert await asyncio.wait_for(call.read(), 60) is grpc.aio.EOF
 
 
 async def test_unknown_executions(stub: Stub, log: Log) -> None:
@@ -74,7 +74,7 @@ async def test_timeout_and_deadline(stub: Stub, server: WatchServer, log: Log) -
         async for _ in stub.WaitExecutions(_wait("b"), timeout=0.2):
             pass
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while server.watching.count:
             await asyncio.sleep(0.01)
 
