@@ -145,7 +145,7 @@ def running_installation(*flags: str, settings: str = "") -> Iterator[Installati
         yield installation
     finally:
         installation.wingbeat("down", "--data-dir", str(folder), check=False)
-        until(lambda: not installation.leftovers(), timeout_s=10, what=f"an end of {installation.leftovers()}")
+        until(lambda: not installation.leftovers(), timeout_s=60, what=f"an end of {installation.leftovers()}")
         shutil.rmtree(folder)
 
 

@@ -39,7 +39,7 @@ def test_stop_and_start_again() -> None:
             installation.up()
             assert installation.state["ready"]
             installation.down()
-            until(lambda: not installation.leftovers(), timeout_s=10, what=f"an end of {installation.leftovers()}")
+            until(lambda: not installation.leftovers(), timeout_s=60, what=f"an end of {installation.leftovers()}")
         for command in ("status", "down"):
             done = installation.wingbeat(command, "--data-dir", str(folder), check=False)
             assert "does not run" in done.stdout, done.stderr

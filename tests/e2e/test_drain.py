@@ -52,7 +52,7 @@ def test_running_tasks_are_ended_and_launched_anew(own_installation: Installatio
 
     own_installation.down()
 
-    until(lambda: not _alive(pids=pids, sessions=sessions), timeout_s=5, what="the death of what was killed")
+    until(lambda: not _alive(pids=pids, sessions=sessions), timeout_s=60, what="the death of what was killed")
     assert not own_installation.leftovers()
 
     own_installation.up()

@@ -257,7 +257,7 @@ async def _check_watchers(
         def seen(path: Path = path) -> list[tuple]:
             return [tuple(one) for line in read_lines(path) for one in line["told"]]
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(seen()) < len(expected):
                 assert programs.status("watch") is None, f"seed {SEED}: {programs.said('watch')}"
                 await asyncio.sleep(0.1)

@@ -127,7 +127,7 @@ def test_terminate(client: Client, tmp_path: Path) -> None:
     execution = client.wait(execution)
     assert phase(execution) == "ABORTED"
     assert execution.closure.abort_metadata.cause == "enough"
-    until(lambda: not any(_alive(pid) for pid in pids), timeout_s=20, what="the end of the processes")
+    until(lambda: not any(_alive(pid) for pid in pids), timeout_s=60, what="the end of the processes")
     node = client.admin.ListNodeExecutions(
         node_execution_pb2.NodeExecutionListRequest(workflow_execution_id=execution_id(execution.id.name), limit=100)
     )

@@ -17,7 +17,7 @@ def waiting(client: Client, name: str) -> list[str]:
 def give(client: Client, execution: Any, signal_id: str, value: object, python_type: type) -> None:
     """Set a signal once its gate waits, as `pyflyte` and the console do."""
     name = execution.id.name
-    until(lambda: signal_id in waiting(client, name), timeout_s=30, what=f"signal {signal_id}")
+    until(lambda: signal_id in waiting(client, name), timeout_s=60, what=f"signal {signal_id}")
     client.remote.set_signal(signal_id, name, value, python_type=python_type)
 
 
@@ -69,7 +69,7 @@ def test_gates_over_a_crash(installation: Installation, client: Client) -> None:
     """A propeller that dies while gates wait, and a signal set while it is down: everything goes on."""
     sleeping = client.launch("gates", "sleep_wf", {"number": 1})
     waits = client.launch("gates", "input_wf", {"report": "still here"})
-    until(lambda: "title" in waiting(client, waits.id.name), timeout_s=30, what="the gate")
+    until(lambda: "title" in waiting(client, waits.id.name), timeout_s=60, what="the gate")
     installation.kill(["propeller-0"])
     client.remote.set_signal("title", waits.id.name, "Later", python_type=str)
     assert succeeded(client.wait(waits)).outputs["o0"] == "Later: still here"

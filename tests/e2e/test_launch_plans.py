@@ -81,7 +81,7 @@ def test_settings_are_inherited(client: Client) -> None:
 def test_abort_of_the_parent(client: Client, marks: Path) -> None:
     """The child is aborted too, and says why."""
     execution = client.launch("launch_plans", "lingering_wf", {"path": str(marks), "seconds": 60})
-    until(marks.exists, timeout_s=30, what="a child's task")
+    until(marks.exists, timeout_s=60, what="a child's task")
     client.remote.terminate(execution, "enough")
     execution = client.wait(execution)
     assert phase(execution) == "ABORTED"
@@ -89,14 +89,14 @@ def test_abort_of_the_parent(client: Client, marks: Path) -> None:
     def child() -> execution_pb2.Execution:
         return children(client, execution.id.name)[0]
 
-    until(lambda: child().closure.phase == Phase.Value("ABORTED"), timeout_s=30, what="the child's abort")
+    until(lambda: child().closure.phase == Phase.Value("ABORTED"), timeout_s=60, what="the child's abort")
     assert execution.id.name in child().closure.abort_metadata.cause
 
 
 def test_abort_of_the_child(client: Client, marks: Path) -> None:
     """The parent's node fails."""
     execution = client.launch("launch_plans", "lingering_wf", {"path": str(marks), "seconds": 60})
-    until(marks.exists, timeout_s=30, what="a child's task")
+    until(marks.exists, timeout_s=60, what="a child's task")
     (child,) = children(client, execution.id.name)
     client.admin.TerminateExecution(execution_pb2.ExecutionTerminateRequest(id=child.id, cause="not this one"))
     execution = client.wait(execution)
@@ -109,7 +109,7 @@ def test_abort_of_the_child(client: Client, marks: Path) -> None:
 def test_children_over_a_crash(installation: Installation, client: Client, marks: Path) -> None:
     """A propeller that dies while a child runs finds it again: nothing is launched twice."""
     execution = client.launch("launch_plans", "lingering_wf", {"path": str(marks), "seconds": 3})
-    until(marks.exists, timeout_s=30, what="a child's task")
+    until(marks.exists, timeout_s=60, what="a child's task")
     installation.kill(["propeller-0"])
     execution = succeeded(client.wait(execution))
     assert marks.read_text() == "run\n"

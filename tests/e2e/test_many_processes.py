@@ -76,5 +76,5 @@ def test_shards_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if paused and trio.pid("propeller-0") == paused:
             os.kill(paused, signal.SIGCONT)
         trio.down()
-        until(lambda: not trio.leftovers(), timeout_s=10, what=f"an end of {trio.leftovers()}")
+        until(lambda: not trio.leftovers(), timeout_s=60, what=f"an end of {trio.leftovers()}")
         shutil.rmtree(folder)

@@ -233,7 +233,7 @@ def test_engines_that_are_killed_while_it_recovers(tmp_path: Path) -> None:
     finally:
         client.close()
         installation.down()
-        until(lambda: not installation.leftovers(), timeout_s=10, what=f"an end of {installation.leftovers()}")
+        until(lambda: not installation.leftovers(), timeout_s=60, what=f"an end of {installation.leftovers()}")
         shutil.rmtree(folder)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -206,8 +206,11 @@ async def engine(
         await asyncio.wait([running])
 
 
-async def wait_ended(pool: asyncpg.Pool, count: int, timeout_s: float = 30.0) -> Mapping[int, int]:
-    """Wait until `count` executions have ended; returns how many ended in which phase."""
+async def wait_ended(
+    pool: asyncpg.Pool, count: int, timeout_s: float = 120.0, *, meanwhile: Callable[[], object] = lambda: None
+) -> Mapping[int, int]:
+    """Wait until `count` executions have ended; returns how many ended in which phase. `meanwhile` is called as often
+    as it looks."""
     deadline = time.monotonic() + timeout_s
     while True:
         rows = await pool.fetch("SELECT phase, count(*) AS n FROM executions WHERE ended_at IS NOT NULL GROUP BY phase")
@@ -216,4 +219,5 @@ async def wait_ended(pool: asyncpg.Pool, count: int, timeout_s: float = 30.0) ->
             return phases
         if time.monotonic() > deadline:
             raise AssertionError(f"only {phases} of {count} ended")
+        meanwhile()
         await asyncio.sleep(0.02)

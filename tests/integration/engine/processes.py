@@ -38,6 +38,11 @@ class EngineProcesses:
         """Whether it has not ended."""
         return psutil.pid_exists(pid)
 
+    def revive(self, engines: list[int]) -> None:
+        """Put others in the places of those that ended by themselves: on a busy machine an engine can lose its lease
+        at any time, and then it is for whoever started it to start another."""
+        engines[:] = [pid if self.is_alive(pid) else self.start() for pid in engines]
+
     def kill(self, pid: int) -> None:
         """Without warning; it may have ended by itself, for want of its lease."""
         if self.is_alive(pid):

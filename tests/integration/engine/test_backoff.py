@@ -37,7 +37,7 @@ _RETRY_AT = "SELECT extract(epoch FROM retry_at)::float8 FROM node_executions WH
 
 async def _wait_paused(pool: asyncpg.Pool, attempt: int) -> float:
     """When the next attempt of node n0 may begin, once that is written."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             found = await pool.fetchval(_RETRY_AT, attempt)
             if found is not None:

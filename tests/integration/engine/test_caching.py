@@ -46,7 +46,7 @@ async def _until_waiting(pool: asyncpg.Pool, count: int) -> None:
     """Until so many nodes show that another makes what they need."""
     exists = bytes((3 << 3, catalog_pb2.CatalogReservation.RESERVATION_EXISTS))
     query = "SELECT count(*) FROM node_executions WHERE position($1::bytea IN details) > 0"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await pool.fetchval(query, exists) < count:
             await asyncio.sleep(0.02)
 
@@ -87,7 +87,7 @@ async def test_an_engine_that_vanishes_leaves_its_reservation_to_the_next_one(
         await _until_waiting(pool, 9)
         own_pool.terminate()  # it can write nothing any more, its lease lapses and it ends by itself
         async with engine(pool, database_url, tmp_path, SharedRuntime(machine), name="next", cache=cache) as heir:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while len(heir.live) < 10:
                     await asyncio.sleep(0.02)
             await asyncio.wait([running])

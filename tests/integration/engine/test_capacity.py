@@ -32,13 +32,14 @@ async def test_room_is_the_machines(pool: asyncpg.Pool, database_url: str, tmp_p
         for least in sorted(dice.sample(range(5, COUNT), 5)):
             async with asyncio.timeout(PATIENCE_S):
                 while len(processes.samples("development")) < least:
+                    processes.revive(engines)
                     await asyncio.sleep(0.02)
             place = dice.randrange(3)
             processes.kill(engines[place])
             engines[place] = processes.start()
         async with asyncio.timeout(PATIENCE_S):
             while await pool.fetchval("SELECT count(*) FROM executions WHERE ended_at IS NULL"):
-                engines = [pid if processes.is_alive(pid) else processes.start() for pid in engines]
+                processes.revive(engines)
                 await asyncio.sleep(0.02)
         samples = processes.samples("development")
         places = tmp_path / "state" / "places"

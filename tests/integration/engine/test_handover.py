@@ -16,7 +16,7 @@ async def _owners(pool: asyncpg.Pool) -> list[int]:
 
 
 async def _wait_owners(pool: asyncpg.Pool, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(owners := await _owners(pool)) != count or sum(owners) != 256:
             await asyncio.sleep(0.02)
 
@@ -36,13 +36,13 @@ async def test_work_moves_when_an_engine_joins_and_leaves(
         async with engine(pool, database_url, tmp_path, SharedRuntime(machine), name="b") as second:
             await _wait_owners(pool, 2)
             assert min(await _owners(pool)) > 64
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len(second.live) < 10:
                     await asyncio.sleep(0.02)
             machine.end_all()
             await machine.wait_started(120)
         await _wait_owners(pool, 1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await pool.fetchval("SELECT count(*) FROM executions WHERE ended_at IS NULL"):
                 machine.end_all()
                 await asyncio.sleep(0.05)

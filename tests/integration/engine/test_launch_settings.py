@@ -41,7 +41,7 @@ class Recorder(InstantPlugin):
 
     async def next(self) -> TaskContext:
         """The next context."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.contexts.get()
 
 

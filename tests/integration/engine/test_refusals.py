@@ -48,7 +48,7 @@ async def test_an_end_that_is_refused_is_not_tried_for_ever(
         await launch(pool, workflow, ["endless"])
         await launch(pool, workflow, [f"beside-{number}" for number in range(5)])
         assert await wait_ended(pool, 5) == {ExecutionPhase.SUCCEEDED: 5}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(running.live):
                 await running.journal.drained()
                 await asyncio.sleep(0)

@@ -71,7 +71,7 @@ async def test_old_results_of_a_lost_attempt_are_removed(pool: asyncpg.Pool, dat
     """The error that a lost run wrote is gone before the same attempt starts again, and its second run counts."""
     blobs = tmp_path / "blobs"
     first = ForgetfulRuntime()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         async with engine(pool, database_url, blobs, first, plugin=PrefixPlugin()):
             await launch(pool, await register(pool, chain("chain", 1)), ["lost"])
             request = await first.launches.get()

@@ -19,7 +19,7 @@ from wingbeat_propeller.runtimes.local import LocalRuntime, LocalRuntimeOptions,
 from wingbeat_propeller.runtimes.local.paths import task_folder
 from wingbeat_propeller.runtimes.local.wingbeat_task_host.record import read_claim
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture

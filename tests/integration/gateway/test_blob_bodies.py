@@ -155,12 +155,12 @@ async def test_broken_upload(gateway: Gateway) -> None:
     writer.write(f"PUT {url} HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n".encode() + b"x" * 3_000_000)
     await writer.drain()
     partial = gateway.store / ".partial"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not os.listdir(partial):
             await asyncio.sleep(0)
     writer.close()
     await reader.read()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while os.listdir(partial):
             await asyncio.sleep(0)
     assert await gateway.blobs.list(gateway.blobs.base) == []

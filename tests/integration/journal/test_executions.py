@@ -21,7 +21,7 @@ async def test_listening_survives_a_lost_connection(store: PostgresExecutionStor
     task = asyncio.create_task(store.listen(lambda reason, _payload: woken.put_nowait(reason)))
 
     async def take(count: int) -> set[str]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return {await woken.get() for _ in range(count)}
 
     assert await take(len(CHANNELS)) == set(CHANNELS.values())

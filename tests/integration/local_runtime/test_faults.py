@@ -248,7 +248,7 @@ async def test_records_say_where_attempts_belong(
         keeper = os.pidfd_open(_claim(options, "running").pid)
         await second.runtime.abort(["running"])
         await _readable(keeper)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await second.runtime.recorded():
                 await second.runtime.forget(["running"])
     assert log_file(options.state_dir, "ended", "stdout").read_text() == "done\n"

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from flyteidl.core import literals_pb2, tasks_pb2
-from tests.integration.engine.harness import engine
+from tests.integration.engine.harness import make_engine
 
 from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent
 from wingbeat_propeller.ports.tasks import AttemptOrigin, InstantRequest, RuntimeRequest, TaskContext
 from wingbeat_propeller.postgres.pool import create_pool
 
-LEASE_S = 1.5
+LEASE_S = 3.0
 FOREVER_S = 1e6
 
 
@@ -88,10 +88,9 @@ class SlowRuntime:
 
 
 async def main(dsn: str, folder: str, name: str) -> None:
-    """Run until killed."""
+    """Run until killed, or until the lease is lost."""
     pool = await create_pool(dsn, size_max=6, application_name=f"engine {name}")
-    async with engine(pool, dsn, Path(folder), SlowRuntime(), name=name, lease_s=LEASE_S, plugin=EchoPlugin()):
-        await asyncio.get_running_loop().create_future()
+    await make_engine(pool, dsn, Path(folder), SlowRuntime(), name=name, lease_s=LEASE_S, plugin=EchoPlugin()).run()
 
 
 if __name__ == "__main__":

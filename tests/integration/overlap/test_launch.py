@@ -50,7 +50,7 @@ async def _get(admin: Admin, name: str) -> execution_pb2.Execution:
 
 
 async def _until(admin: Admin, name: str, phase: int) -> execution_pb2.Execution:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (found := await _get(admin, name)).closure.phase != phase:
             await asyncio.sleep(0.01)
     return found

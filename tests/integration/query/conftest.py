@@ -97,11 +97,18 @@ async def log(pool: asyncpg.Pool) -> Log:
 
 
 @pytest.fixture
+async def owners() -> AsyncIterator[Owners]:
+    """Asks engines, with more patience than a busy machine needs."""
+    owners = Owners(timeout_s=30)
+    yield owners
+    await owners.close()
+
+
+@pytest.fixture
 async def query(
-    pool: asyncpg.Pool, database_url: str, tmp_path: Path
+    pool: asyncpg.Pool, database_url: str, tmp_path: Path, owners: Owners
 ) -> AsyncIterator[query_pb2_grpc.QueryServiceStub]:
     """A client."""
-    owners = Owners(timeout_s=0.5)
     shares = open_registry(pool, RegistryOptions()).tenant_shares
     rows = FromRows(PostgresExecutionStore(pool, database_url), FolderBlobs(tmp_path))
     explanations = Explanations(pool, shares, owners, rows)
@@ -114,7 +121,6 @@ async def query(
             yield query_pb2_grpc.QueryServiceStub(channel)
     finally:
         await server.stop(0)
-        await owners.close()
 
 
 HISTORY_SQL = load_queries("wingbeat_controlplane.executions", "history.sql")

@@ -14,6 +14,7 @@ from tests.integration.engine import harness
 from tests.integration.engine.harness import launch, register, wait_ended
 from tests.integration.query.workshop import Workshop, WorkshopPlugin, dag
 
+from wingbeat_controlplane.executions.why.owners import Owners
 from wingbeat_controlplane.registry.options import RegistryOptions
 from wingbeat_controlplane.registry.registry import open_registry
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
@@ -35,7 +36,7 @@ async def _until(
     query: Stub, request: why_pb2.WhyRequest, condition: Callable[[why_pb2.WhyResponse], bool]
 ) -> why_pb2.WhyResponse:
     """Ask again until the answer is as expected; what the engine has to commit first takes a moment."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             answer = await query.Why(request)
             if condition(answer):
@@ -64,7 +65,7 @@ async def workshop(pool: asyncpg.Pool, database_url: str, tmp_path: Path) -> Asy
 
 async def _announced(pool: asyncpg.Pool, count: int) -> None:
     """Wait until so many engines have said where they answer, and every shard has an owner."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             engines = await pool.fetchval("SELECT count(*) FROM propellers WHERE address <> ''")
             free = await pool.fetchval("SELECT count(*) FROM shards WHERE term IS NULL")
@@ -197,7 +198,7 @@ async def test_nobody_drives_it(
         await runtime.started("e1-a-0")
         await runtime.ended("e1-a-0")
         await runtime.started("e1-b-0")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await pool.fetchval("SELECT count(*) FROM node_executions WHERE node_id = 'b' AND phase = 2"):
                 await asyncio.sleep(0.02)
     middle = await query.Why(_question(node="d"))
@@ -253,8 +254,9 @@ async def test_an_engine_that_does_not_answer(
     assert "its engine frozen does not answer" in silent.sentence.lower()
 
 
-async def test_an_engine_that_holds_its_breath(pool: asyncpg.Pool, query: Stub, diamond: int) -> None:
+async def test_an_engine_that_holds_its_breath(pool: asyncpg.Pool, query: Stub, owners: Owners, diamond: int) -> None:
     """A process that is stopped in the middle (its kernel accepts, it never answers) costs the timeout and no more."""
+    owners._timeout_s = 0.5
     with socket.create_server(("127.0.0.1", 0)) as listening:
         leases = PostgresLeases(pool)
         term = await leases.join("stopped", 60)
@@ -414,7 +416,7 @@ async def test_the_limit_of_a_tenant(pool: asyncpg.Pool, database_url: str, quer
         await _announced(pool, 2)
         names = [f"e{number}" for number in range(6)]
         await launch(pool, workflow, names)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await pool.fetchval("SELECT count(*) FROM tenant_slots") < 2:
                 await asyncio.sleep(0.02)
         slots = await pool.fetch("SELECT e.name FROM tenant_slots s JOIN executions e ON e.id = s.execution_id")

@@ -63,7 +63,7 @@ class Workshop:
         self._sink([Ended(full, time.time(), failure, b"" if failure is None else None)])
 
     async def _full_name(self, name: str) -> str:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 for launched in self.launched:
                     if launched.rpartition("-")[0] == name:

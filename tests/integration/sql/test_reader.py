@@ -1,6 +1,7 @@
 """What a question may do, and what it may not."""
 
 import asyncio
+from dataclasses import replace
 
 import asyncpg
 import grpc
@@ -202,12 +203,15 @@ async def test_rows_are_limited(readers: Readers) -> None:
 
 async def test_questions_are_limited(pool: asyncpg.Pool, database_url: str, executions: None) -> None:
     """A question beyond those that run waits a little, then is sent away; the one that runs is not disturbed."""
-    reader = SqlReader(database_url, pool, SqlOptions(connections_max=1, wait_s=0.1))
+    patient = SqlOptions(connections_max=1, wait_s=60)
+    reader = SqlReader(database_url, pool, patient)
     try:
         first = reader.ask("SELECT * FROM generate_series(1, 3000)", projects=None)
         await anext(first)
+        reader._options = replace(patient, wait_s=0.1)
         with pytest.raises(ApiError) as caught:
             await anext(reader.ask("SELECT 1", projects=None))
+        reader._options = patient
         assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         await first.aclose()
         assert (await anext(reader.ask("SELECT 1", projects=None))).rows == [(1,)]
@@ -221,4 +225,4 @@ async def test_without_roles(pool: asyncpg.Pool, database_url: str) -> None:
     with pytest.raises(ApiError) as caught:
         await anext(reader.ask("SELECT 1", projects=None))
     assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
-    await asyncio.wait_for(reader.close(), 5)
+    await asyncio.wait_for(reader.close(), 60)

@@ -82,7 +82,7 @@ async def _kill_some(engines: list[int], processes: EngineProcesses, load: _Load
     least = ended + dice.randint(1, 4)
     async with asyncio.timeout(PATIENCE_S):
         while await load.look() < least:
-            pass
+            processes.revive(engines)
     await asyncio.sleep(dice.random() * 0.3)  # the moment itself is what is drawn
     places = dice.choice([[0], [1], [2], [0, 1], [1, 2]])
     for place in places:
@@ -112,7 +112,7 @@ async def test_limits_are_exact_over_a_hundred_kills(
         async with asyncio.timeout(PATIENCE_S):
             while await pool.fetchval("SELECT count(*) FROM executions WHERE ended_at IS NULL"):
                 await load.look()
-                engines = [pid if processes.is_alive(pid) else processes.start() for pid in engines]
+                processes.revive(engines)
         development, staging = processes.samples("development"), processes.samples("staging")
     rows = await pool.fetch("SELECT phase, count(*) AS n FROM executions GROUP BY phase")
     assert {row["phase"]: row["n"] for row in rows} == {ExecutionPhase.SUCCEEDED: load.launched}, f"seed {SEED}"

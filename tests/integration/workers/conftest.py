@@ -26,7 +26,10 @@ from wingbeatidl.worker.v1 import worker_pb2
 
 PROGRAMS = Path(__file__).parent / "programs"
 PATIENCE_S = 60.0
-LEASE_S = 2.0
+LEASE_S = 60.0
+"""Nobody is lost because the machine is slow."""
+SHORT_LEASE_S = 4.0
+"""For tests that wait until somebody is."""
 RESOLVER = "flytekit.core.python_auto_container.default_task_resolver"
 
 
@@ -56,7 +59,8 @@ class Engine:
         self.events: list[RuntimeEvent] = []
         self.returned: list[str] = []
         base = WorkerPoolOptions(state_dir=folder, logs_url_base="http://h/logs", lease_s=LEASE_S)
-        self.pool = WorkerPool(replace(base, **options))
+        self._options = replace(base, **options)
+        self.pool = WorkerPool(self._options)
         self.pool.subscribe(self._take)
         self.pool.subscribe_lanes(changed=lambda _: self._changed.set(), returned=self.returned.extend)
         self._changed = asyncio.Event()
@@ -71,7 +75,7 @@ class Engine:
     async def start(self) -> None:
         """Serve."""
         server = grpc.aio.server(options=[("grpc.max_receive_message_length", 2 << 20)])
-        server.add_generic_rpc_handlers((handlers(self.pool, LEASE_S, grpc),))
+        server.add_generic_rpc_handlers((handlers(self.pool, self._options.lease_s, grpc),))
         self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         self._stack.push_async_callback(server.stop, None)

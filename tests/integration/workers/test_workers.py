@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.integration.workers.conftest import Installation, integer, result
+from tests.integration.workers.conftest import SHORT_LEASE_S, Installation, integer, result
 
 from wingbeat_propeller.core.outcome import ErrorKind
 from wingbeat_propeller.ports.runtime import Ended
@@ -207,7 +207,7 @@ async def test_limits_of_time_and_memory(installation: Installation) -> None:
 async def test_a_killed_worker(installation: Installation) -> None:
     """Its tasks have failed for the system's reasons once its lease is over, nothing of them lives on, and another
     worker runs them."""
-    engine = await installation.engine()
+    engine = await installation.engine(lease_s=SHORT_LEASE_S)
     worker = await installation.worker("--slots", "1")
     gate = installation.folder / "gate"
     await engine.run("wait_for", "a", text(path=str(gate)))
@@ -224,7 +224,7 @@ async def test_a_killed_worker(installation: Installation) -> None:
 
 async def test_a_stopped_worker_that_comes_back(installation: Installation) -> None:
     """A worker that slept past its lease can report nothing of what it ran, and takes new tasks like any other."""
-    engine = await installation.engine()
+    engine = await installation.engine(lease_s=SHORT_LEASE_S)
     worker = await installation.worker("--slots", "1")
     gate = installation.folder / "gate"
     await engine.run("wait_for", "a", text(path=str(gate)))
@@ -251,7 +251,7 @@ async def test_a_worker_drains(installation: Installation) -> None:
     await engine.until(lambda: not engine.lane)
     gate.touch()
     assert isinstance(result(await engine.ended("a")), int)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await worker.wait() == 0
 
 
@@ -265,7 +265,7 @@ async def test_a_drain_has_an_end(installation: Installation) -> None:
     failure = (await engine.ended("a")).failure
     assert failure is not None
     assert (failure.kind, failure.code, failure.retryable) == (ErrorKind.SYSTEM, "Interrupted", True)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await worker.wait() == 0
 
 
@@ -283,6 +283,7 @@ async def test_another_engine_goes_on_with_what_runs(installation: Installation)
     installation.engines.clear()
     second = await installation.engine()
     second.term = 2
+    await second.until(lambda: bool(second.lane))
     assert sorted(await second.pool.adopt(["running", "ended", "never"])) == ["ended", "running"]
     assert result(await second.ended("ended")) == pid
     gate.touch()
@@ -351,7 +352,7 @@ async def test_an_interpreter_that_cannot_run_tasks(installation: Installation, 
     """The worker says so and ends, instead of taking tasks that it cannot run."""
     await installation.engine()
     worker = await installation.worker("--python", python)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await worker.wait() == 1
 
 
@@ -364,7 +365,7 @@ async def test_nothing_is_left_on_the_disk(installation: Installation) -> None:
     scratch: Path = installation.folder / "scratch"
     assert os.listdir(scratch)
     worker.terminate()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await worker.wait()
     assert not os.listdir(scratch)
 

@@ -119,7 +119,7 @@ async def test_room_left_by_an_execution_that_leaves_is_used(tmp_path: Path) -> 
     running = asyncio.create_task(dispatcher.run())
     dispatcher.launch(leaving, _launch("first"))
     dispatcher.launch(staying, _launch("second"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await runtime.launched.get() == "first"
         await asyncio.sleep(0)
         assert dispatcher.queued == 1
@@ -136,7 +136,7 @@ async def test_priorities(tmp_path: Path) -> None:
     running = asyncio.create_task(dispatcher.run())
     lives = {name: _live(number, priority) for number, (name, priority) in enumerate(_PRIORITIES.items())}
     dispatcher.launch(_live(99, -100), _launch("first"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await runtime.launched.get() == "first"
         for name in ("low", "usual", "high"):
             dispatcher.launch(lives[name], _launch(name))
@@ -161,7 +161,7 @@ async def test_room_left_by_an_abort_is_used(tmp_path: Path) -> None:
     running = asyncio.create_task(dispatcher.run())
     dispatcher.launch(live, _launch("first"))
     dispatcher.launch(live, _launch("second"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await runtime.launched.get() == "first"
         dispatcher.abort(live, "first")
         assert await runtime.launched.get() == "second"

@@ -59,7 +59,7 @@ async def test_the_deck_of_a_task_that_succeeds(
     launch = _launch("first")._replace(output_dir=folder, task=replace(task("t"), wants_deck=wants_deck))
     running = asyncio.create_task(dispatcher.run())
     dispatcher.launch(_live(1), launch)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await runtime.launched.get()
         runtime.tell([Ended("first", 1.0)])
         event = await events.get()
