@@ -1,7 +1,7 @@
 """gRPC with TLS: server, engine, worker, commands, the Python client and flytekit, all by a certificate of the test."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -93,6 +93,19 @@ def test_commands(secure: Installation, certificate: Certificate, monkeypatch: p
     refused = secure.wingbeat("list", "projects", "--endpoint", secure.endpoint, check=False)
     assert refused.returncode == 3
     assert "does not answer" in refused.stderr
+
+
+@pytest.mark.parametrize("command", [("list", "projects"), ("limits", "list"), ("gc", "--dry-run")])
+def test_commands_are_told_an_authority(
+    secure: Installation, certificate: Certificate, monkeypatch: pytest.MonkeyPatch, command: Sequence[str]
+) -> None:
+    """Whichever way a command goes to the server, `--ca-cert` names who vouches for it."""
+    monkeypatch.delenv("WINGBEAT_CA_CERT", raising=False)
+    where = ("--endpoint", secure.endpoint)
+    secure.wingbeat(*command, *where, "--ca-cert", str(certificate.ca))
+    absent = secure.wingbeat(*command, *where, "--ca-cert", "absent.pem", check=False)
+    assert absent.returncode == 3
+    assert "the certificate absent.pem cannot be read" in absent.stderr
 
 
 def test_half_a_certificate(certificate: Certificate, tmp_path: Path) -> None:

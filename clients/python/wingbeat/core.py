@@ -4,10 +4,11 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from wingbeat.connection import Connection, Patience
-from wingbeat.endpoint import Endpoint, find_endpoint
+from wingbeat.endpoint import find_endpoint
 from wingbeat.errors import ForkedError
 from wingbeat.executions import Execution
 from wingbeat.identifiers import DOMAIN, PROJECT, ExecutionId
@@ -42,13 +43,8 @@ class Core:
         domain: str = DOMAIN,
         patience: Patience | None = None,
     ) -> None:
-        found = find_endpoint(endpoint, data_dir, os.environ, config=config)
-        secure = ca_certificate is not None or (insecure is False)
-        self.endpoint = Endpoint(
-            found.address,
-            insecure=insecure if insecure is not None else found.insecure and not secure,
-            ca_certificate=ca_certificate or found.ca_certificate,
-        )
+        found = find_endpoint(endpoint, data_dir, os.environ, config=config).trusting(ca_certificate)
+        self.endpoint = found if insecure is None else replace(found, insecure=insecure)
         self.project = project
         self.domain = domain
         self._connection = Connection(self.endpoint, patience or Patience())

@@ -8,7 +8,7 @@ folder, or `~/.flyte/config.yaml`.
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,10 @@ class Endpoint:
     address: str
     insecure: bool = True
     ca_certificate: str | None = None
+
+    def trusting(self, ca_certificate: str | None) -> "Endpoint":
+        """With TLS and these authorities, if any are named."""
+        return self if ca_certificate is None else replace(self, insecure=False, ca_certificate=ca_certificate)
 
     def connect(self) -> "grpc.Channel":
         """A channel; nothing is sent before the first call. Raises EndpointError for an absent certificate."""

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from wingbeat.cli import COMMANDS, _epilog, _load
+from wingbeat.cli import COMMANDS, _epilog, _load, main
 from wingbeat.cli.phases import error_text, failure_text
 from wingbeat.executions import Failure
 
@@ -20,6 +20,19 @@ def test_examples(name: str) -> None:
     for typed, text in helps.items():
         assert "Examples:" in text, typed
         assert f"wingbeat {typed}" in text.partition("Examples:")[2], typed
+
+
+@pytest.mark.parametrize("name", [name for name, one in COMMANDS.items() if not one.server and name != "version"])
+def test_connection(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command that speaks to a server can be told which one, and who vouches for it."""
+    monkeypatch.setenv("COLUMNS", "200")
+    target = _load(COMMANDS[name].target)
+    inner = [str(one.name) for one in target.registered_commands] if isinstance(target, typer.Typer) else [""]
+    for typed in inner:
+        with pytest.raises(SystemExit):
+            main([name, *filter(None, [typed]), "--help"])
+        text = capsys.readouterr().out
+        assert all(option in text for option in ("--ca-cert", "--endpoint", "--data-dir")), typed
 
 
 def test_errors_in_a_line() -> None:

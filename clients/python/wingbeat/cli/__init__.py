@@ -96,6 +96,8 @@ def _run(name: str, command: Command, arguments: Sequence[str]) -> None:
 
     import typer
 
+    from wingbeat.cli.connection import with_ca_cert
+
     try:
         target = _load(command.target)
     except ModuleNotFoundError as error:
@@ -104,10 +106,13 @@ def _run(name: str, command: Command, arguments: Sequence[str]) -> None:
         _stop(f"`wingbeat {name}` is part of the server: install wingbeat[server] (there is no module {error.name})")
     if isinstance(target, typer.Typer):
         app = target
+        for inner in app.registered_commands:
+            assert inner.callback is not None, command.target
+            inner.callback = with_ca_cert(inner.callback)
     else:
         assert callable(target), command.target
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command(epilog=_epilog(name, command))(target)
+        app.command(epilog=_epilog(name, command))(with_ca_cert(target))
     app(args=list(arguments), prog_name=f"wingbeat {name}")
 
 

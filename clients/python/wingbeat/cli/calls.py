@@ -4,6 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from wingbeat.cli.connection import ca_certificate
 from wingbeat.cli.output import fail
 from wingbeat.cli.refusals import refusal, silence
 from wingbeat.endpoint import EndpointError, find_endpoint
@@ -55,10 +56,11 @@ def calls_to(endpoint: str | None, data_dir: str | None) -> Generator["grpc.Chan
     import grpc
 
     try:
-        found = find_endpoint(endpoint, data_dir)
+        found = find_endpoint(endpoint, data_dir).trusting(ca_certificate())
+        connected = found.connect()
     except EndpointError as error:
         fail(str(error), status=3)
-    with found.connect() as channel:
+    with connected as channel:
         try:
             yield channel
         except grpc.RpcError as error:

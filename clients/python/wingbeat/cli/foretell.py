@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wingbeat.cli.calls import calls_to
+from wingbeat.cli.connection import DataDir, Endpoint, ca_certificate
 from wingbeat.cli.execution_names import DOMAIN, PROJECT, Domain, Project
 from wingbeat.cli.output import Format, as_json, escape, fail, say, say_document
-from wingbeat.cli.session import DataDir, Endpoint
 from wingbeat.endpoint import EndpointError
 from wingbeat.errors import ConversionError, ServerError
 from wingbeatidl.cache.v1 import foretell_pb2
@@ -88,7 +88,8 @@ async def _create_request(
 
     from wingbeat.async_client import AsyncClient
 
-    async with AsyncClient(endpoint, data_dir=data_dir, project=project, domain=domain) as client:
+    ca = ca_certificate()
+    async with AsyncClient(endpoint, ca_certificate=ca, data_dir=data_dir, project=project, domain=domain) as client:
         entity = await client.entity(name, version or None)
         literals = await client.encode(inputs, entity)
     launch_plan = identifier_pb2.Identifier(

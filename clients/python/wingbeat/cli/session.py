@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from wingbeat.cli.connection import DataDir, Endpoint, ca_certificate
 from wingbeat.cli.output import Output, fail
 from wingbeat.cli.refusals import refusal, silence
 from wingbeat.identifiers import DOMAIN, PROJECT
@@ -23,10 +24,6 @@ UNREACHABLE = 3
 
 _UNREACHABLE_S = 3.0
 
-Endpoint: TypeAlias = Annotated[
-    str | None, typer.Option("--endpoint", "-e", help="host:port of the server; https:// before it for TLS.")
-]
-DataDir: TypeAlias = Annotated[str | None, typer.Option(help="Folder of the installation to ask.")]
 Project: TypeAlias = Annotated[str, typer.Option("--project", "-p", help="Project of what is named without one.")]
 Domain: TypeAlias = Annotated[str, typer.Option("--domain", "-d", help="Domain of what is named without one.")]
 OutputOption: TypeAlias = Annotated[Output, typer.Option("-o", "--output", help="For people or for programs.")]
@@ -52,7 +49,14 @@ def session(endpoint: str | None, data_dir: str | None, project: str, domain: st
     address = endpoint or "the server"
     try:
         patience = Patience(unreachable_s=_UNREACHABLE_S)
-        with Client(endpoint, data_dir=data_dir, project=project, domain=domain, patience=patience) as client:
+        with Client(
+            endpoint,
+            ca_certificate=ca_certificate(),
+            data_dir=data_dir,
+            project=project,
+            domain=domain,
+            patience=patience,
+        ) as client:
             address = client.endpoint.address
             try:
                 yield client

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wingbeat.cli.connection import ca_certificate
 from wingbeat.cli.output import fail
 from wingbeat.endpoint import Endpoint, find_endpoint
 from wingbeat.errors import EndpointError
@@ -24,12 +25,11 @@ _HEAD_BYTES = 4096
 
 
 def worker(
-    server: Annotated[
-        str | None, typer.Option(help="host:port of the installation's server; https:// before it for TLS.")
-    ] = None,
-    ca_cert: Annotated[
+    endpoint: Annotated[
         str | None,
-        typer.Option(help="PEM file of the authorities that vouch for it; by default the machine's."),
+        typer.Option(
+            "--server", "--endpoint", "-e", help="host:port of the installation's server; https:// before it for TLS."
+        ),
     ] = None,
     slots: Annotated[int, typer.Option(min=1, help="Tasks at once; by default two for each CPU.")] = 2
     * (os.cpu_count() or 1),
@@ -50,7 +50,6 @@ def worker(
     recycle_tasks: Annotated[int, typer.Option(min=1, help="Replace a process after so many tasks.")] = 1_000,
     recycle_memory: Annotated[str, typer.Option(help="Replace a process that has grown by so much.")] = "256Mi",
     drain_s: Annotated[float, typer.Option(min=0, help="Seconds that tasks may go on once it is stopped.")] = 30.0,
-    endpoint: Annotated[str | None, typer.Option(hidden=True)] = None,
     data_dir: Annotated[str | None, typer.Option(help="Folder of the installation to work for.")] = None,
 ) -> None:
     """Run Python tasks with their code kept loaded. SIGTERM or Ctrl-C: finish what runs, take nothing more.
@@ -65,9 +64,7 @@ def worker(
     from wingbeat.worker.options import WorkerOptions
 
     try:
-        where = find_endpoint(server or endpoint, data_dir)
-        if ca_cert:
-            where = Endpoint(where.address, insecure=False, ca_certificate=ca_cert)
+        where = find_endpoint(endpoint, data_dir).trusting(ca_certificate())
         if not where.insecure:
             where.credentials()  # a file that is not there is said now
     except EndpointError as error:
