@@ -1,10 +1,21 @@
 """What every test needs."""
 
 import asyncio
+import atexit
+import os
+import shutil
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
 from tests.clients.players import left_out
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # its processes inherit this
+    # flytekit makes temporary folders wherever it is imported, also by other conftests, and removes none: a run has one
+    # place for all of them. Those of pytest stay where they are looked for after a failure. Sockets want a short name.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="wb-")
+    atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 
 # A busy machine is no reason to fail: nothing here is judged by time.
 settings.register_profile("wingbeat", deadline=None, suppress_health_check=[HealthCheck.too_slow])
