@@ -39,12 +39,12 @@ WITH numbers AS (
             || repeat('the loss of step ' || n % 31 || ' is not finite; ', 5) || 'lost shard ' || n
             || ': RuntimeError: CUDA error ' || md5(n::text) AS message
     ) AS text
-    RETURNING id, name
+    RETURNING id, project, name
 ), searched AS (
-    INSERT INTO execution_search (execution_id, labels, inputs)
-    SELECT id, jsonb_build_object('team', 'team-' || n % 20, 'run', 'run-' || n / 10),
+    INSERT INTO execution_search (execution_id, project, labels, inputs)
+    SELECT id, project, jsonb_build_object('team', 'team-' || n % 20, 'run', 'run-' || n / 10),
         jsonb_build_object('seed', n, 'model', 'model-' || n % 100, 'rate', n % 7)
-    FROM (SELECT id, substring(name FROM 2)::bigint AS n FROM made) AS numbered
+    FROM (SELECT id, project, substring(name FROM 2)::bigint AS n FROM made) AS numbered
 ), tagged AS (
     INSERT INTO execution_tags (execution_id, key, value)
     SELECT id, 'team', 'team-' || substring(name FROM 2)::bigint % 20 FROM made

@@ -4,11 +4,13 @@
 
 Fills a database with executions by SQL, with what a launch writes of labels and inputs, and asks `asks` times for each
 of the ways by which executions are found, with other values each time, through the reader of the server: as one who
-sees all projects, and as one who sees one of ten (`project_...`). Prints JSON; times in milliseconds.
+sees all projects, as one who sees one of ten (`project_...`), and with a condition that names one of ten (`where_...`).
+Prints JSON; times in milliseconds.
 
     <way>_p50_ms, <way>_p99_ms      by input value, label, user and text of the error, of the ten newest that match;
-                                    `common_...`: of very many, `searched_error`: by the function for it
-    worst_p99_ms, project_...       the largest of these
+                                    `common_...`: of very many, `absent_...`: of very many, all of another project,
+                                    `..._by_time`: in the order of created_at, `searched_error`: by the function for it
+    worst_p99_ms, project_..., where_...    the largest of these
     fill_s, database_bytes          what it took
     search_bytes                    of that, the table and indexes that the search adds
 """
@@ -21,6 +23,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import asyncpg
 import structlog
@@ -31,30 +34,53 @@ from wingbeat_controlplane.sql.reader import SqlOptions, SqlReader
 from wingbeat_propeller.postgres.pool import create_pool
 
 _NEWEST = "ORDER BY execution_id DESC LIMIT 10"
+_NEWEST_BY_TIME = "ORDER BY created_at DESC LIMIT 10"
+_PROJECT = PROJECTS[3]
 
 
-def _questions(way: str, draw: random.Random, executions: int) -> str:
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What a question is about: projects that the reader lets through (None: all), a condition of its own."""
+
+    prefix: str
+    projects: Sequence[str] | None = None
+    condition: str = ""
+
+
+SCOPES = (_Scope(""), _Scope("project_", [_PROJECT]), _Scope("where_", condition=f"project = '{_PROJECT}' AND "))
+
+
+def _question(way: str, scope: _Scope, draw: random.Random, executions: int) -> str:
     number = draw.randrange(max(executions // 1000, 1)) * 1000 + 3  # it has failed, and is of the fourth project
-    match way:
+    others = number + draw.randrange(1, len(PROJECTS))
+    newest = _NEWEST_BY_TIME if way.endswith("_by_time") else _NEWEST
+    match way.removesuffix("_by_time"):
         case "input":
             condition = f"""inputs @> '{{"seed": {number}}}'"""
         case "common_input":
             condition = f"""inputs @> '{{"model": "model-{number % 100}"}}'"""
+        case "absent_input":
+            condition = f"""inputs @> '{{"model": "model-{others % 100}"}}'"""
         case "label":
             condition = f"""labels @> '{{"run": "run-{number // 10}"}}'"""
         case "common_label":
             condition = f"""labels @> '{{"team": "team-{number % TEAMS}"}}'"""
+        case "absent_label":
+            condition = f"""labels @> '{{"team": "team-{others % TEAMS}"}}'"""
         case "user":
             condition = f"launched_by = 'user-{number % USERS}'"
         case "labels_view":
-            return f"SELECT execution FROM labels WHERE key = 'team' AND value = 'team-{number % TEAMS}' {_NEWEST}"
+            condition = f"key = 'team' AND value = 'team-{number % TEAMS}'"
+            return f"SELECT execution FROM labels WHERE {scope.condition}{condition} {newest}"
         case "searched_error":
-            return f"SELECT execution_id, name, error FROM search_errors('%lost shard {number}:%') {_NEWEST}"
+            found = f"search_errors('%lost shard {number}:%')"
+            return f"SELECT execution_id, name, error FROM {found} WHERE {scope.condition}true {newest}"
         case "common_error":
             condition = "error ILIKE '%is not finite%'"
         case _:
             condition = f"error ILIKE '%lost shard {number}:%'"
-    return f"SELECT execution_id, name, phase, labels, inputs, error FROM executions WHERE {condition} {_NEWEST}"
+    shown = "execution_id, name, phase, labels, inputs, error"
+    return f"SELECT {shown} FROM executions WHERE {scope.condition}{condition} {newest}"
 
 
 WAYS = (
@@ -62,24 +88,27 @@ WAYS = (
     "common_input",
     "label",
     "common_label",
+    "common_label_by_time",
     "labels_view",
     "user",
     "error",
     "common_error",
     "searched_error",
 )
+ABSENT = ("absent_input", "absent_label", "absent_label_by_time")
+"""Of one project only."""
 
 
-async def _time(reader: SqlReader, way: str, asks: int, executions: int, projects: Sequence[str] | None) -> list[float]:
-    draw = random.Random(f"{way}{projects}")
+async def _time(reader: SqlReader, way: str, scope: _Scope, asks: int, executions: int) -> list[float]:
+    draw = random.Random(f"{way}{scope.projects}")
     times: list[float] = []
     for number in range(asks + 1):
-        question = _questions(way, draw, executions)
+        question = _question(way, scope, draw, executions)
         began = time.perf_counter()
         found = 0
-        async for batch in reader.ask(question, projects=projects):
+        async for batch in reader.ask(question, projects=scope.projects):
             found += len(batch.rows)
-        assert found, f"nothing is found by {question}"
+        assert (found == 0) == (way in ABSENT), f"{found} executions are found by {question}"
         if number:  # the first one opens the connection
             times.append((time.perf_counter() - began) * 1000)
     return times
@@ -94,15 +123,15 @@ async def measure(executions: int, asks: int, failed: float) -> dict[str, object
         result: dict[str, object] = {"executions": executions, "asks": asks}
         result["fill_s"] = round(time.perf_counter() - began, 1)
         reader = SqlReader(database.dsn, pool, SqlOptions())
-        for prefix, projects in (("", None), ("project_", [PROJECTS[3]])):
+        for scope in SCOPES:
             worst = 0.0
-            for way in WAYS:
-                times = sorted(await _time(reader, way, asks, executions, projects))
+            for way in (*WAYS, *ABSENT) if scope.prefix else WAYS:
+                times = sorted(await _time(reader, way, scope, asks, executions))
                 p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
-                result[f"{prefix}{way}_p50_ms"] = round(statistics.median(times), 2)
-                result[f"{prefix}{way}_p99_ms"] = round(p99, 2)
+                result[f"{scope.prefix}{way}_p50_ms"] = round(statistics.median(times), 2)
+                result[f"{scope.prefix}{way}_p99_ms"] = round(p99, 2)
                 worst = max(worst, p99)
-            result[f"{prefix}worst_p99_ms"] = round(worst, 2)
+            result[f"{scope.prefix}worst_p99_ms"] = round(worst, 2)
         result |= await _sizes(pool)
         await reader.close()
         await pool.close()

@@ -51,8 +51,8 @@ WITH asked AS MATERIALIZED (
     JOIN created ON created.project = asked.project AND created.domain = asked.domain AND created.name = asked.name
     ON CONFLICT DO NOTHING
 ), searched AS (
-    INSERT INTO execution_search (execution_id, labels, inputs)
-    SELECT created.id, decided.searched_labels::jsonb, asked.searched_inputs::jsonb
+    INSERT INTO execution_search (execution_id, project, labels, inputs)
+    SELECT created.id, created.project, decided.searched_labels::jsonb, asked.searched_inputs::jsonb
     FROM created
     JOIN asked ON asked.project = created.project AND asked.domain = created.domain AND asked.name = created.name
     JOIN decided ON decided.decision = asked.decision

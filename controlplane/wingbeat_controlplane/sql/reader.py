@@ -5,11 +5,12 @@ by the question. The question is the query of a cursor, so nothing but a query i
 reads only. Questions about some projects run under a second role, whose views show what the row `sql_scopes` of its
 connection names; the server writes that row over its own connection, before the question is asked. A session's
 settings, locks and cursors end with the question, when the connection is reset. Time is limited by the server too, as a
-question can lift the database's limit. A process that dies leaves a row of `sql_scopes`, which the next user of that
-number overwrites.
+question can lift the database's limit. A question whose plan counts on luck (see luck.py) and has none is begun once
+more. A process that dies leaves a row of `sql_scopes`, which the next user of that number overwrites.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ from typing import cast
 import asyncpg
 import grpc
 import structlog
+from asyncpg.prepared_stmt import PreparedStatement
 from prometheus_client import Counter, Gauge
 
 from wingbeat_controlplane.errors import ApiError, failed_precondition, invalid_argument
+from wingbeat_controlplane.sql.luck import counts_on_luck
 from wingbeat_propeller.postgres.outages import DATABASE_ERRORS
 from wingbeat_propeller.postgres.queries import load_queries
 
@@ -28,6 +31,7 @@ _log = structlog.get_logger(__name__)
 _SQL = load_queries("wingbeat_controlplane.sql", "reader.sql")
 
 _ASKED = Counter("wingbeat_sql_questions", "Questions in SQL", ["outcome"])
+_REPLANNED = Counter("wingbeat_sql_questions_replanned", "Questions in SQL whose plan counted on luck and had none")
 _RUNNING = Gauge("wingbeat_sql_questions_running", "Questions in SQL that have a connection")
 
 READER = "wingbeat_reader"
@@ -53,6 +57,8 @@ class SqlOptions:
     """How long a question waits for others to end."""
     timeout_s: float = 30.0
     """Longest time a question may take."""
+    luck_s: float = 0.075
+    """How long a plan that counts on luck may take for the first rows."""
     rows_max: int = 100_000
     """Most rows it may answer."""
     password: str = ""
@@ -106,17 +112,33 @@ class SqlReader:
                 connection = await stack.enter_async_context(self._connection(role))
                 await stack.enter_async_context(connection.transaction(readonly=True))
                 await stack.enter_async_context(self._scope(connection, projects))
-                await connection.fetch(_SQL["limits"], f"{int(self._options.timeout_s * 1000)}ms")
-                # Prepared, so that it is one statement; declared, so that it is a query.
-                text = _SQL["columns"].replace("{question}", question.strip().rstrip(";"))
-                await connection.fetch(text, timeout=_left(deadline))
-                async for batch in _rows(connection, limit, deadline):
+                await self._limit(connection, self._options.timeout_s)
+                begun = await self._begin(connection, question.strip().rstrip(";"), _portion(limit), deadline)
+                async for batch in _rows(begun, limit, deadline):
                     yield batch
             outcome = "answered"
         except DATABASE_ERRORS as error:
             raise _refusal(error, self._options.timeout_s) from error
         finally:
             _ASKED.labels(outcome).inc()
+
+    async def _begin(self, connection: asyncpg.Connection, question: str, count: int, deadline: float) -> "_Begun":
+        """Open the cursor and fetch the first `count` rows."""
+        plan = await connection.fetchval(_SQL["plan"].replace("{question}", question), timeout=_left(deadline))
+        if counts_on_luck(json.loads(plan)[0]["Plan"]):
+            try:
+                async with connection.transaction():
+                    await self._limit(connection, min(self._options.luck_s, _left(deadline)))
+                    begun = await _first_rows(connection, question, count, deadline)
+                    await self._limit(connection, self._options.timeout_s)
+                    return begun
+            except asyncpg.QueryCanceledError:
+                _REPLANNED.inc()
+            await connection.fetch(_SQL["without_luck"])
+        return await _first_rows(connection, question, count, deadline)
+
+    async def _limit(self, connection: asyncpg.Connection, seconds: float) -> None:
+        await connection.fetch(_SQL["limits"], f"{max(1, int(seconds * 1000))}ms")
 
     @asynccontextmanager
     async def _connection(self, role: str) -> AsyncGenerator[asyncpg.Connection]:
@@ -178,19 +200,38 @@ class SqlReader:
             await self._pool.execute(_SQL["forget_scope"], pid)
 
 
-async def _rows(connection: asyncpg.Connection, limit: int, deadline: float) -> AsyncGenerator[Batch]:
-    size = min(_BATCH_ROWS, limit + 1)
-    fetch = await connection.prepare(_SQL["rows"].format(count=size))
-    columns = [ResultColumn(attribute.name, attribute.type.name) for attribute in fetch.get_attributes()]
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """An open cursor: how to fetch more of it, and its first rows."""
+
+    fetch: "PreparedStatement[asyncpg.Record]"
+    rows: Sequence[asyncpg.Record]
+
+
+def _portion(limit: int) -> int:
+    """How many rows are fetched at once; one more than the limit tells whether there are more."""
+    return min(_BATCH_ROWS, limit + 1)
+
+
+async def _first_rows(connection: asyncpg.Connection, question: str, count: int, deadline: float) -> _Begun:
+    # Prepared, so that it is one statement; declared, so that it is a query.
+    await connection.fetch(_SQL["columns"].replace("{question}", question), timeout=_left(deadline))
+    fetch = await connection.prepare(_SQL["rows"].format(count=count))
+    return _Begun(fetch, await fetch.fetch(timeout=_left(deadline)))
+
+
+async def _rows(begun: _Begun, limit: int, deadline: float) -> AsyncGenerator[Batch]:
+    columns = [ResultColumn(attribute.name, attribute.type.name) for attribute in begun.fetch.get_attributes()]
+    rows = begun.rows
     left = limit
     while True:
-        rows = await fetch.fetch(timeout=_left(deadline))
         is_cut = len(rows) > left
         yield Batch(columns, [tuple(row.values()) for row in rows[:left]], is_cut)
         columns = []
         left -= len(rows)
-        if is_cut or len(rows) < size:
+        if is_cut or len(rows) < _portion(limit):
             return
+        rows = await begun.fetch.fetch(timeout=_left(deadline))
 
 
 def _left(deadline: float) -> float:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 import pytest
 
-from wingbeat_controlplane.sql.reader import PROJECT_READER, SqlOptions, SqlReader
+from wingbeat_controlplane.sql.reader import PROJECT_READER, READER, SqlOptions, SqlReader
 from wingbeat_propeller.core.ids import shard_of
 
 OURS = "flytesnacks"
@@ -29,14 +29,16 @@ class Readers:
             for row in batch.rows
         ]
 
-    async def plan(self, pool: asyncpg.Pool, database_url: str, question: str, project: str) -> dict[str, int]:
-        """How the database answers, and what that took, as one who sees one project."""
+    async def plan(self, pool: asyncpg.Pool, database_url: str, question: str, project: str | None) -> dict[str, int]:
+        """How the database answers, and what that took, as one who sees one project, or all (None)."""
+        role, schema = (READER, "wingbeat_views") if project is None else (PROJECT_READER, "wingbeat_project_views")
         connection = await asyncpg.connect(
-            database_url, user=PROJECT_READER, server_settings={"search_path": "wingbeat_project_views", "jit": "off"}
+            database_url, user=role, server_settings={"search_path": schema, "jit": "off"}
         )
         try:
-            pid = await connection.fetchval("SELECT pg_backend_pid()")
-            await pool.execute("INSERT INTO sql_scopes (pid, projects) VALUES ($1, $2)", pid, [project])
+            if project is not None:
+                pid = await connection.fetchval("SELECT pg_backend_pid()")
+                await pool.execute("INSERT INTO sql_scopes (pid, projects) VALUES ($1, $2)", pid, [project])
             text: str = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT json) {question}")
             return json.loads(text)[0]["Plan"]
         finally:
@@ -61,9 +63,9 @@ async def executions(pool: asyncpg.Pool) -> None:
             *(project, name, shard_of(project, "development", name), workflow, error),
         )
         await pool.execute(
-            "INSERT INTO execution_search VALUES ($1, jsonb_build_object('team', $2::text),"
-            " jsonb_build_object('x', 42, 'word', $2::text))",
-            *(key, name),
+            "INSERT INTO execution_search (execution_id, project, labels, inputs)"
+            " VALUES ($1, $3, jsonb_build_object('team', $2::text), jsonb_build_object('x', 42, 'word', $2::text))",
+            *(key, name, project),
         )
         await pool.execute("INSERT INTO execution_tags (execution_id, key, value) VALUES ($1, 'team', $2)", key, name)
         await pool.execute(

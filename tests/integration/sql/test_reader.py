@@ -9,6 +9,7 @@ import pytest
 from tests.integration.sql.conftest import OURS, THEIRS, Readers
 
 from wingbeat_controlplane.errors import ApiError
+from wingbeat_controlplane.sql.luck import counts_on_luck
 from wingbeat_controlplane.sql.reader import SqlOptions, SqlReader
 
 
@@ -124,18 +125,73 @@ async def test_whoever_owns_the_views(readers: Readers, pool: asyncpg.Pool) -> N
         assert len(await readers.rows(f"SELECT * FROM {view}", projects=[OURS])) == 1
 
 
-async def test_the_newest_of_many(readers: Readers, pool: asyncpg.Pool, database_url: str) -> None:
-    """The newest few that match are found without reading all that match, with a filter by project as without."""
+async def _add_many(pool: asyncpg.Pool) -> None:
+    """Five thousand executions more of each project; label and input `common` name the project."""
     await pool.execute(
         "WITH many AS ("
         " INSERT INTO executions (project, domain, name, shard, launch_entity, workflow_id, spec, config, phase)"
         " SELECT project, domain, name || n, shard, launch_entity, workflow_id, '', '', 4"
-        " FROM executions, generate_series(1, 5000) AS n RETURNING id"
-        ") INSERT INTO execution_search SELECT id, jsonb_build_object('team', 'red'), NULL FROM many"
+        " FROM executions, generate_series(1, 5000) AS n RETURNING id, project"
+        ") INSERT INTO execution_search (execution_id, project, labels, inputs)"
+        " SELECT id, project, jsonb_build_object('common', project), jsonb_build_object('common', project) FROM many"
     )
     for table in ("executions", "execution_search"):
         await pool.execute(f"VACUUM (ANALYZE) {table}")
-    question = """SELECT name FROM executions WHERE labels @> '{"team": "red"}' ORDER BY execution_id DESC LIMIT 10"""
+
+
+@pytest.mark.parametrize("column", ["labels", "inputs"])
+async def test_what_only_others_have(readers: Readers, pool: asyncpg.Pool, database_url: str, column: str) -> None:
+    """What is common in another project is seen to be none of the project asked about, without a look at the executions
+    that have it: by the condition of the question, and by the filter."""
+    await _add_many(pool)
+    executions = await pool.fetchval("SELECT count(*) FROM executions WHERE project = $1", THEIRS)
+    search_pages = await pool.fetchval("SELECT pg_table_size('execution_search') / 8192")
+    condition = f"""{column} @> '{{"common": "{THEIRS}"}}'"""
+    newest = "ORDER BY execution_id DESC LIMIT 10"
+    for project, where in ((OURS, condition), (None, f"project = '{OURS}' AND {condition}")):
+        plan = await readers.plan(pool, database_url, f"SELECT name FROM executions WHERE {where} {newest}", project)
+        assert plan["Actual Rows"] == 0
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 3 * search_pages < executions
+
+
+_LONG = "executions, generate_series(1, 10000) AS number WHERE error <> number::text AND project <> ''"
+"""Rows whose conditions the planner takes for dear."""
+
+
+async def test_luck_has_an_end(readers: Readers) -> None:
+    """A question whose plan counts on finding early what it looks for is planned anew when it does not."""
+    lost = (
+        f"SELECT name, current_setting('enable_indexscan') FROM {_LONG}"
+        " AND (current_setting('enable_indexscan') = 'off' OR pg_sleep(60) IS NULL)"
+        " ORDER BY execution_id DESC LIMIT 2"
+    )
+    for projects in (None, [OURS]):
+        assert {row[1] for row in await readers.rows(lost, projects=projects)} == {"off"}
+        # The next one begins as ever.
+        found = "SELECT current_setting('enable_indexscan') FROM executions ORDER BY execution_id DESC LIMIT 1"
+        assert await readers.rows(found, projects=projects) == [("on",)]
+
+
+async def test_luck_that_holds(readers: Readers, pool: asyncpg.Pool, database_url: str) -> None:
+    """A question that does find early what it looks for keeps its plan, and has its whole time for the rest."""
+    question = (
+        "SELECT execution_id, current_setting('enable_indexscan'), current_setting('statement_timeout')"
+        f" FROM (SELECT execution_id FROM {_LONG} ORDER BY execution_id DESC LIMIT 501) AS found"
+    )
+    assert counts_on_luck(await readers.plan(pool, database_url, question, None))
+    reader = SqlReader(database_url, pool, SqlOptions(luck_s=8, timeout_s=20))
+    try:
+        rows = await Readers(reader).rows(question, projects=None)
+        assert [row[1:] for row in rows] == [("on", "8s")] * 500 + [("on", "20s")]
+    finally:
+        await reader.close()
+
+
+async def test_the_newest_of_many(readers: Readers, pool: asyncpg.Pool, database_url: str) -> None:
+    """The newest few that match are found without reading all that match, with a filter by project as without."""
+    await _add_many(pool)
+    condition = f"""labels @> '{{"common": "{OURS}"}}'"""
+    question = f"SELECT name FROM executions WHERE {condition} ORDER BY execution_id DESC LIMIT 10"
     plan = await readers.plan(pool, database_url, question, OURS)
     assert plan["Actual Rows"] == 10
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 500
