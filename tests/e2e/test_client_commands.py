@@ -57,6 +57,9 @@ def test_launch_and_look(shell: Shell, hello: str, tmp_path: Path) -> None:
     assert name == "flytesnacks/development/cli-bob"
     assert "n0 (greet) SUCCEEDED" in shell("watch", name)
     assert "SUCCEEDED" in shell("wait", "cli-bob", name)
+    for command in ("list nodes", "describe execution"):
+        rows = [line.split() for line in shell(*command.split(), name).splitlines()]
+        assert ["n0", "greet", "SUCCEEDED"] in [row[:3] for row in rows]
     assert json.loads(shell("get", "execution", "cli-bob", "-o", "json"))["closure"]["phase"] == "SUCCEEDED"
     assert yaml.safe_load(shell("get", "execution", "cli-bob", "-o", "yaml"))["id"]["name"] == "cli-bob"
     assert name in shell("list", "executions", "--launch-plan", hello, "--phase", "succeeded", "-o", "name").split()

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from flyteidl.core import identifier_pb2, interface_pb2, types_pb2
 
     from wingbeat import Attempt, Batch, Client, Execution, Node, Signal
+    from wingbeat.core import ExecutionRef
+
+_EXECUTION_AT = "/wingbeatidl.query.v1.QueryService/GetExecutionAt"
+_NAMES_PAGE = 5_000
 
 EXECUTIONS = ("execution", "runs", "phase", "created", "took", "error")
 NODES = ("node", "name", "phase", "since", "took", "error")
@@ -61,11 +65,35 @@ def execution_shown(one: "Execution") -> Shown:
     return Shown(str(one.id), [*cells, span_cell(one.duration), text_cell(error)], as_json(one.message))
 
 
-def node_shown(one: "Node", depth: int = 0) -> Shown:
+def node_shown(one: "Node", name: str, depth: int = 0) -> Shown:
     """A row; nodes inside others are set in."""
     error = failure_text(one.failure)
-    cells = [f"{'  ' * depth}{escape(one.id)}", text_cell(one.name), phase_cell(one.phase), time_cell(one.started_at)]
+    cells = [f"{'  ' * depth}{escape(one.id)}", text_cell(name), phase_cell(one.phase), time_cell(one.started_at)]
     return Shown(one.id, [*cells, span_cell(one.duration), text_cell(error)], as_json(one.message))
+
+
+def node_names(client: "Client", execution: "ExecutionRef") -> dict[str, str]:
+    """What nodes are called in their workflow, by their ids. Nodes of FlyteIDL have no such names, the log of
+    transitions has; of an execution that is older than the log, and of servers of Flyte, there are none."""
+    from datetime import UTC, datetime
+
+    from wingbeat.errors import ServerError
+    from wingbeatidl.query.v1 import identity_pb2, query_pb2
+
+    found = client.execution_id(execution)
+    identifier = identity_pb2.ExecutionIdentifier(project=found.project, domain=found.domain, name=found.name)
+    request = query_pb2.GetExecutionAtRequest(execution=identifier, page_size=_NAMES_PAGE)
+    request.at.FromDatetime(datetime.now(UTC))
+    names: dict[str, str] = {}
+    try:
+        while True:
+            page = client.call(_EXECUTION_AT, request, query_pb2.GetExecutionAtResponse)
+            names |= {node.node_id: node.name for node in page.nodes}
+            if not page.next_page_token:
+                return names
+            request.page_token = page.next_page_token
+    except ServerError:
+        return names
 
 
 def attempt_shown(one: "Attempt") -> Shown:
@@ -177,8 +205,16 @@ def _executions(client: "Client", search: Search) -> Iterator[Shown]:
     return map(execution_shown, found)
 
 
-def _nodes(client: "Client", search: Search) -> Iterator[Shown]:
-    return (node_shown(node, depth) for depth, node in islice(client.all_nodes(search.words[0]), search.limit))
+def nodes_shown(client: "Client", execution: "ExecutionRef", limit: int | None = None) -> Iterator[Shown]:
+    """A row for each node at any depth."""
+    names = node_names(client, execution)
+    for depth, node in islice(client.all_nodes(execution), limit):
+        yield node_shown(node, names.get(node.id, ""), depth)
+
+
+def _get_node(client: "Client", search: Search) -> Shown:
+    execution, node = search.words
+    return node_shown(client.node(execution, node), node_names(client, execution).get(node, ""))
 
 
 def _attempts(client: "Client", search: Search) -> Iterator[Shown]:
@@ -281,8 +317,8 @@ KINDS: dict[str, Entry] = {
         NODES,
         ("EXECUTION", "NODE"),
         ("EXECUTION",),
-        _nodes,
-        lambda c, s: node_shown(c.node(s.words[0], s.words[1])),
+        lambda c, s: nodes_shown(c, s.words[0], s.limit),
+        _get_node,
     ),
     "attempt": Entry(ATTEMPTS, ("EXECUTION", "NODE", "ATTEMPT"), ("EXECUTION",), _attempts, _get_attempt),
     "task": _versions(Kind.TASK),

@@ -154,7 +154,7 @@ def _describe(client: "Client", entry: "Entry", search: "Search") -> None:
 
 
 def _describe_execution(client: "Client", name: str) -> None:
-    from wingbeat.cli.kinds import NODES, node_shown
+    from wingbeat.cli.kinds import NODES, nodes_shown
     from wingbeat.cli.progress import summary
     from wingbeat.cli.values import show_values
 
@@ -168,7 +168,7 @@ def _describe_execution(client: "Client", name: str) -> None:
     show_values(Output.TABLE, client.inputs(one), "inputs")
     if one.succeeded:
         show_values(Output.TABLE, client.outputs(one), "outputs")
-    show(Output.TABLE, NODES, (node_shown(node, depth) for depth, node in client.all_nodes(one)))
+    show(Output.TABLE, NODES, nodes_shown(client, one.id))
     if not one.ended:
         say(f"[dim]{escape(client.why(one).sentence)}[/]")
 
