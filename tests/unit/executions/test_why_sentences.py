@@ -157,7 +157,7 @@ CASES = [
     ),
     (
         _said(why_pb2.STANDING_WAITING, signal=why_pb2.Signal(signal_id="go", approval=True)),
-        "n1 (work) waits: nobody has approved or rejected 'go' (FlyteRemote.approve, .reject).",
+        "n1 (work) waits: nobody has approved or rejected 'go' (wingbeat signal, FlyteRemote.approve, .reject).",
     ),
     (
         _said(
