@@ -40,7 +40,7 @@ KILLS = 4
 """Of each victim."""
 VICTIMS = ("server", "propeller-0", "propeller-1", "worker-0", "worker-1", "launch", "watch")
 PAUSE_S_MAX = 0.9
-END_S = 180.0
+END_S = 300.0
 
 _EXECUTION = int(transition_pb2.LEVEL_EXECUTION)
 _NODE = int(transition_pb2.LEVEL_NODE)
@@ -93,8 +93,8 @@ class _Programs:
 def installation() -> Iterator[Installation]:
     """Two engines and two workers of its own, in which nothing that a worker can run runs elsewhere."""
     settings = (
-        f'[workers]\ncount = {WORKERS}\nslots = {SLOTS}\nwithout_worker = "wait"\nlease_s = 2\n'
-        "[propeller]\nlease_s = 2\nbackoff_s = 0\n[batches]\nlease_s = 3\n"
+        f'[workers]\ncount = {WORKERS}\nslots = {SLOTS}\nwithout_worker = "wait"\nlease_s = 5\n'
+        "[propeller]\nlease_s = 3\nbackoff_s = 0\n[batches]\nlease_s = 3\n"
     )
     with running_installation("--propellers", "2", settings=settings) as own:
         yield own
@@ -145,7 +145,7 @@ async def _batch(installation: Installation, client: AsyncClient) -> Batch:
     return batch
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_everything_is_killed(
     installation: Installation, programs: _Programs, connection: asyncpg.Connection, tmp_path: Path, record_property
 ) -> None:

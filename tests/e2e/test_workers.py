@@ -15,10 +15,11 @@ from tests.e2e.installation import BIN, Installation, running_installation, unti
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Installation]:
-    """An installation with two workers, in which nothing that a worker can run may run elsewhere."""
+    """An installation with two workers, in which nothing that a worker can run may run elsewhere. Only those that are
+    killed lose their leases, however busy the machine is."""
     settings = (
-        '[workers]\ncount = 2\nslots = 2\nwithout_worker = "wait"\nlease_s = 2\n'
-        "[propeller]\nlease_s = 2\nbackoff_s = 0\n"
+        '[workers]\ncount = 2\nslots = 2\nwithout_worker = "wait"\nlease_s = 6\n'
+        "[propeller]\nlease_s = 4\nbackoff_s = 0\n"
     )
     with running_installation(settings=settings) as running:
         yield running
