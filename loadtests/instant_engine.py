@@ -13,7 +13,8 @@ from loadtests.shapes import NoOpPlugin
 from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.effects import Effects
 from wingbeat_propeller.engine.alone import NoChildren, NoSignals
-from wingbeat_propeller.engine.engine import Engine, EngineOptions
+from wingbeat_propeller.engine.engine import Engine
+from wingbeat_propeller.engine.options import EngineOptions
 from wingbeat_propeller.ports.cache import Cache
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal

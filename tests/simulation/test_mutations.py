@@ -17,7 +17,7 @@ from wingbeat_propeller.core.state import Frame
 from wingbeat_propeller.core.walk import Walk
 from wingbeat_propeller.engine import cache_keeper, child_keeper, reservation_keeper
 from wingbeat_propeller.engine.dispatch.event_judge import EventJudge
-from wingbeat_propeller.engine.engine import Engine
+from wingbeat_propeller.engine.driver import Driver
 from wingbeat_propeller.engine.intake import Intake
 from wingbeat_propeller.engine.live import LiveExecution
 from wingbeat_propeller.engine.reservation_keeper import ReservationKeeper
@@ -46,13 +46,13 @@ def found(*, plan: FaultPlan | None = None) -> None:
 
 def test_commands_that_leave_before_the_commit(monkeypatch: Patch) -> None:
     """An attempt is launched whose row is not durable."""
-    perform = Engine.perform
+    perform = Driver.perform
 
-    def hasty(self: Engine, live: LiveExecution, effects: Effects) -> None:
+    def hasty(self: Driver, live: LiveExecution, effects: Effects) -> None:
         self._command(live, effects)
         perform(self, live, effects)
 
-    monkeypatch.setattr(Engine, "perform", hasty)
+    monkeypatch.setattr(Driver, "perform", hasty)
     found()
 
 

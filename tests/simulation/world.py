@@ -45,7 +45,9 @@ from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.engine.dispatch.starter import STARTING_MAX
-from wingbeat_propeller.engine.engine import PREPARING_MAX, Engine, EngineOptions
+from wingbeat_propeller.engine.engine import Engine
+from wingbeat_propeller.engine.options import EngineOptions
+from wingbeat_propeller.engine.value_reader import READING_MAX
 from wingbeat_propeller.ports.journal import LeaseLostError
 from wingbeat_propeller.ports.signals import SignalKey
 from wingbeat_propeller.ports.tasks import AttemptOrigin, RuntimeRequest
@@ -506,29 +508,30 @@ class World:
             return f"slots: {self.database.slots.taken}"
         if None in self.database.shards:
             return "a shard without an owner"
-        engines = [slot.engine for slot in self._slots if slot.engine is not None and slot.engine._journal is not None]
+        engines = [slot.engine for slot in self._slots if slot.engine is not None and slot.engine._keeper is not None]
         if len(engines) != len(self._slots) or len(self.database.members) != len(engines):
             return f"{len(engines)} of {len(self._slots)} engines, with terms {sorted(self.database.members)}"
         for engine in engines:
+            hands = engine._hands
             left = {
                 "executions": len(engine.live),
-                "queued": engine.queued,
-                "under way": len(engine._dispatcher._room.under_way),
-                "in the engine": len(engine._dispatcher._engine_tasks),
-                "starting": STARTING_MAX - engine._dispatcher._starter._starting._value,
-                "starts": len(engine._dispatcher._starter._starts) + len(engine._dispatcher._starter._aborted),
-                "preparing": PREPARING_MAX - engine._preparing._value,
-                "timers": len(engine._timers),
+                "queued": hands.dispatcher.queued,
+                "under way": len(hands.dispatcher._room.under_way),
+                "in the engine": len(hands.dispatcher._engine_tasks),
+                "starting": STARTING_MAX - hands.dispatcher._starter._starting._value,
+                "starts": len(hands.dispatcher._starter._starts) + len(hands.dispatcher._starter._aborted),
+                "reading": READING_MAX - hands.values._reading._value,
+                "timers": len(engine._driver._timers),
                 "undurable": len(engine.live.undurable),
-                "backlog": engine.journal.backlog,
-                "slots": len(engine._slot_keeper._slots) + len(engine._slot_keeper._by_execution),
-                "asked": len(engine._dispatcher._room.asked) + len(engine._slot_keeper._to_ask),
-                "counts": sum(engine._slot_keeper._counts.values()) + sum(engine._slot_keeper._asked.values()),
-                "held back": len(engine._slot_keeper._held_back) + len(engine._slot_keeper._aborting),
-                "gates": len(engine._signals._gates) + len(engine._signals._to_look),
-                "cache": 0 if engine._cache_keeper is None else engine._cache_keeper.waiting,
-                "reservations": 0 if engine._reservations is None else engine._reservations.count,
-                "children": len(engine._children._wanted) + len(engine._children._by_execution),
+                "backlog": engine._driver.journal.backlog,
+                "slots": len(hands.slots._slots) + len(hands.slots._by_execution),
+                "asked": len(hands.dispatcher._room.asked) + len(hands.slots._to_ask),
+                "counts": sum(hands.slots._counts.values()) + sum(hands.slots._asked.values()),
+                "held back": len(hands.slots._held_back) + len(hands.slots._aborting),
+                "gates": len(hands.signals._gates) + len(hands.signals._to_look),
+                "cache": 0 if hands.cache is None else hands.cache.waiting,
+                "reservations": 0 if hands.reservations is None else hands.reservations.count,
+                "children": len(hands.children._wanted) + len(hands.children._by_execution),
             }
             if any(left.values()):
                 return f"in an engine: { ({name: count for name, count in left.items() if count}) }"

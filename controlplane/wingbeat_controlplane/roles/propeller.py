@@ -36,7 +36,8 @@ from wingbeat_propeller.blobs.store import open_store
 from wingbeat_propeller.copilot.transfer import describe_store
 from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.engine.collector import relax_collector
-from wingbeat_propeller.engine.engine import Engine, EngineOptions
+from wingbeat_propeller.engine.engine import Engine
+from wingbeat_propeller.engine.options import EngineOptions
 from wingbeat_propeller.postgres.executions import PostgresExecutionStore
 from wingbeat_propeller.postgres.journal import PostgresJournal
 from wingbeat_propeller.postgres.leases import PostgresLeases

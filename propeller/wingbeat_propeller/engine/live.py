@@ -92,6 +92,10 @@ class LiveExecutions:
         """The execution, if this process drives it."""
         return self._by_key.get(key)
 
+    def drives(self, live: LiveExecution) -> bool:
+        """Whether an execution that was, is still driven here."""
+        return self._by_key.get(live.state.key) is live
+
     def add(self, live: LiveExecution) -> None:
         """Take an execution up."""
         assert live.state.key not in self._by_key, "an execution is taken up once"

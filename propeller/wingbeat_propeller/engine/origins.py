@@ -14,11 +14,14 @@ from google.protobuf.message import DecodeError
 
 from wingbeat_propeller.compiler.comparison import NO_RULES, Rules, compare_plans
 from wingbeat_propeller.compiler.plan import MalformedClosureError
+from wingbeat_propeller.core.effects import Launch
+from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.core.plan import Plan
 from wingbeat_propeller.core.reuse import ALL, Reuse, futures_uri_of, inherited_workflow
 from wingbeat_propeller.core.rows import ExecutionRecord
-from wingbeat_propeller.engine.dynamics import Dynamics
-from wingbeat_propeller.engine.live import Source
+from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
+from wingbeat_propeller.engine.dynamics import DynamicPlan, Dynamics
+from wingbeat_propeller.engine.live import LiveExecution, Source
 from wingbeat_propeller.engine.plans import PlanCache
 from wingbeat_propeller.ports.blobs import BlobNotFoundError, BlobTooLargeError
 from wingbeat_propeller.ports.sources import Sources
@@ -75,6 +78,19 @@ def rules_of(recovery: recovery_pb2.Recovery) -> Rules:
         equal_launch_plans=frozenset((key(pair.before), key(pair.after)) for pair in recovery.equal_launch_plans),
         changed_inside=frozenset(recovery.changed_inside),
     )
+
+
+async def compile_made(dynamics: Dynamics, live: LiveExecution, launch: Launch) -> DynamicPlan | Failure:
+    """The workflow that a task has made, and what of it may be taken over if the execution recovers another one."""
+    made = await dynamics.compile(live.state, launch)
+    if isinstance(made, Failure):
+        return made
+    try:
+        reuse = await made_reuse(dynamics, live.source, launch.node_id, launch.inherited, made.plan, made.futures_uri)
+    except BlobStoreFailedError as error:
+        _log.warning("nothing inside of a dynamic node is reused", node=launch.node_id, error=str(error))
+        return made
+    return made._replace(reuse=reuse)
 
 
 async def made_reuse(

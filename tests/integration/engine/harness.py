@@ -23,7 +23,8 @@ from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.ids import shard_of
 from wingbeat_propeller.core.retry import RetryPolicy
 from wingbeat_propeller.engine.alone import NoChildren, NoSignals
-from wingbeat_propeller.engine.engine import Engine, EngineOptions
+from wingbeat_propeller.engine.engine import Engine
+from wingbeat_propeller.engine.options import EngineOptions
 from wingbeat_propeller.ports.cache import Cache
 from wingbeat_propeller.ports.runtime import Places, Runtime
 from wingbeat_propeller.ports.tasks import InstantRequest, TaskContext, TaskPlugin

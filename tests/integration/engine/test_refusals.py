@@ -50,6 +50,6 @@ async def test_an_end_that_is_refused_is_not_tried_for_ever(
         assert await wait_ended(pool, 5) == {ExecutionPhase.SUCCEEDED: 5}
         async with asyncio.timeout(60):
             while len(running.live):
-                await running.journal.drained()
+                await running._driver.journal.drained()
                 await asyncio.sleep(0)
-        assert running.journal.backlog == 0
+        assert running._driver.journal.backlog == 0

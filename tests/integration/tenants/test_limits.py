@@ -51,7 +51,7 @@ async def _all_wait(engines: Sequence[Engine], count: int) -> None:
     """Wait until so many attempts stand in lines that are set aside, and none is being asked for."""
 
     def look() -> tuple[int, int]:
-        queues = [one._dispatcher._room.queue for one in engines]
+        queues = [one._hands.dispatcher._room.queue for one in engines]
         return sum(len(queue) for queue in queues), sum(queue.waiting_aside for queue in queues)
 
     await _until(look, (count, count))

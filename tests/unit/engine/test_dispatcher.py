@@ -19,7 +19,7 @@ from wingbeat_propeller.ports.tasks import AttemptOrigin, InstantRequest, Runtim
 from wingbeat_propeller.tasks.registry import TaskPlugins
 
 
-async def nothing_is_dynamic(_state: ExecutionState, launch: Launch) -> Failure:
+async def nothing_is_dynamic(_live: LiveExecution, launch: Launch) -> Failure:
     """No task here writes futures."""
     raise AssertionError(launch.name)
 

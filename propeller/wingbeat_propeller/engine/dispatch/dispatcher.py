@@ -14,7 +14,6 @@ from prometheus_client import Gauge
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.events import Event
 from wingbeat_propeller.core.outcome import Failure
-from wingbeat_propeller.core.state import ExecutionState
 from wingbeat_propeller.engine.dispatch.attempt import Attempt
 from wingbeat_propeller.engine.dispatch.engine_tasks import EngineTasks
 from wingbeat_propeller.engine.dispatch.event_judge import EventJudge
@@ -42,7 +41,7 @@ class Dispatcher:
         runtime: Runtime,
         plugins: TaskPlugins,
         blobs: Blobs,
-        compile_dynamic: Callable[[ExecutionState, Launch], Awaitable[DynamicPlan | Failure]],
+        compile_dynamic: Callable[[LiveExecution, Launch], Awaitable[DynamicPlan | Failure]],
         raw_output_prefix: str,
         apply: Callable[[LiveExecution, Event], None],
         clock: Callable[[], float],

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.events import Event, TaskBecameDynamic, TaskFailed, TaskStarted, TaskSucceeded
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
-from wingbeat_propeller.core.state import ExecutionState
 from wingbeat_propeller.core.values import MalformedLiteralMapError, Value, split_literal_map
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError, riding_out
 from wingbeat_propeller.engine.dispatch.attempt import Attempt, closure_details
@@ -36,7 +35,7 @@ class EventJudge:
         room: Room,
         runtime: Runtime,
         blobs: Blobs,
-        compile_dynamic: Callable[[ExecutionState, Launch], Awaitable[DynamicPlan | Failure]],
+        compile_dynamic: Callable[[LiveExecution, Launch], Awaitable[DynamicPlan | Failure]],
         apply: Callable[[LiveExecution, Event], None],
         finish: Callable[[Attempt, Event], None],
         clock: Callable[[], float],
@@ -124,7 +123,7 @@ class EventJudge:
         if isinstance(outcome, IsDynamic):
             if not self._room.is_there(attempt):
                 return
-            outcome = await self._compile_dynamic(attempt.live.state, launch)
+            outcome = await self._compile_dynamic(attempt.live, launch)
         deck_uri = None
         if isinstance(outcome, Failure):
             if launch.name in self._room.in_lanes and outcome.retryable:
