@@ -7,16 +7,16 @@ begins meanwhile writes is younger than anything that is removed.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import asyncpg
 import grpc
 from prometheus_client import Counter
 
 from wingbeat_controlplane.errors import ApiError, invalid_argument
+from wingbeat_controlplane.retention.locked_session import locked_session
 from wingbeat_controlplane.retention.marks import Marks
 from wingbeat_controlplane.retention.owners import (
     Owner,
@@ -68,7 +68,9 @@ class GarbageCollector:
         if older_than < self._age_min:
             raise invalid_argument(f"blobs younger than {self._age_min} may still be needed: ask for older ones")
         before = (datetime.now(UTC) - older_than).timestamp()
-        async with self._session() as connection:
+        async with locked_session(self._dsn, LOCK, application_name="wingbeat garbage") as connection:
+            if connection is None:
+                raise ApiError(grpc.StatusCode.ABORTED, "another collection of garbage is under way")
             marks = Marks(connection, self._blobs)
             await marks.make()
             if project:
@@ -83,20 +85,6 @@ class GarbageCollector:
                             _REMOVED.inc(len(garbage))
                             _REMOVED_BYTES.inc(sum(blob.size for blob in garbage))
                         yield GarbagePage(garbage, len(page))
-
-    @asynccontextmanager
-    async def _session(self) -> AsyncGenerator[asyncpg.Connection]:
-        connection = await asyncpg.connect(
-            self._dsn,
-            timeout=10,
-            server_settings={"application_name": "wingbeat garbage", "timezone": "UTC", "jit": "off"},
-        )
-        try:
-            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-                raise ApiError(grpc.StatusCode.ABORTED, "another collection of garbage is under way")
-            yield connection
-        finally:
-            connection.terminate()
 
     async def _mark_leavings(self, marks: Marks, project: str, before: float) -> None:
         """Note the executions of a project that are gone and have left a folder."""

@@ -9,8 +9,7 @@ makes their space usable again without growing them.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -20,6 +19,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from wingbeat_controlplane.retention.eraser import Eraser
+from wingbeat_controlplane.retention.locked_session import locked_session
 from wingbeat_controlplane.retention.policies import PolicyStore
 from wingbeat_controlplane.retention.policy import Due, due
 from wingbeat_controlplane.retention.rows import SQL, Retired, finish, remove_rows, retire_aged, retired_of
@@ -105,8 +105,10 @@ class Pruner:
     async def prune(self, now: datetime) -> int | None:
         """One round; returns how many executions went, None when another process is at it. Raises OSError."""
         with outages_as_oserror():
-            async with self._session() as connection:
-                if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+            async with locked_session(
+                self._dsn, LOCK, application_name="wingbeat retention", settings=self._session_settings()
+            ) as connection:
+                if connection is None:
                     return None
                 with _ACTIVE.track_inprogress():
                     count = await self._finish_earlier(connection)
@@ -122,28 +124,16 @@ class Pruner:
                         await self._vacuum(connection)
                     return count
 
-    @asynccontextmanager
-    async def _session(self) -> AsyncGenerator[asyncpg.Connection]:
+    def _session_settings(self) -> Mapping[str, str]:
         options = self._options
-        connection = await asyncpg.connect(
-            self._dsn,
-            timeout=10,
-            server_settings={
-                "application_name": "wingbeat retention",
-                "timezone": "UTC",
-                "jit": "off",
-                "lock_timeout": f"{int(options.lock_timeout_s * 1000)}",
-                "statement_timeout": f"{int(options.statement_timeout_s * 1000)}",
-                # A crash that loses the last deletions brings their rows back, to be deleted once more. So nobody else
-                # waits for the disk behind the pruner.
-                "synchronous_commit": "off",
-                "vacuum_cost_delay": "2",
-            },
-        )
-        try:
-            yield connection
-        finally:
-            connection.terminate()
+        return {
+            "lock_timeout": f"{int(options.lock_timeout_s * 1000)}",
+            "statement_timeout": f"{int(options.statement_timeout_s * 1000)}",
+            # A crash that loses the last deletions brings their rows back, to be deleted once more. So nobody else
+            # waits for the disk behind the pruner.
+            "synchronous_commit": "off",
+            "vacuum_cost_delay": "2",
+        }
 
     async def _due(self, connection: asyncpg.Connection, now: datetime) -> Sequence[Due]:
         overrides = await self._policies.all()
