@@ -7,7 +7,7 @@ its row, which drivers take too; every step may be done twice.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import asyncpg
 import orjson
@@ -35,9 +35,11 @@ class BatchRemains:
         while batch := await self._pool.fetchval(_SQL["next"]):
             async with self._pool.acquire() as connection, connection.transaction():
                 row = await connection.fetchrow(_SQL["lock"], batch)
+                gone = await connection.fetch(_SQL["gone"], batch)
                 if row is not None:
-                    await self._remove(connection, row)
-                await connection.execute(_SQL["done"], batch)
+                    await self._remove(connection, row, gone)
+                # Others may have noted more of its executions meanwhile.
+                await connection.execute(_SQL["done"], [found["execution_id"] for found in gone])
 
     async def remove_left_behind(self, project: str, domain: str) -> None:
         """Take out the ended batches of a project (empty domain: of all its domains) whose executions have all gone
@@ -57,12 +59,16 @@ class BatchRemains:
             await self._blobs.delete_all([blob.uri for blob in page])
         await connection.execute(_SQL["delete"], batch["id"])
 
-    async def _remove(self, connection: "PoolConnectionProxy[asyncpg.Record]", batch: asyncpg.Record) -> None:
+    async def _remove(
+        self,
+        connection: "PoolConnectionProxy[asyncpg.Record]",
+        batch: asyncpg.Record,
+        gone: Sequence[asyncpg.Record],
+    ) -> None:
         places = BatchPlaces(self._blobs.base, batch["project"], batch["domain"], batch["name"])
         if await connection.fetchval(_SQL["is_empty"], batch["id"]):
             await self._remove_whole(connection, batch)
             return
-        gone = await connection.fetch(_SQL["gone"], batch["id"])
         if places.is_uploaded(batch["uri"]):
             await self._blank(connection, batch, {row["batch_row"] for row in gone})
         names = {row["name"] for row in gone}

@@ -18,7 +18,7 @@ SELECT ended_at IS NOT NULL
 FROM batches AS b WHERE b.id = $1;
 
 -- name: gone
-SELECT name, batch_row FROM retired_executions WHERE erased AND batch_id = $1;
+SELECT execution_id, name, batch_row FROM retired_executions WHERE erased AND batch_id = $1;
 
 -- name: is_empty
 -- Whether it has ended and none of its rows has an execution.
@@ -44,4 +44,4 @@ WITH rows AS (DELETE FROM batch_rows WHERE batch_id = $1), parts AS (DELETE FROM
 DELETE FROM batches WHERE id = $1;
 
 -- name: done
-UPDATE retired_executions SET batch_id = NULL WHERE erased AND batch_id = $1;
+UPDATE retired_executions SET batch_id = NULL WHERE execution_id = ANY($1::bigint[]);

@@ -21,9 +21,9 @@ SELECT id, project, domain, name, created_at, ended_at, config, false FROM gone
 RETURNING execution_id, project, domain, name, created_at, ended_at;
 
 -- name: retired
--- Executions on their way out: those that are erased, or those that are pruned.
+-- Executions on their way out: those that are erased and of whom no batch keeps anything, or those that are pruned.
 SELECT execution_id, project, domain, name, created_at, ended_at, config
-FROM retired_executions WHERE erased = $1 ORDER BY execution_id LIMIT $2;
+FROM retired_executions WHERE erased = $1 AND batch_id IS NULL ORDER BY execution_id LIMIT $2;
 
 -- name: delete_elements
 DELETE FROM array_elements

@@ -1,7 +1,7 @@
 """What batches keep of executions that are erased."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 
 import orjson
@@ -12,6 +12,8 @@ from tests.integration.retention.test_eraser import House
 from wingbeat_controlplane.batches.manifest_rows import ItemRows, delimited
 from wingbeat_controlplane.retention.batch_remains import blanked
 from wingbeat_controlplane.retention.eraser import ByLabel, ByName
+from wingbeat_propeller.blobs.folder import FolderBlobs
+from wingbeat_propeller.ports.blob_pages import ListedBlob
 from wingbeatidl.launch.v1 import item_pb2
 
 MARKER = "marker-of-a-person"
@@ -120,14 +122,40 @@ async def test_one_that_was_begun(house: House) -> None:
     """Killed behind the note, the next one goes on with the batch; once more does no harm."""
     batch = Batch(house)
     await batch.make()
-    await house.past.pool.execute(
-        "WITH gone AS (DELETE FROM executions WHERE name = 'row0' RETURNING *)"
-        " INSERT INTO retired_executions"
-        " SELECT id, project, domain, name, created_at, ended_at, config, true, now(), batch_id, batch_row FROM gone"
-    )
+    await _note(house, "row0")
     assert await house.eraser.resume() == 1
     assert [await batch.rows(uri) for uri in batch.parts] == [[1, 2], [3, 4], [1, 2]]
     assert await house.eraser.resume() == 0
+
+
+class _BusyBlobs(FolderBlobs):
+    """While a folder is listed for the first time, another server begins to erase an execution."""
+
+    def __init__(self, house: House, folder: str, name: str) -> None:
+        super().__init__(house.folder / "blobs")
+        self._house = house
+        self._folder = folder
+        self._name = name
+
+    async def pages(self, prefix_uri: str) -> AsyncGenerator[Sequence[ListedBlob]]:
+        """The same pages."""
+        if self._name and self._folder in prefix_uri:
+            name, self._name = self._name, ""
+            await _note(self._house, name)
+        async for page in super().pages(prefix_uri):
+            yield page
+
+
+@pytest.mark.parametrize("folder", ["/results", "/metadata/propeller/"])
+async def test_two_at_once(house: House, folder: str) -> None:
+    """What is noted while somebody goes through the batch, or finishes others of it, leaves the batch as well."""
+    batch = Batch(house)
+    await batch.make()
+    await _note(house, "row0")
+    assert await house.make_eraser(_BusyBlobs(house, folder, "row1")).resume() in (1, 2)
+    await house.eraser.resume()
+    assert [await batch.rows(uri) for uri in batch.parts] == [[2], [3, 4], [2]]
+    assert not _holders(house, f"{MARKER}-1")
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
@@ -143,6 +171,16 @@ async def test_pieces_of_a_manifest(size: int) -> None:
     data = b"".join(head + item for head, item in zip(heads, items, strict=True))
     found = b"".join([piece async for piece in blanked(pieces(data), {2, 5})])
     assert found == data.replace(b"b", b"\0").replace(b"d", b"\0")
+
+
+async def _note(house: House, name: str) -> None:
+    """As one who is killed behind the first step of an erasure leaves it."""
+    await house.past.pool.execute(
+        "WITH gone AS (DELETE FROM executions WHERE name = $1 RETURNING *)"
+        " INSERT INTO retired_executions"
+        " SELECT id, project, domain, name, created_at, ended_at, config, true, now(), batch_id, batch_row FROM gone",
+        name,
+    )
 
 
 def _holders(house: House, text: str) -> list[Path]:
