@@ -3,15 +3,17 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 from flytekit.core.options import Options
 from flytekit.models.common import Labels, RawOutputDataConfig
 from tests.e2e.client import Client, phase, succeeded
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import Installation, running_installation, until
 
 import wingbeat
 from wingbeat import Row
@@ -89,6 +91,66 @@ def test_nothing_holds_a_value_any_more(
     assert _files(installation.data_dir, value) == []
 
 
+def test_nothing_is_left_of_a_winding_way(tmp_path: Path) -> None:
+    """The same in an installation whose tasks run in a worker, for maps, dynamics, children, checkpoints, values apart,
+    signals, aliases of artifacts and their uses, and what lineage ties; of the executions not even a name or a row id
+    is left, but for the logs of Wingbeat's processes."""
+    value = f"private{uuid.uuid4().hex}"
+    settings = (
+        '[workers]\ncount = 1\nslots = 3\nwithout_worker = "wait"\n[propeller]\noffload_min_mib = 1\nbackoff_s = 0\n'
+        f'[openlineage]\nfile = "{tmp_path}/events"\n'
+    )
+    with running_installation(settings=settings) as warm, closing(Client(warm.endpoint)) as client:
+        folder = ("--data-dir", str(warm.data_dir))
+        labels = {"who": value}
+        with wingbeat.Client(warm.endpoint) as plain:
+            for key in ("first", "second"):
+                name = client.register("private", "winding_wf").id.name
+                launched = plain.launch(name, {"who": value, "numbers": [1, 2]}, labels=labels, key=key)
+                until(lambda one=launched: any(plain.signals(one)), what="the gate")
+                plain.signal(launched, "answer", value)
+                ended = plain.wait(launched, timeout_s=120)
+                assert ended.phase.name == "SUCCEEDED", warm.wingbeat("why", ended.id.name, *folder).stdout
+                until(lambda: "artifacts" in _rows(warm, value), what="the artifact")
+        told = json.loads(warm.wingbeat("artifact", "get", "told", "-o", "json", *folder).stdout)
+        warm.wingbeat("artifact", "tag", f"told@{told['artifactId']['version']}", value, *folder)
+        options = Options(labels=Labels(labels))
+        succeeded(client.run("private", "asking_wf", {"who": value}, options=options))
+        until((tmp_path / "events").exists, what="an event")
+        assert {
+            "executions",
+            "node_executions",
+            "task_executions",
+            "array_elements",
+            "signals",
+            "cache_artifacts",
+            "artifacts",
+            "artifact_tags",
+        } <= _rows(warm, value)
+        names = _column(warm, "SELECT name FROM executions")
+        keys = _column(warm, "SELECT id FROM executions")
+        assert len(names) == 5
+        assert "launch_keys" in _rows(warm, *names)
+        assert {
+            "artifact_uses.execution_id",
+            "lineage_edges.source_execution_id",
+            "lineage_elements.source_execution_id",
+            "transitions.execution_id",
+        } <= _references(warm, keys)
+        held = _files(warm.data_dir, value)
+        for part in ("/_flytecheckpoints/", "_offloaded_metadata.pb", "/stdout.log", "/futures"):
+            assert any(part in path for path in held), (part, held)
+        would = warm.wingbeat("erase", "--label", f"who={value}", "--dry-run", *folder).stdout
+        done = warm.wingbeat("erase", "--label", f"who={value}", "--yes", *folder).stdout
+        assert would.splitlines()[-1].replace("would go", "are gone") == done.splitlines()[-1]
+        assert _rows(warm, value, *names) == set()
+        assert _references(warm, keys) == set()
+        assert _files(warm.data_dir, value) == []
+        logs = warm.data_dir / "logs"
+        for name in names:
+            assert [path for path in _files(warm.data_dir, name) if logs not in Path(path).parents] == []
+
+
 def test_garbage(installation: Installation, client: Client) -> None:
     """A dry run of the collection lists nothing young, and what is young cannot be asked for."""
     succeeded(client.run("hello_world", "hello_world_wf", {"name": "Kept"}))
@@ -123,23 +185,58 @@ def _base(installation: Installation) -> str:
     return (installation.data_dir / "blobs").resolve().as_uri()
 
 
-def _rows(installation: Installation, value: str) -> set[str]:
-    """Tables with a row that holds a value, as text or inside of bytes."""
+def _rows(installation: Installation, *values: str) -> set[str]:
+    """Tables with a row that holds one of some values, as text or inside of bytes."""
 
-    async def search() -> set[str]:
+    async def search(connection: asyncpg.Connection) -> set[str]:
+        found = "SELECT EXISTS (SELECT FROM {} AS t WHERE t::text LIKE ANY($1))"
+        patterns = [f"%{text}%" for value in values for text in (value, value.encode().hex())]
+        tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'"
+        return {
+            table
+            for (table,) in await connection.fetch(tables)
+            if await connection.fetchval(found.format(table), patterns)
+        }
+
+    return _ask(installation, search)
+
+
+def _references(installation: Installation, keys: list[int]) -> set[str]:
+    """Columns that hold the row id of an execution, and have one of these."""
+
+    async def search(connection: asyncpg.Connection) -> set[str]:
+        columns = (
+            "SELECT table_name::text, column_name::text FROM information_schema.columns NATURAL JOIN"
+            " information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
+            " AND (column_name LIKE '%execution_id' OR column_name = 'replaced_by')"
+        )
+        return {
+            f"{table}.{column}"
+            for table, column in await connection.fetch(columns)
+            if await connection.fetchval(f"SELECT EXISTS (SELECT FROM {table} WHERE {column} = ANY($1))", keys)
+        }
+
+    return _ask(installation, search)
+
+
+def _column(installation: Installation, query: str) -> list[Any]:
+    """What a query answers in its only column."""
+
+    async def search(connection: asyncpg.Connection) -> list[Any]:
+        return [row[0] for row in await connection.fetch(query)]
+
+    return _ask(installation, search)
+
+
+def _ask(installation: Installation, search: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
+    async def ask() -> Any:
         connection = await asyncpg.connect(EmbeddedPostgres(installation.data_dir / "postgres").dsn())
         try:
-            tables = await connection.fetch(
-                "SELECT tablename::text AS name FROM pg_tables"
-                " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-            )
-            found = "SELECT EXISTS (SELECT FROM {} AS t WHERE t::text LIKE $1 OR t::text LIKE $2)"
-            patterns = f"%{value}%", f"%{value.encode().hex()}%"
-            return {row["name"] for row in tables if await connection.fetchval(found.format(row["name"]), *patterns)}
+            return await search(connection)
         finally:
             await connection.close()
 
-    return asyncio.run(search())
+    return asyncio.run(ask())
 
 
 def _files(folder: Path, value: str) -> list[str]:

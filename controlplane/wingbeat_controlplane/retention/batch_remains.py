@@ -7,7 +7,8 @@ its row, which drivers take too; every step may be done twice.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import asyncpg
 import orjson
@@ -23,6 +24,18 @@ _SQL = load_queries("wingbeat_controlplane.retention", "batch_remains.sql")
 _PAGE = 500
 
 
+@dataclass(frozen=True, slots=True)
+class WholeBatch:
+    """A batch that goes, or would go, with everything of it; `rows` by table, but for those of executions."""
+
+    project: str
+    domain: str
+    name: str
+    rows: Mapping[str, int]
+    blob_count: int
+    blob_bytes: int
+
+
 class BatchRemains:
     """Removes them; what is to go stands in `retired_executions`."""
 
@@ -30,34 +43,59 @@ class BatchRemains:
         self._pool = pool
         self._blobs = blobs
 
-    async def remove(self) -> None:
-        """Go through all batches that executions on their way out were of. Raises asyncpg's errors, OSError."""
+    async def remove(self) -> Sequence[WholeBatch]:
+        """Go through all batches that executions on their way out were of; returns those that went whole. Raises
+        asyncpg's errors, OSError."""
+        whole: list[WholeBatch] = []
         while batch := await self._pool.fetchval(_SQL["next"]):
             async with self._pool.acquire() as connection, connection.transaction():
                 row = await connection.fetchrow(_SQL["lock"], batch)
                 gone = await connection.fetch(_SQL["gone"], batch)
-                if row is not None:
+                if row is not None and await connection.fetchval(_SQL["is_empty"], batch):
+                    whole.append(await self._whole(connection, row, removes=True))
+                elif row is not None:
                     await self._remove(connection, row, gone)
                 # Others may have noted more of its executions meanwhile.
                 await connection.execute(_SQL["done"], [found["execution_id"] for found in gone])
+        return whole
 
-    async def remove_left_behind(self, project: str, domain: str) -> None:
-        """Take out the ended batches of a project (empty domain: of all its domains) whose executions have all gone
-        before, pruned or erased one by one. Raises asyncpg's errors, OSError."""
+    async def going(self, executions: Sequence[int]) -> AsyncGenerator[WholeBatch]:
+        """Batches that would go whole with these executions. Raises asyncpg's errors, OSError."""
+        for batch in await self._pool.fetch(_SQL["going"], executions):
+            async with self._pool.acquire() as connection:
+                whole = await self._whole(connection, batch, removes=False)
+            yield whole
+
+    async def left_behind(self, project: str, domain: str, *, removes: bool) -> AsyncGenerator[WholeBatch]:
+        """The ended batches of a project (empty domain: of all its domains) whose executions have all gone before,
+        pruned or erased one by one; they are taken out if that is wanted. Raises asyncpg's errors, OSError."""
         after = 0
         while rows := await self._pool.fetch(_SQL["of_project"], project, domain, after, _PAGE):
             for found in rows:
                 async with self._pool.acquire() as connection, connection.transaction():
-                    batch = await connection.fetchrow(_SQL["lock"], found["id"])
-                    if batch is not None and await connection.fetchval(_SQL["is_left_behind"], found["id"]):
-                        await self._remove_whole(connection, batch)
+                    batch = await connection.fetchrow(_SQL["lock"], found["id"]) if removes else found
+                    if batch is None or not await connection.fetchval(_SQL["is_left_behind"], found["id"]):
+                        continue
+                    whole = await self._whole(connection, batch, removes=removes)
+                yield whole
             after = rows[-1]["id"]
 
-    async def _remove_whole(self, connection: "PoolConnectionProxy[asyncpg.Record]", batch: asyncpg.Record) -> None:
+    async def _whole(
+        self, connection: "PoolConnectionProxy[asyncpg.Record]", batch: asyncpg.Record, *, removes: bool
+    ) -> WholeBatch:
         places = BatchPlaces(self._blobs.base, batch["project"], batch["domain"], batch["name"])
+        counts = await connection.fetchrow(_SQL["counts"], batch["id"])
+        assert counts is not None, "counting answers one row"
+        blob_count = blob_bytes = 0
         async for page in self._blobs.pages(places.folder):
-            await self._blobs.delete_all([blob.uri for blob in page])
-        await connection.execute(_SQL["delete"], batch["id"])
+            blob_count += len(page)
+            blob_bytes += sum(blob.size for blob in page)
+            if removes:
+                await self._blobs.delete_all([blob.uri for blob in page])
+        if removes:
+            await connection.execute(_SQL["delete"], batch["id"])
+        rows = {table: count for table, count in counts.items() if count}
+        return WholeBatch(batch["project"], batch["domain"], batch["name"], rows, blob_count, blob_bytes)
 
     async def _remove(
         self,
@@ -66,9 +104,6 @@ class BatchRemains:
         gone: Sequence[asyncpg.Record],
     ) -> None:
         places = BatchPlaces(self._blobs.base, batch["project"], batch["domain"], batch["name"])
-        if await connection.fetchval(_SQL["is_empty"], batch["id"]):
-            await self._remove_whole(connection, batch)
-            return
         if places.is_uploaded(batch["uri"]):
             await self._blank(connection, batch, {row["batch_row"] for row in gone})
         names = {row["name"] for row in gone}

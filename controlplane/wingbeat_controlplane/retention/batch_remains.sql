@@ -7,7 +7,30 @@ SELECT id, project, domain, name, uri FROM batches WHERE id = $1 FOR UPDATE;
 
 -- name: of_project
 -- Batches of a project, or of a domain of it, after $3.
-SELECT id FROM batches WHERE project = $1 AND (domain = $2 OR $2 = '') AND id > $3 ORDER BY id LIMIT $4;
+SELECT id, project, domain, name FROM batches
+WHERE project = $1 AND (domain = $2 OR $2 = '') AND id > $3 ORDER BY id LIMIT $4;
+
+-- name: going
+-- Batches that go whole when these executions go.
+SELECT b.id, b.project, b.domain, b.name
+FROM batches AS b
+WHERE b.id IN (SELECT e.batch_id FROM executions AS e WHERE e.id = ANY($1::bigint[])) AND b.ended_at IS NOT NULL
+    AND NOT EXISTS (
+        SELECT FROM batch_rows AS r
+        WHERE r.batch_id = b.id AND r.execution_id IS NOT NULL
+            AND NOT EXISTS (SELECT FROM unnest($1::bigint[]) AS going (id) WHERE going.id = r.execution_id)
+    )
+ORDER BY b.id;
+
+-- name: counts
+-- Rows of executions that are there count as theirs.
+SELECT
+    1 AS batches,
+    (
+        SELECT count(*) FROM batch_rows AS r
+        WHERE r.batch_id = $1 AND NOT EXISTS (SELECT FROM executions AS e WHERE e.id = r.execution_id)
+    ) AS batch_rows,
+    (SELECT count(*) FROM batch_parts WHERE batch_id = $1) AS batch_parts;
 
 -- name: is_left_behind
 -- Whether it has ended and none of its executions is there any more, erased or pruned.

@@ -16,7 +16,7 @@ from flyteidl.admin import execution_pb2
 
 from wingbeat_controlplane.errors import ApiError, failed_precondition, not_found
 from wingbeat_controlplane.executions.terminate import Terminator
-from wingbeat_controlplane.retention.batch_remains import BatchRemains
+from wingbeat_controlplane.retention.batch_remains import BatchRemains, WholeBatch
 from wingbeat_controlplane.retention.leavings import Leavings, Tally
 from wingbeat_controlplane.retention.places import Places
 from wingbeat_controlplane.retention.rows import SQL as ROWS_SQL
@@ -98,32 +98,39 @@ class Eraser:
 
     async def erase(
         self, target: Target, *, is_dry_run: bool = False, terminates: bool = False, principal: str = ""
-    ) -> AsyncGenerator[Erasure]:
-        """Erase, or only tell what would go; one answer for each execution, after it is gone.
+    ) -> AsyncGenerator[Erasure | WholeBatch]:
+        """Erase, or only tell what would go; one answer for each execution, after it is gone, and one for each batch
+        that goes whole.
 
         Raises ApiError NOT_FOUND, and FAILED_PRECONDITION when some run, or do not end: then nothing was erased. Raises
         OSError when a store fails; what was begun is finished later.
         """
         keys = await self._keys(target)
-        if not is_dry_run:
-            await self._require_ended(keys, terminates=terminates, principal=principal)
-        for start in range(0, len(keys), _CHUNK):
-            chunk = keys[start : start + _CHUNK]
-            if is_dry_run:
-                async for row, rows in self._found(chunk):
-                    tally = await self._leavings.visit(self._places(row), removes=False)
-                    yield _erasure(row, rows, tally)
-                continue
-            going: list[tuple[asyncpg.Record, Mapping[str, int]]] = []
-            async for row, rows in self._found(chunk):
-                await self._pool.execute(_SQL["retire"], row["execution_id"])
-                going.append((row, rows))
-            await self._batches.remove()
-            for row, rows in going:
-                yield _erasure(row, rows, await self._finish(retired_of(row), self._places(row)))
-        if isinstance(target, ByProject) and not is_dry_run:
+        if is_dry_run:
+            async for row, rows in self._found(keys):
+                yield _erasure(row, rows, await self._leavings.visit(self._places(row), removes=False))
+            async for batch in self._batches.going(keys):
+                yield batch
+        else:
+            keys = await self._ended(target, keys, terminates=terminates, principal=principal)
+            for start in range(0, len(keys), _CHUNK):
+                async for gone in self._erase(keys[start : start + _CHUNK]):
+                    yield gone
+        if isinstance(target, ByProject):
             with outages_as_oserror():
-                await self._batches.remove_left_behind(target.project, target.domain)
+                async for batch in self._batches.left_behind(target.project, target.domain, removes=not is_dry_run):
+                    yield batch
+
+    async def _erase(self, keys: Sequence[int]) -> AsyncGenerator[Erasure | WholeBatch]:
+        going: list[tuple[asyncpg.Record, Mapping[str, int]]] = []
+        async for row, rows in self._found(keys):
+            await self._pool.execute(_SQL["retire"], row["execution_id"])
+            going.append((row, rows))
+        batches = await self._batches.remove()
+        for row, rows in going:
+            yield _erasure(row, rows, await self._finish(retired_of(row), self._places(row)))
+        for batch in batches:
+            yield batch
 
     async def _found(self, keys: Sequence[int]) -> AsyncGenerator[tuple[asyncpg.Record, Mapping[str, int]]]:
         """Executions and how many rows each has."""
@@ -187,16 +194,17 @@ class Eraser:
             keys += [row["id"] for row in rows]
             after = keys[-1]
 
-    async def _require_ended(self, keys: Sequence[int], *, terminates: bool, principal: str) -> None:
-        live = await self._live(keys)
-        if batched := [row for row in live if not row["is_running"]]:
-            raise failed_precondition(
-                f"of a batch that is under way: {batched[0]['name']}; cancel the batch or wait for its end first"
-            )
-        if live and not terminates:
-            shown = ", ".join(row["name"] for row in live[:_SHOWN])
-            more = f" and {len(live) - _SHOWN} more" if len(live) > _SHOWN else ""
-            raise failed_precondition(f"still running: {shown}{more}; terminate them first, or with the flag for it")
+    async def _ended(self, target: Target, keys: Sequence[int], *, terminates: bool, principal: str) -> Sequence[int]:
+        """All that are meant when none of them runs any more: while some ended they may have launched others."""
+        deadline = asyncio.get_running_loop().time() + self._end_timeout_s
+        while live := await self._live(keys):
+            _require_endable(live, terminates=terminates)
+            await self._terminate(live, principal)
+            await self._wait_ended(live, deadline)
+            keys = await self._keys(target)
+        return keys
+
+    async def _terminate(self, live: Sequence[asyncpg.Record], principal: str) -> None:
         for row in live:
             request = execution_pb2.ExecutionTerminateRequest(cause="erased")
             request.id.project, request.id.domain, request.id.name = row["project"], row["domain"], row["name"]
@@ -204,7 +212,8 @@ class Eraser:
                 await self._terminator.terminate(request, principal=principal)
             except ApiError as error:
                 _log.info("ended before it was terminated", execution=row["name"], reason=error.message)
-        deadline = asyncio.get_running_loop().time() + self._end_timeout_s
+
+    async def _wait_ended(self, live: Sequence[asyncpg.Record], deadline: float) -> None:
         while live:
             if asyncio.get_running_loop().time() > deadline:
                 raise failed_precondition(
@@ -227,6 +236,17 @@ class Eraser:
 
     def _places(self, row: asyncpg.Record) -> Places:
         return Places.of(self._base, row["execution_id"], row["project"], row["domain"], row["name"], row["config"])
+
+
+def _require_endable(live: Sequence[asyncpg.Record], *, terminates: bool) -> None:
+    if batched := [row for row in live if not row["is_running"]]:
+        raise failed_precondition(
+            f"of a batch that is under way: {batched[0]['name']}; cancel the batch or wait for its end first"
+        )
+    if not terminates:
+        shown = ", ".join(row["name"] for row in live[:_SHOWN])
+        more = f" and {len(live) - _SHOWN} more" if len(live) > _SHOWN else ""
+        raise failed_precondition(f"still running: {shown}{more}; terminate them first, or with the flag for it")
 
 
 def _erasure(row: asyncpg.Record, rows: Mapping[str, int], tally: Tally) -> Erasure:

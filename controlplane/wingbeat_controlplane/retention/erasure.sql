@@ -40,22 +40,36 @@ SELECT e.id AS execution_id, e.project, e.domain, e.name, e.created_at, coalesce
 FROM executions AS e WHERE e.id = ANY($1::bigint[]) ORDER BY e.id;
 
 -- name: retire
--- This execution, if it has ended, with its row of a batch and the key that it was launched under.
+-- This execution, if it has ended, with its row of a batch and the key that it was launched under: one with its name and
+-- of its transaction, as executions of other projects may have the name, and their keys tell no project.
 WITH gone AS (
     DELETE FROM executions AS e WHERE e.id = $1 AND e.ended_at IS NOT NULL
     RETURNING e.id, e.project, e.domain, e.name, e.created_at, e.ended_at, e.config, e.batch_id, e.batch_row
 ), batched AS (
     DELETE FROM batch_rows AS r USING gone WHERE r.batch_id = gone.batch_id AND r.row = gone.batch_row
 ), keyed AS (
-    DELETE FROM launch_keys AS k USING gone
-    WHERE k.name = gone.name
-        AND k.created_at BETWEEN gone.created_at - interval '1 day' AND gone.created_at + interval '1 day'
+    DELETE FROM launch_keys AS k USING gone WHERE k.name = gone.name AND k.created_at = gone.created_at
 )
 INSERT INTO retired_executions (
     execution_id, project, domain, name, created_at, ended_at, config, erased, batch_id, batch_row
 )
 SELECT id, project, domain, name, created_at, ended_at, config, true, batch_id, batch_row FROM gone
 RETURNING execution_id;
+
+-- name: namesakes
+-- Executions of other projects and domains with the name of one: attempts of all of them are called alike.
+WITH RECURSIVE scopes (project, domain) AS (
+    (SELECT project, domain FROM executions ORDER BY project, domain LIMIT 1)
+    UNION ALL
+    SELECT next.project, next.domain
+    FROM scopes AS s CROSS JOIN LATERAL (
+        SELECT e.project, e.domain FROM executions AS e
+        WHERE (e.project, e.domain) > (s.project, s.domain)
+        ORDER BY e.project, e.domain LIMIT 1
+    ) AS next
+)
+SELECT e.config FROM scopes AS s JOIN executions AS e ON e.project = s.project AND e.domain = s.domain AND e.name = $3
+WHERE (s.project, s.domain) <> ($1, $2);
 
 -- name: attempts
 -- Generated names of attempts, after ($2, $3).
@@ -91,8 +105,8 @@ SELECT
         WHERE e.id = $1
     ) AS batch_rows,
     (
-        SELECT count(*) FROM executions AS e JOIN launch_keys AS k ON k.name = e.name
-            AND k.created_at BETWEEN e.created_at - interval '1 day' AND e.created_at + interval '1 day'
+        SELECT count(*) FROM executions AS e
+        JOIN launch_keys AS k ON k.name = e.name AND k.created_at = e.created_at
         WHERE e.id = $1
     ) AS launch_keys,
     (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import asyncpg
 
-from wingbeat_controlplane.retention.places import Attempt, Places
+from wingbeat_controlplane.retention.places import Attempt, Places, raw_prefix
 from wingbeat_propeller.blobs.store import StoredBlobs
 from wingbeat_propeller.ports.blobs import BlobAccessError
 from wingbeat_propeller.postgres.queries import load_queries
@@ -52,12 +52,17 @@ class Leavings:
         Raises OSError when store or folder fail, after which the call may be repeated.
         """
         tally = Tally()
+        keeps_raw_data = True
         if places.has_raw_data_outside:
             tally.left_alone.append(places.raw_prefix)
+        elif await self._has_shared_raw_data(places):
+            tally.left_alone.append(f"{places.raw_prefix}/*/{places.name}-*")
+        else:
+            keeps_raw_data = False
         async for attempts in self._attempts(places):
             for start in range(0, len(attempts), _AT_ONCE):
                 some = attempts[start : start + _AT_ONCE]
-                if not places.has_raw_data_outside:
+                if not keeps_raw_data:
                     await asyncio.gather(*(self._folder(found.raw_folder, tally, removes=removes) for found in some))
                 for found in some:
                     await asyncio.to_thread(self._log, found.log_name, tally, removes=removes)
@@ -67,6 +72,12 @@ class Leavings:
         for uri in (*places.launch_files, *cached):
             await self._object(uri, tally, removes=removes)
         return tally
+
+    async def _has_shared_raw_data(self, places: Places) -> bool:
+        """Whether another execution's attempts put theirs into the same folders, so that nobody can tell whose it is:
+        its name is the same, and so is the prefix."""
+        named = await self._pool.fetch(_SQL["namesakes"], places.project, places.domain, places.name)
+        return any(raw_prefix(places.base, row["config"]) == places.raw_prefix for row in named)
 
     async def _attempts(self, places: Places) -> AsyncGenerator[Sequence[Attempt]]:
         after: tuple[object, ...] = ("", -1)

@@ -38,11 +38,7 @@ class Places:
     @classmethod
     def of(cls, base: str, key: int, project: str, domain: str, name: str, config: bytes) -> "Places":
         """`config` is the execution's serialized WorkflowExecutionConfig."""
-        said = matchable_resource_pb2.WorkflowExecutionConfig.FromString(config)
-        prefix = said.raw_output_data_config.output_location_prefix.rstrip("/")
-        if base.startswith("/"):  # a folder, whose files tasks may be told by either name
-            prefix = prefix.removeprefix("file://")
-        return cls(base, key, project, domain, name, prefix or f"{base}/{RAW_DATA_FOLDER}")
+        return cls(base, key, project, domain, name, raw_prefix(base, config))
 
     @property
     def metadata_folder(self) -> str:
@@ -68,6 +64,15 @@ class Places:
         for number in range(node_attempt + 1):
             array = generated_name(self.name, node_id, number)
             yield self.attempt(element_name(array, element, attempt))
+
+
+def raw_prefix(base: str, config: bytes) -> str:
+    """What addresses of raw data begin with, of an execution with this serialized WorkflowExecutionConfig."""
+    said = matchable_resource_pb2.WorkflowExecutionConfig.FromString(config)
+    prefix = said.raw_output_data_config.output_location_prefix.rstrip("/")
+    if base.startswith("/"):  # a folder, whose files tasks may be told by either name
+        prefix = prefix.removeprefix("file://")
+    return prefix or f"{base}/{RAW_DATA_FOLDER}"
 
 
 @dataclass(frozen=True, slots=True)

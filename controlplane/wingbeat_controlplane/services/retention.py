@@ -6,6 +6,7 @@ from contextlib import aclosing
 from google.protobuf import field_mask_pb2
 
 from wingbeat_controlplane.errors import invalid_argument, missing
+from wingbeat_controlplane.retention.batch_remains import WholeBatch
 from wingbeat_controlplane.retention.collector import AGE, GarbageCollector
 from wingbeat_controlplane.retention.eraser import ByLabel, ByName, ByProject, Eraser, Erasure, Target
 from wingbeat_controlplane.retention.policies import PolicyStore
@@ -123,7 +124,14 @@ def _target(request: retention_pb2.EraseRequest) -> Target:
             raise missing("target")
 
 
-def _erased(erasure: Erasure) -> retention_pb2.EraseResponse:
+def _erased(erasure: Erasure | WholeBatch) -> retention_pb2.EraseResponse:
+    if isinstance(erasure, WholeBatch):
+        return retention_pb2.EraseResponse(
+            batch=retention_pb2.BatchTarget(project=erasure.project, domain=erasure.domain, name=erasure.name),
+            rows=erasure.rows,
+            blob_count=erasure.blob_count,
+            blob_bytes=erasure.blob_bytes,
+        )
     name, tally = erasure.execution, erasure.tally
     return retention_pb2.EraseResponse(
         execution=retention_pb2.ExecutionTarget(project=name.project, domain=name.domain, name=name.name),

@@ -101,10 +101,15 @@ async def test_one_row(house: House) -> None:
 
 
 async def test_all_rows(house: House) -> None:
-    """A batch without executions goes whole."""
+    """A batch without executions goes whole, as a dry run has told."""
     batch = Batch(house)
     await batch.make()
-    await house.erase(ByLabel("team", "red"))
+    told = await house.erased_batches(ByLabel("team", "red"), is_dry_run=True)
+    assert [(found.name, found.rows, found.blob_count) for found in told] == [
+        ("b", {"batches": 1, "batch_rows": 1, "batch_parts": 2}, 5)
+    ]
+    assert await house.erased_batches(ByName(PROJECT, DOMAIN, "row0"), is_dry_run=True) == []
+    assert await house.erased_batches(ByLabel("team", "red")) == told
     assert not _holders(house, MARKER)
     for table in ("batches", "batch_rows", "batch_parts", "retired_executions"):
         assert await house.past.pool.fetchval(f"SELECT count(*) FROM {table}") == 0, table

@@ -13,7 +13,7 @@ import pytest
 from tests.integration.retention.conftest import DOMAIN, PROJECT, Past
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.executions.terminate import Terminator
-from wingbeat_controlplane.retention.batch_remains import BatchRemains
+from wingbeat_controlplane.retention.batch_remains import BatchRemains, WholeBatch
 from wingbeat_controlplane.retention.eraser import ByLabel, ByName, ByProject, Eraser, Erasure, Target
 from wingbeat_controlplane.retention.leavings import Leavings
 from wingbeat_controlplane.retention.places import Places
@@ -57,7 +57,7 @@ class House:
         dataset = await self.past.pool.fetchval(
             "INSERT INTO cache_datasets (digest, project, domain, name, version) VALUES ($1, $2, $3, $4, 'v')"
             " RETURNING id",
-            *(name.encode(), project, DOMAIN, name),
+            *(f"{project}/{name}".encode(), project, DOMAIN, name),
         )
         await self.past.pool.execute(
             "INSERT INTO cache_artifacts (dataset_id, artifact_id, data_uri, data_digest, has_references,"
@@ -84,9 +84,14 @@ class House:
         return sum("file" in files for _, _, files in os.walk(self.folder))
 
     async def erase(self, target: Target, *, is_dry_run: bool = False, terminates: bool = False) -> Sequence[Erasure]:
-        """All answers."""
+        """All answers about executions."""
         found = self.eraser.erase(target, is_dry_run=is_dry_run, terminates=terminates)
-        return [erasure async for erasure in found]
+        return [erasure async for erasure in found if isinstance(erasure, Erasure)]
+
+    async def erased_batches(self, target: Target, *, is_dry_run: bool = False) -> Sequence[WholeBatch]:
+        """All answers about batches."""
+        found = self.eraser.erase(target, is_dry_run=is_dry_run)
+        return [batch async for batch in found if isinstance(batch, WholeBatch)]
 
 
 @pytest.fixture
@@ -125,7 +130,8 @@ async def test_nothing_is_left(house: House, target: Target) -> None:
 
 @pytest.mark.parametrize(("target", "left"), [(ByProject("p1"), ["live", "other"]), (ByProject("p1", "d2"), None)])
 async def test_batches_whose_executions_were_pruned(house: House, target: Target, left: list[str] | None) -> None:
-    """With a project go its ended batches, though pruning has left none of their executions; what runs stays."""
+    """With a project go its ended batches, though pruning has left none of their executions; what runs stays. A dry run
+    names them."""
     pool = house.past.pool
     for name, project, ended in (("ended", "p1", True), ("live", "p1", False), ("other", "p2", True)):
         batch = await pool.fetchval(
@@ -139,9 +145,12 @@ async def test_batches_whose_executions_were_pruned(house: House, target: Target
             batch,
         )
         await house.blobs.put(f"{house.blobs.base}/metadata/batches/{project}/{DOMAIN}/{name}/results/0.jsonl", b"{}")
-    await house.erase(target, is_dry_run=True)
+    told = await house.erased_batches(target, is_dry_run=True)
+    assert [(batch.name, batch.rows, batch.blob_count, batch.blob_bytes) for batch in told] == (
+        [("ended", {"batches": 1, "batch_rows": 1}, 1, 2)] if left else []
+    )
     assert await pool.fetchval("SELECT count(*) FROM batches") == 3
-    await house.erase(target)
+    assert await house.erased_batches(target) == told
     expected = left or ["ended", "live", "other"]
     assert [row["name"] for row in await pool.fetch("SELECT name FROM batches ORDER BY name")] == expected
     assert await pool.fetchval("SELECT count(*) FROM batch_rows") == len(expected)
@@ -158,6 +167,52 @@ async def test_what_was_launched_goes_too(house: House) -> None:
     await house.execution("stays")
     await house.erase(ByName(PROJECT, DOMAIN, "top"))
     assert await house.past.names() == ["stays"]
+
+
+async def test_same_names(house: House) -> None:
+    """Executions of two projects that have one name keep what is theirs: the key of a launch, and raw data that cannot
+    be told apart, which is named; it goes with the last of them."""
+    pool = house.past.pool
+    for project, seconds in ((PROJECT, 0), ("p1", 5)):
+        key = await house.execution("same", project=project)
+        await pool.execute(
+            "INSERT INTO launch_keys"
+            " SELECT gen_random_uuid(), gen_random_uuid(), name, created_at + $2 * interval '1 s'"
+            " FROM executions WHERE id = $1",
+            *(key, seconds),
+        )
+        await pool.execute(
+            "UPDATE executions SET created_at = created_at + $2 * interval '1 s' WHERE id = $1", key, seconds
+        )
+    raw = house.folder / "blobs" / "data"
+    assert (count := len(list(raw.rglob("file")))) == 5
+    told = await house.erase(ByProject("p1"), is_dry_run=True)
+    assert told[0].rows["launch_keys"] == 1
+    assert told[0].tally.left_alone == [f"{raw}/*/same-*"]
+    assert await house.erase(ByProject("p1")) == told
+    assert await pool.fetchval("SELECT k.created_at = e.created_at FROM launch_keys AS k, executions AS e")
+    assert len(list(raw.rglob("file"))) == count
+    await house.erase(ByName(PROJECT, DOMAIN, "same"))
+    assert await pool.fetchval("SELECT count(*) FROM launch_keys") == 0
+    assert not list(house.folder.rglob("*same*"))
+
+
+async def test_launched_while_it_is_terminated(house: House) -> None:
+    """What an execution launches after it was looked for, and before it ends, goes with it."""
+    top = await house.execution("top", is_live=True)
+
+    async def engine() -> None:
+        asked = "SELECT FROM executions WHERE id = $1 AND abort_requested_at IS NOT NULL"
+        while not await house.past.pool.fetch(asked, top):
+            await asyncio.sleep(0.01)
+        await house.execution("late", parent_execution_id=top, parent_node_id="n0")
+        await house.past.pool.execute("UPDATE executions SET ended_at = now(), phase = 7 WHERE id = $1", top)
+
+    ending = asyncio.create_task(engine())
+    await house.erase(ByName(PROJECT, DOMAIN, "top"), terminates=True)
+    await ending
+    assert await house.past.names() == []
+    assert not list(house.folder.rglob("*late*"))
 
 
 async def test_running_executions(house: House) -> None:
@@ -222,7 +277,6 @@ _PROCESS = """
 import asyncio, sys
 from pathlib import Path
 from wingbeat_controlplane.executions.terminate import Terminator
-from wingbeat_controlplane.retention.batch_remains import BatchRemains
 from wingbeat_controlplane.retention.batch_remains import BatchRemains
 from wingbeat_controlplane.retention.eraser import ByProject, Eraser
 from wingbeat_controlplane.retention.leavings import Leavings

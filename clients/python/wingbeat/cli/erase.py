@@ -34,7 +34,7 @@ def erase(
     request.terminate = terminate
     if not dry_run and not yes:
         request.dry_run = True
-        count = sum(1 for _ in _ask(request, endpoint, data_dir))
+        count = sum(not answer.HasField("batch") for answer in _ask(request, endpoint, data_dir))
         question = f"{show_count(count, 'execution')} cannot be brought back (--dry-run shows all). Erase?"
         typer.confirm(question, abort=True, err=True)
     request.dry_run = dry_run
@@ -42,7 +42,7 @@ def erase(
     running = 0
     left: set[str] = set()
     for answer in _ask(request, endpoint, data_dir):
-        sums["executions"] += 1
+        sums["batches" if answer.HasField("batch") else "executions"] += 1
         sums["rows"] += sum(answer.rows.values())
         running += answer.is_running
         left.update(answer.left_alone)
@@ -54,15 +54,16 @@ def erase(
             _show(answer)
     if output is Format.TEXT:
         done = "would go" if dry_run else "erased"
+        batches = f" and {sums['batches']} {'batch' if sums['batches'] == 1 else 'batches'}" if sums["batches"] else ""
         say(
-            f"{show_count(sums['executions'], 'execution')} {done}: {show_count(sums['rows'], 'row')},"
+            f"{show_count(sums['executions'], 'execution')}{batches} {done}: {show_count(sums['rows'], 'row')},"
             f" {show_count(sums['blob_count'], 'blob')} ({show_bytes(sums['blob_bytes'])}),"
             f" logs of {show_count(sums['log_count'], 'attempt')} ({show_bytes(sums['log_bytes'])})"
         )
         if running:
             say(f"{running} of them are running: they need --terminate")
         for place in sorted(left):
-            say(f"Left alone, as it is outside of the blob store: {escape(place)}")
+            say(f"Left alone, as it is outside of the blob store or not theirs alone: {escape(place)}")
 
 
 def _request(execution: str, label: str, project: str, domain: str) -> retention_pb2.EraseRequest:
@@ -100,8 +101,9 @@ def _ask(
 
 
 def _show(answer: retention_pb2.EraseResponse) -> None:
-    name = answer.execution
-    path = escape(f"{name.project}/{name.domain}/{name.name}")
+    is_batch = answer.HasField("batch")
+    name = answer.batch if is_batch else answer.execution
+    path = f"{'batch ' if is_batch else ''}{escape(f'{name.project}/{name.domain}/{name.name}')}"
     rows = ", ".join(f"{count} {table}" for table, count in sorted(answer.rows.items()))
     say(f"{path}{' [yellow]running[/]' if answer.is_running else ''}")
     say(f"  rows: {rows}")
