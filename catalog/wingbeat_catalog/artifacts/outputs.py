@@ -75,7 +75,7 @@ class Targets:
         """None when that cannot be told any more. Raises OSError."""
         graph = self._graphs.get(execution)
         if graph is None or node_id not in graph.rows:
-            loaded = await self._store.load([execution])
+            loaded = (await self._store.load([execution])).executions
             if execution not in loaded:
                 return None
             graph = self._graphs[execution] = loaded[execution].graph

@@ -93,6 +93,19 @@ class ArtifactStore:
                 made.principal,
             )
 
+    async def create(self, artifact: NewArtifact, alias: str) -> Row | None:
+        """Store it and let the alias, if there is one, name it: both or neither. None: the version exists."""
+        key = artifact.key
+        with outages_as_oserror():
+            async with self._pool.acquire() as connection, connection.transaction():
+                made = await self.insert(artifact, connection)
+                if made is None:
+                    return None
+                if alias:
+                    await self.tag(made, alias, move=True, connection=connection)
+                name = (key.project, key.domain, key.name, artifact.version)
+                return await connection.fetchrow(SQL["by_version"], *name)
+
     async def by_version(self, key: ArtifactKey, version: str) -> Row | None:
         """One version."""
         return await self._row("by_version", key.project, key.domain, key.name, version)

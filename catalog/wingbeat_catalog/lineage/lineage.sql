@@ -15,12 +15,14 @@ WHERE e.id = ANY($1::bigint[]);
 SELECT closure FROM workflows WHERE id = $1;
 
 -- name: nodes
+-- NULL for $2: all of them.
 SELECT execution_id, node_id, spec_node_id, parent_id, parent_attempt, node_name, kind, flags, phase, attempt,
     started_at, ended_at,
     CASE WHEN kind = 7 THEN memo END AS memo, CASE WHEN flags & 2 <> 0 THEN details END AS details
 FROM node_executions
 WHERE execution_id = ANY($1::bigint[])
-ORDER BY execution_id, seq;
+ORDER BY execution_id, seq
+LIMIT $2;
 
 -- name: children
 SELECT parent_execution_id AS execution_id, parent_node_id AS node_id, c.id
@@ -55,7 +57,8 @@ SELECT e.execution_id, e.node_id, e.kind, e.source_execution_id, e.source_node_i
 FROM lineage_edges AS e
 JOIN unnest($1::bigint[], $2::text[]) AS u (execution_id, node_id)
     ON e.execution_id = u.execution_id AND e.node_id = u.node_id
-ORDER BY e.execution_id, e.node_id, e.source_execution_id, e.source_node_id;
+ORDER BY e.execution_id, e.node_id, e.source_execution_id, e.source_node_id
+LIMIT $3;
 
 -- name: takers
 -- Nodes that took over the outputs of nodes.
@@ -81,25 +84,49 @@ SELECT g.execution_id, g.var, g.token, m.execution_id AS maker_execution_id, m.n
     m.var AS maker_var
 FROM unnest($1::bigint[]) AS u (execution_id)
 JOIN lineage_values AS g ON g.execution_id = u.execution_id AND g.node_id = ''
-JOIN lineage_values AS m ON m.token = g.token AND m.node_id <> '' AND m.execution_id <> g.execution_id
+JOIN lineage_values AS m
+    ON hashtextextended(m.token, 0) = hashtextextended(g.token, 0) AND m.token = g.token AND m.node_id <> ''
+    AND m.execution_id <> g.execution_id
 ORDER BY g.execution_id, g.var, g.token, m.execution_id, m.node_id
 LIMIT $2;
 
 -- name: users_of_outputs
--- Executions that were given what a node made.
+-- Executions that were given what a node made; the first ones of each value, as there may be very many.
 SELECT m.execution_id, m.node_id, m.var, m.token, g.execution_id AS user_execution_id, g.var AS user_var
 FROM unnest($1::bigint[], $2::text[]) AS u (execution_id, node_id)
 JOIN lineage_values AS m ON m.execution_id = u.execution_id AND m.node_id = u.node_id AND m.node_id <> ''
-JOIN lineage_values AS g ON g.token = m.token AND g.node_id = '' AND g.execution_id <> m.execution_id
+CROSS JOIN LATERAL (
+    SELECT v.execution_id, v.var FROM lineage_values AS v
+    WHERE hashtextextended(v.token, 0) = hashtextextended(m.token, 0) AND v.token = m.token AND v.node_id = ''
+        AND v.execution_id <> m.execution_id
+    ORDER BY v.execution_id, v.var
+    LIMIT $3
+) AS g
 ORDER BY m.execution_id, m.node_id, g.execution_id, g.var
 LIMIT $3;
 
 -- name: known_by
--- Who made and who was given what a token names; the node is empty for those who were given it.
-SELECT token, execution_id, node_id, var
-FROM lineage_values
-WHERE token = ANY($1::text[])
-ORDER BY length(token) DESC, execution_id, node_id, var
+-- Who made what a token names, then who was given it (the node is empty); the first ones, the longest token first.
+SELECT asked.token, v.execution_id, v.node_id, v.var
+FROM unnest($1::text[]) AS asked (token)
+CROSS JOIN LATERAL (
+    (
+        SELECT m.execution_id, m.node_id, m.var FROM lineage_values AS m
+        WHERE hashtextextended(m.token, 0) = hashtextextended(asked.token, 0) AND m.token = asked.token
+            AND m.node_id <> ''
+        ORDER BY m.execution_id, m.node_id, m.var
+        LIMIT $2
+    )
+    UNION ALL
+    (
+        SELECT g.execution_id, g.node_id, g.var FROM lineage_values AS g
+        WHERE hashtextextended(g.token, 0) = hashtextextended(asked.token, 0) AND g.token = asked.token
+            AND g.node_id = ''
+        ORDER BY g.execution_id, g.var
+        LIMIT $2
+    )
+) AS v
+ORDER BY length(asked.token) DESC, v.node_id = '', v.execution_id, v.node_id, v.var
 LIMIT $2;
 
 -- name: tokens

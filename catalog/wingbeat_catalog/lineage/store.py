@@ -44,6 +44,14 @@ class LoadedExecution(NamedTuple):
     graph: ExecutionGraph
 
 
+class Loaded(NamedTuple):
+    """Executions by row id."""
+
+    executions: Mapping[int, LoadedExecution]
+    is_cut: bool
+    """Some were left out, as all together have more nodes than were asked for."""
+
+
 class LineageStore:
     """Reads rows and plans."""
 
@@ -57,14 +65,17 @@ class LineageStore:
         with outages_as_oserror():
             return await self._pool.fetchval(_SQL["execution_id"], project, domain, name)
 
-    async def load(self, executions: Iterable[int]) -> dict[int, LoadedExecution]:
-        """Those that exist and whose workflow can be read."""
+    async def load(self, executions: Iterable[int], nodes_max: int | None = None) -> Loaded:
+        """Those that exist and whose workflow can be read, from the lowest id on until they have `nodes_max` nodes."""
         keys = sorted(set(executions))
         if not keys:
-            return {}
+            return Loaded({}, is_cut=False)
         with outages_as_oserror():
             found = await self._pool.fetch(_SQL["executions"], keys)
-            rows = await self._pool.fetch(_SQL["nodes"], keys)
+            rows = await self._pool.fetch(_SQL["nodes"], keys, None if nodes_max is None else nodes_max + 1)
+        is_cut = nodes_max is not None and len(rows) > nodes_max
+        if is_cut:
+            found = [execution for execution in found if execution["id"] < rows[-1]["execution_id"]]
         by_execution: defaultdict[int, list[asyncpg.Record]] = defaultdict(list)
         for row in rows:
             by_execution[row["execution_id"]].append(row)
@@ -77,7 +88,7 @@ class LineageStore:
             nodes = by_execution[execution["id"]]
             graph = ExecutionGraph(plan, {row["node_id"]: _graph_row(row) for row in nodes}, await self._dynamic(nodes))
             loaded[execution["id"]] = LoadedExecution(execution, graph)
-        return loaded
+        return Loaded(loaded, is_cut)
 
     async def _closure(self, workflow: int) -> bytes:
         with outages_as_oserror():
@@ -116,9 +127,9 @@ class LineageStore:
         """Executions whose eager tasks launched these."""
         return await self._by_execution("eager_launchers", executions)
 
-    async def sources(self, nodes: Iterable[NodeKey]) -> Sequence[Row]:
+    async def sources(self, nodes: Iterable[NodeKey], limit: int) -> Sequence[Row]:
         """Where nodes took their outputs from."""
-        return await self._by_node("sources", nodes)
+        return await self._by_node("sources", nodes, limit)
 
     async def elements(self, nodes: Iterable[NodeKey], limit: int) -> Sequence[Row]:
         """Which elements of nodes took their outputs from which elements of others."""

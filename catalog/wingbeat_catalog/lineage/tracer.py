@@ -1,20 +1,20 @@
 """Trace: from a request to a page of steps.
 
-Every page walks anew and leaves out what earlier pages have told: rows that are final stay where they are in the walk,
-and a token is small, however wide the walk is.
+Every page walks anew and goes on behind the step that the page before ended with: rows that are final stay in the order
+in which they are met, what comes between them meanwhile repeats none, and a token is small, however wide the walk is.
 """
 
 import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, NoReturn
 
 from wingbeat_catalog.lineage.execution_graph import ExecutionGraph, Value
 from wingbeat_catalog.lineage.steps import step_messages
-from wingbeat_catalog.lineage.store import LineageStore, Row
-from wingbeat_catalog.lineage.walk import FAN_MAX, Link, LinkKind, Start, Walk
+from wingbeat_catalog.lineage.store import LineageStore, NodeKey, Row
+from wingbeat_catalog.lineage.walk import FAN_MAX, NODES_MAX, Link, LinkKind, Start, Walk
 from wingbeat_propeller.core.references import uri_token
 from wingbeatidl.lineage.v1 import lineage_pb2
 
@@ -36,6 +36,23 @@ class UnknownStartError(LookupError):
     """What the request names does not exist; the text says what."""
 
 
+class _Told(NamedTuple):
+    """What earlier pages have told: so many steps, the last one this."""
+
+    position: int
+    execution: int
+    node_id: str
+
+    def end_in(self, steps: Iterable[NodeKey]) -> int:
+        """Where to go on in a walk, which may have met new steps among those that were told."""
+        last = (self.execution, self.node_id)
+        return next((place + 1 for place, step in enumerate(steps) if step == last), self.position)
+
+    def token(self, question: str) -> str:
+        """For the next page."""
+        return base64.urlsafe_b64encode(json.dumps([*self, question]).encode()).decode()
+
+
 class Tracer:
     """Answers Trace."""
 
@@ -49,16 +66,18 @@ class Tracer:
         depth = _bounded("depth", request.depth, DEPTH, DEPTH_MAX)
         size = _bounded("page_size", request.page_size, PAGE_SIZE, PAGE_SIZE_MAX)
         question = _digest(request)
-        begin = _decode(request.page_token, question)
+        told = _decode(request.page_token, question)
         is_up = request.direction == lineage_pb2.DIRECTION_UP
         walk = Walk(self._store, depth)
         starts = await self._starts(request, walk, is_up=is_up)
         trace = await (walk.up(starts) if is_up else walk.down(starts))
         steps = list(trace.steps.values())
+        begin = 0 if told is None else told.end_in(trace.steps)
         page = steps[begin : begin + size]
-        answer = lineage_pb2.TraceResponse(steps=await step_messages(self._store, trace, page), is_cut=trace.is_cut)
+        is_cut = trace.is_cut or len(starts) >= FAN_MAX
+        answer = lineage_pb2.TraceResponse(steps=await step_messages(self._store, trace, page), is_cut=is_cut)
         if begin + size < len(steps):
-            answer.next_page_token = _encode(begin + size, question)
+            answer.next_page_token = _Told(begin + size, page[-1].execution, page[-1].node_id).token(question)
         return answer
 
     async def _starts(self, request: lineage_pb2.TraceRequest, walk: Walk, *, is_up: bool) -> list[Start]:
@@ -85,7 +104,8 @@ class Tracer:
         await walk.load([key])
         graph = walk.graph(key)
         if graph is None:
-            raise UnknownStartError(f"the workflow of execution [{label}] cannot be read")
+            reason = f"has more than {NODES_MAX} nodes" if walk.trace.is_cut else "has a workflow that cannot be read"
+            raise UnknownStartError(f"execution [{label}] {reason}")
         if not value.node_id:
             names = graph.plan.output_names if is_up else graph.plan.input_names
             _check_variable(value.variable, names, f"execution [{label}]", "output" if is_up else "input")
@@ -193,22 +213,18 @@ def _digest(request: lineage_pb2.TraceRequest) -> str:
     return hashlib.sha256(question.SerializeToString(deterministic=True)).hexdigest()[:16]
 
 
-def _encode(position: int, question: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([position, question]).encode()).decode()
-
-
-def _decode(token: str, question: str) -> int:
+def _decode(token: str, question: str) -> _Told | None:
     if not token:
-        return 0
+        return None
     try:
-        position, belongs_to = json.loads(base64.urlsafe_b64decode(token.encode()))
+        position, execution, node_id, belongs_to = json.loads(base64.urlsafe_b64decode(token.encode()))
     except (ValueError, TypeError, binascii.Error):
         _refuse_token(token)
-    if not isinstance(position, int) or position < 0:
+    if not isinstance(position, int) or position < 0 or not isinstance(execution, int) or not isinstance(node_id, str):
         _refuse_token(token)
     if belongs_to != question:
         raise InvalidTraceError("the page token belongs to another question; every page needs the request of the first")
-    return position
+    return _Told(position, execution, node_id)
 
 
 def _refuse_token(token: str) -> NoReturn:

@@ -22,6 +22,10 @@ STEPS_MAX = 10_000
 """Steps that one trace takes at most."""
 FAN_MAX = 10_000
 """Ways out of one level to other executions, of each kind."""
+NODES_MAX = 500_000
+"""Nodes of all executions together that one trace looks through: their rows stay in memory meanwhile."""
+_LOADED_AT_ONCE = 100
+"""Executions whose rows are read by one statement."""
 _CROSSINGS_MAX = 1_000
 """Executions within executions that one way may pass before it comes to a step."""
 
@@ -115,11 +119,25 @@ class Walk:
         self._depth = depth
         self.trace = Trace()
         self._seen: set[tuple[int, Value]] = set()
+        self._asked: set[int] = set()
+        self._nodes_left = NODES_MAX
 
     async def load(self, executions: Iterable[int]) -> None:
-        """Make the graphs of executions known, as far as there are any."""
-        unknown = [key for key in executions if key not in self.trace.loaded]
-        self.trace.loaded.update(await self._store.load(unknown))
+        """Make the graphs of executions known, as far as there are any, and as there is room for them."""
+        unknown = sorted(set(executions) - self._asked)
+        self._asked.update(unknown)
+        for start in range(0, len(unknown), _LOADED_AT_ONCE):
+            loaded, is_cut = await self._store.load(unknown[start : start + _LOADED_AT_ONCE], self._nodes_left)
+            self._nodes_left -= sum(len(found.graph.rows) for found in loaded.values())
+            self.trace.loaded.update(loaded)
+            if is_cut:
+                self.trace.is_cut = True
+                break
+
+    def _all(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Rows of which at most FAN_MAX were asked for: if there are as many, there may be more."""
+        self.trace.is_cut |= len(rows) == FAN_MAX
+        return rows
 
     def graph(self, execution: int) -> ExecutionGraph | None:
         """The graph of an execution that was loaded."""
@@ -157,7 +175,7 @@ class Walk:
         ways: list[_WayUp] = []
         nodes = {(step.execution, step.node_id): step for step, _ in level if step.node_id}
         taken: set[NodeKey] = set()
-        sources = await self._store.sources(nodes)
+        sources = self._all(await self._store.sources(nodes, FAN_MAX))
         await self.load(row["source_execution_id"] for row in sources)
         for row in sources:
             key = (row["execution_id"], row["node_id"])
@@ -204,7 +222,7 @@ class Walk:
             for parent, node_id in by_eager.get(execution, ())
         ]
         wanted = {(step.execution, var): step for step, var in inputs}
-        makers = await self._store.makers_of_inputs(executions, FAN_MAX)
+        makers = self._all(await self._store.makers_of_inputs(executions, FAN_MAX))
         artifacts = await self._store.artifacts_of_inputs(parents)
         await self.load([row["maker_execution_id"] for row in (*makers, *artifacts)])
         for row in artifacts:
@@ -249,6 +267,8 @@ class Walk:
                     pending.append(way._replace(kind=_crossed(way.kind), execution=child, found=Outcome(found.var)))
                 if not inside:
                     self._meet_up(way, Value(found.node_id, found.var), depth, met)
+        else:
+            self.trace.is_cut = True
         return met
 
     def _made(self, way: _WayUp) -> Iterator[Made]:
@@ -301,11 +321,13 @@ class Walk:
         self._seen.update(level)
         ways = first + await self._ways_down(level)
         depth = 1
-        while ways and not self.trace.is_cut:
+        while ways:
             if depth > self._depth:
                 self.trace.is_cut = True
                 break
             level = await self._settle_down(ways, depth)
+            if self.trace.is_cut:
+                break
             ways = await self._ways_down(level)
             depth += 1
         return self.trace
@@ -351,12 +373,11 @@ class Walk:
     async def _ways_by_rows(self, made: dict[NodeKey, set[str]]) -> list[_WayDown]:
         """To nodes that took outputs over, and to executions that were given them."""
         ways: list[_WayDown] = []
-        takers = await self._store.takers(made, FAN_MAX)
-        users = await self._store.users_of_outputs(made, FAN_MAX)
-        artifacts = await self._store.users_of_artifacts(made, FAN_MAX)
+        takers = self._all(await self._store.takers(made, FAN_MAX))
+        users = self._all(await self._store.users_of_outputs(made, FAN_MAX))
+        artifacts = self._all(await self._store.users_of_artifacts(made, FAN_MAX))
         others = [row["execution_id"] for row in takers]
         others += [row["user_execution_id"] for row in (*users, *artifacts)]
-        self.trace.is_cut |= FAN_MAX in (len(takers), len(users), len(artifacts))
         await self.load(others)
         for row in takers:
             source = Value(row["source_node_id"], "")
@@ -394,6 +415,8 @@ class Walk:
             pending = [*await self._into_children(into), *await self._out_of_executions(out)]
             if not pending:
                 break
+        else:
+            self.trace.is_cut = True
         return values
 
     async def _into_children(self, ways: Sequence[tuple[Link, int, ToChild]]) -> list[_WayDown]:
@@ -411,7 +434,7 @@ class Walk:
         """To where the parent goes on with an output, and to executions that were given it as an artifact."""
         rows = {execution: self.trace.loaded[execution].row for _, execution, _ in ways}
         await self.load(row["parent_execution_id"] for row in rows.values() if row["parent_node_id"])
-        artifacts = await self._store.users_of_artifacts([(execution, "") for execution in rows], FAN_MAX)
+        artifacts = self._all(await self._store.users_of_artifacts([(execution, "") for execution in rows], FAN_MAX))
         await self.load(row["user_execution_id"] for row in artifacts)
         by_eager = await self._launchers(key for key, row in rows.items() if not row["parent_node_id"])
         pending: list[_WayDown] = []
@@ -459,8 +482,7 @@ class Walk:
         for execution in list(eager):
             graph = self.graph(execution)
             eager[execution] &= set() if graph is None else set(eager_nodes(graph))
-        rows = await self._store.launched_by_eager((key for key, found in eager.items() if found), FAN_MAX)
-        self.trace.is_cut |= len(rows) == FAN_MAX
+        rows = self._all(await self._store.launched_by_eager((key for key, found in eager.items() if found), FAN_MAX))
         await self.load(row["id"] for row in rows)
         return [
             ((row["parent_id"], node_id), row["id"])

@@ -57,6 +57,8 @@ class ArtifactServicer:
             raise missing("spec.value")
         if request.spec.type.WhichOneof("type") is None:
             raise missing("spec.type")
+        if request.tag:
+            _check_text("tag", request.tag)
         values = dict(request.partitions)
         try:
             check_values(values)
@@ -71,16 +73,10 @@ class ArtifactServicer:
             source.task_id if source.HasField("task_id") else identifier_pb2.Identifier(),
             source.principal or self._principal(context),
         )
-        created = await self._store.insert(
-            NewArtifact(key, request.version, PartitionValues(values), request.spec, made)
-        )
-        if created is None:
+        artifact = NewArtifact(key, request.version, PartitionValues(values), request.spec, made)
+        row = await self._store.create(artifact, request.tag)
+        if row is None:
             raise already_exists(f"artifact [{key}@{request.version}] already exists")
-        if request.tag:
-            _check_text("tag", request.tag)
-            await self._store.tag(created, request.tag, move=True)
-        row = await self._store.by_version(key, request.version)
-        assert row is not None, "artifacts stay"
         return artifacts_pb2.CreateArtifactResponse(artifact=artifact_message(row))
 
     async def GetArtifact(

@@ -92,6 +92,12 @@ async def _refused(registry: Registry, rpc: str, request: Any) -> tuple[grpc.Sta
     return caught.value.code(), caught.value.details() or ""
 
 
+async def _versions(registry: Registry) -> list[str]:
+    request = artifacts_pb2.SearchArtifactsRequest(artifact_key=KEY)
+    found = await registry("SearchArtifacts", request, artifacts_pb2.SearchArtifactsResponse)
+    return [artifact.artifact_id.version for artifact in found.artifacts]
+
+
 async def test_create_get_search(registry: Registry) -> None:
     """What was created is got by version, alias, partitions and URI, and found in pages, newest first."""
     for number in range(5):
@@ -133,7 +139,7 @@ async def test_create_get_search(registry: Registry) -> None:
 
 
 async def test_refusals(registry: Registry) -> None:
-    """Bad requests get a sentence, and change nothing."""
+    """Bad requests get a sentence, and change nothing: an alias that cannot be leaves no artifact either."""
     await _create(registry, "v1")
     await _create(registry, "v2", tag="prod")
     again = artifacts_pb2.CreateArtifactRequest(artifact_key=KEY, version="v1", spec=_spec(9))
@@ -143,6 +149,12 @@ async def test_refusals(registry: Registry) -> None:
         grpc.StatusCode.INVALID_ARGUMENT,
         "missing spec.value",
     )
+    named = artifacts_pb2.CreateArtifactRequest(artifact_key=KEY, version="v3", spec=_spec(3), tag="t" * 1_001)
+    assert await _refused(registry, "CreateArtifact", named) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "invalid value for tag",
+    )
+    assert await _versions(registry) == ["v2", "v1"]
     first = artifact_id_pb2.ArtifactID(artifact_key=KEY, version="v1")
     taken = artifacts_pb2.AddTagRequest(artifact_id=first, value="prod")
     code, text = await _refused(registry, "AddTag", taken)
