@@ -150,3 +150,12 @@ def test_others_read_what_our_engine_has_put(installation: Installation, program
     assert artifact.data[0].value.scalar.primitive.string_value.startswith("a-")
     assert artifact.metadata.key_map["execution-name"] == execution
     assert artifact.metadata.key_map["exec-node"] == "n1"
+
+
+def test_a_sub_workflow_inside_of_a_dynamic_task_is_explained(programs: Programs) -> None:
+    """What the dynamic task has made tells which sub-workflow it is."""
+    first = programs.run("kept_inside", what="a")
+    second = programs.run("kept_inside", what="b")
+    inside = "n0-0-dn0"
+    assert f"put by {first} {inside}" in (text := programs.cache("why", second, inside))
+    assert 'input what was "a" when it was made, and is "b" here' in text

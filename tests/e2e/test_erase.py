@@ -142,7 +142,7 @@ def test_nothing_is_left_of_a_winding_way(tmp_path: Path) -> None:
             assert any(part in path for path in held), (part, held)
         would = warm.wingbeat("erase", "--label", f"who={value}", "--dry-run", *folder).stdout
         done = warm.wingbeat("erase", "--label", f"who={value}", "--yes", *folder).stdout
-        assert would.splitlines()[-1].replace("would go", "are gone") == done.splitlines()[-1]
+        assert would.splitlines()[-1].replace("would go", "erased") == done.splitlines()[-1]
         assert _rows(warm, value, *names) == set()
         assert _references(warm, keys) == set()
         assert _files(warm.data_dir, value) == []

@@ -2,9 +2,8 @@
 nobody.
 
 Of a node the task is that of its first attempt, and the cache version that of its catalog key, where it has one: a node
-may override what its task says. Of an array the compiled workflow tells which inputs are mapped over; for arrays that
-dynamic tasks have made all lists are taken to be. Of a sub-workflow node it tells everything, so nothing can be said of
-those that dynamic tasks have made.
+may override what its task says. Of an array the compiled workflow tells which inputs are mapped over, and of a
+sub-workflow node everything: the one that the nearest dynamic task around the node has made, if there is one.
 """
 
 from collections.abc import Iterable
@@ -24,6 +23,7 @@ from wingbeat_controlplane.errors import failed_precondition, invalid_argument, 
 from wingbeat_controlplane.executions.array_inputs import find_array, inputs_of_element
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_propeller.compiler.cached_tasks import cached_task, cached_workflow
+from wingbeat_propeller.compiler.dynamic import compiled_uri
 from wingbeat_propeller.compiler.references import walk_nodes
 from wingbeat_propeller.core.cached_task import CachedTask
 from wingbeat_propeller.core.plan import NodeKind
@@ -35,6 +35,8 @@ from wingbeatidl.cache.v1 import cache_pb2
 _SQL = load_queries(__package__ or "", "cache_calls.sql")
 
 INPUTS_BYTES_MAX = 64 << 20
+CLOSURE_BYTES_MAX = 64 << 20
+"""Largest compiled workflow of a dynamic task that is looked into."""
 
 
 class Maker(NamedTuple):
@@ -150,8 +152,7 @@ class CacheCalls:
         if row is None or row["closure"] is None:
             raise failed_precondition(f"the task of array {node_id} is not registered")
         template = _template(row["closure"])
-        closure = compiler_pb2.CompiledWorkflowClosure.FromString(await self._pool.fetchval(_SQL["workflow"], row_id))
-        array = find_array(closure, row["spec_node_id"], template.id)
+        array = find_array(await self._closure(row_id, node_id), row["spec_node_id"], template.id)
         inputs = await self._inputs(node_id, row)
         for name, literal in inputs.literals.items():
             if name not in array.bound_inputs and literal.WhichOneof("value") == "offloaded_metadata":
@@ -161,10 +162,9 @@ class CacheCalls:
     async def _of_workflow(
         self, node_id: str, row_id: int, row: asyncpg.Record, maker: Maker, catalog: catalog_pb2.CatalogMetadata
     ) -> AskedCall:
-        closure = compiler_pb2.CompiledWorkflowClosure.FromString(await self._pool.fetchval(_SQL["workflow"], row_id))
-        found = _find_sub_workflow(closure, row["spec_node_id"], catalog.dataset_id.name)
+        found = _find_sub_workflow(await self._closure(row_id, node_id), row["spec_node_id"], catalog.dataset_id.name)
         if found is None:
-            raise failed_precondition(f"node {node_id} is part of a workflow that a dynamic task has made")
+            raise failed_precondition(f"the workflow that node {node_id} runs is not found")
         template, metadata = found
         inputs = await self._inputs(node_id, row)
         cached = cached_workflow(template, metadata)
@@ -174,8 +174,7 @@ class CacheCalls:
         if row["closure"] is None:
             raise _no_task(call)
         template = _template(row["closure"])
-        closure = compiler_pb2.CompiledWorkflowClosure.FromString(await self._pool.fetchval(_SQL["workflow"], row_id))
-        array = find_array(closure, row["spec_node_id"], template.id)
+        array = find_array(await self._closure(row_id, call.node_id), row["spec_node_id"], template.id)
         inputs = inputs_of_element(await self._inputs(call.node_id, row), array, call.element)
         element = await self._pool.fetchrow(_SQL["element"], row_id, call.node_id, call.element)
         return AskedCall(
@@ -186,6 +185,19 @@ class CacheCalls:
             Maker(call.execution.project, call.execution.domain, call.execution.name, call.node_id, call.element),
             element["queued_at"] if element else row["created_at"],
         )
+
+    async def _closure(self, row_id: int, node_id: str) -> compiler_pb2.CompiledWorkflowClosure:
+        """The compiled workflow that a node is part of."""
+        details: bytes | None = await self._pool.fetchval(_SQL["dynamic_around"], row_id, node_id)
+        event = event_pb2.NodeExecutionEvent.FromString(details or b"")
+        uri = event.task_node_metadata.dynamic_workflow.dynamic_job_spec_uri
+        if not uri:
+            return compiler_pb2.CompiledWorkflowClosure.FromString(await self._pool.fetchval(_SQL["workflow"], row_id))
+        try:
+            data = await self._blobs.get(compiled_uri(uri), CLOSURE_BYTES_MAX)
+            return compiler_pb2.CompiledWorkflowClosure.FromString(data)
+        except (BlobNotFoundError, BlobAccessError, BlobTooLargeError, DecodeError) as error:
+            raise failed_precondition(f"the workflow that node {node_id} is part of cannot be read: {error}") from error
 
     async def _inputs(self, node_id: str, row: asyncpg.Record) -> literals_pb2.LiteralMap:
         data: bytes | None = row["inputs"]

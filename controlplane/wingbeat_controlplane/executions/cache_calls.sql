@@ -12,6 +12,20 @@ LEFT JOIN tasks AS t ON (t.project, t.domain, t.name, t.version)
     = (te.task_project, te.task_domain, te.task_name, te.task_version)
 WHERE n.execution_id = $1 AND n.node_id = $2;
 
+-- name: dynamic_around
+-- The dynamic task that has made the workflow which a node is part of: the nearest one around it.
+WITH RECURSIVE around (parent_id, depth) AS (
+    SELECT n.parent_id, 1 FROM node_executions AS n WHERE n.execution_id = $1 AND n.node_id = $2
+    UNION ALL
+    SELECT n.parent_id, a.depth + 1
+    FROM around AS a JOIN node_executions AS n ON n.execution_id = $1 AND n.node_id = a.parent_id
+)
+SELECT n.details
+FROM around AS a JOIN node_executions AS n ON n.execution_id = $1 AND n.node_id = a.parent_id
+WHERE n.flags & 2 <> 0
+ORDER BY a.depth
+LIMIT 1;
+
 -- name: task
 -- That version, or the newest one when none is given.
 SELECT closure FROM tasks

@@ -183,6 +183,18 @@ def kept_whole(marks: str, what: str) -> tuple[str, str]:
     return whole, never_kept(marks=marks, what=whole)
 
 
+@dynamic
+def keep_inside(marks: str, what: str) -> str:
+    """A sub-workflow whose outputs are kept, inside of a workflow that is made while it runs."""
+    return two_steps(marks=marks, what=what).with_overrides(cache=True, cache_version="1")
+
+
+@workflow
+def kept_inside(marks: str, what: str) -> str:
+    """The dynamic task alone."""
+    return keep_inside(marks=marks, what=what)
+
+
 plain_plan = LaunchPlan.get_or_create(plain, "caching.plain_plan", default_inputs={"what": "a"})
 
 
