@@ -82,8 +82,10 @@ def test_nothing_holds_a_value_any_more(
 
     folder = ("--data-dir", str(installation.data_dir))
     told = installation.wingbeat("erase", "--label", f"who={value}", "--dry-run", "-o", "json", *folder).stdout
-    counted = [one["rows"] for one in json.loads("[" + told.replace("}\n{", "},{") + "]")]
-    assert len(counted) == 3
+    answers = json.loads("[" + told.replace("}\n{", "},{") + "]")
+    counted = [one["rows"] for one in answers]
+    assert [one["batch"]["name"] for one in answers if "batch" in one] == [f"b{value}"]
+    assert len(counted) == 4
     for table in ("execution_tags", "execution_search", "batch_rows", "cache_artifacts", "artifacts"):
         assert any(table in rows for rows in counted), table
     installation.wingbeat("erase", "--label", f"who={value}", "--yes", *folder)
