@@ -12,6 +12,8 @@ from flyteidl.datacatalog import datacatalog_pb2, datacatalog_pb2_grpc
 from tests.e2e.client import Client, entity, execution_id, succeeded
 from tests.e2e.installation import Installation
 
+EVICTED = "evicted; nodes and elements that show CACHE_EVICTED now:"
+
 
 class Programs:
     """Runs of cacheable programs, and the command about them."""
@@ -94,13 +96,13 @@ def test_evicted_entries_are_made_anew(programs: Programs) -> None:
     first = programs.run("plain", what="a")
     second = programs.run("plain", what="a")
     assert programs.lines() == 2
-    assert programs.cache("evict", second).startswith("2 entries evicted; 2 nodes")
+    assert programs.cache("evict", second).startswith(f"2 entries {EVICTED} 2")
     assert programs.metadata(second, "n1").cache_status == catalog_pb2.CACHE_EVICTED
-    assert programs.cache("evict", second).startswith("0 entries evicted; 0 nodes")
+    assert programs.cache("evict", second).startswith(f"0 entries {EVICTED} 0")
     third = programs.run("plain", what="a")
     assert programs.lines() == 4
     assert programs.metadata(third, "n1").cache_status == catalog_pb2.CACHE_POPULATED
-    assert programs.cache("evict", third, "n1").startswith("1 entry evicted; 1 nodes")
+    assert programs.cache("evict", third, "n1").startswith(f"1 entry {EVICTED} 1")
     assert programs.metadata(first, "n1").cache_status == catalog_pb2.CACHE_POPULATED
 
 
@@ -109,13 +111,13 @@ def test_evicting_takes_out_what_elements_were_given(programs: Programs) -> None
     unique = uuid4().hex
     first = programs.run_mapped([f"{name}{unique}" for name in "abc"])
     second = programs.run_mapped([f"{name}{unique}" for name in "bcd"])
-    assert programs.cache("evict", second).startswith("3 entries evicted; 3 nodes")
+    assert programs.cache("evict", second).startswith(f"3 entries {EVICTED} 3")
     text = programs.cache("why", second, "n0", "--element", "0")
     assert "Its entry has been evicted" in text
-    assert programs.cache("evict", second).startswith("0 entries evicted; 0 nodes")
-    assert programs.cache("evict", first).startswith("1 entry evicted; 1 nodes")
+    assert programs.cache("evict", second).startswith(f"0 entries {EVICTED} 0")
+    assert programs.cache("evict", first).startswith(f"1 entry {EVICTED} 1")
     third = programs.run_mapped([f"{name}{unique}" for name in "abcd"])
-    assert programs.cache("evict", third, "n0").startswith("4 entries evicted; 4 nodes")
+    assert programs.cache("evict", third, "n0").startswith(f"4 entries {EVICTED} 4")
 
 
 def test_a_sub_workflow_is_explained_and_evicted_as_a_whole(programs: Programs) -> None:
@@ -126,7 +128,7 @@ def test_a_sub_workflow_is_explained_and_evicted_as_a_whole(programs: Programs) 
     assert 'input what was "a" when it was made, and is "b" here' in text
     third = programs.run("kept_whole", what="a")
     assert f"made by {first} n0" in programs.cache("why", third, "n0")
-    assert programs.cache("evict", third).startswith("1 entry evicted; 1 nodes")
+    assert programs.cache("evict", third).startswith(f"1 entry {EVICTED} 1")
     assert programs.metadata(third, "n0").cache_status == catalog_pb2.CACHE_EVICTED
     fourth = programs.run("kept_whole", what="a")
     assert programs.metadata(fourth, "n0").cache_status == catalog_pb2.CACHE_POPULATED
