@@ -1,14 +1,15 @@
-"""`kill -9` of server and engine at moments drawn from a seed, while keyed launches and a batch are under way.
+"""`kill -9` of server and engine, or the end of their connections to Postgres, at moments drawn from a seed.
 
-Callers do as clients do: they send again what was not acknowledged, to whatever server there is. pytest prints the
-seed; WINGBEAT_TEST_SEED replays it.
+Keyed launches and a batch are under way meanwhile. Callers do as clients do: they send again what was not acknowledged,
+to whatever server there is. pytest prints the seed; WINGBEAT_TEST_SEED replays it.
 """
 
 import asyncio
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import asyncpg
 import grpc
@@ -17,7 +18,7 @@ from flyteidl.admin import launch_plan_pb2, task_pb2
 from flyteidl.core import identifier_pb2, tasks_pb2
 from flyteidl.service.admin_pb2_grpc import AdminServiceStub
 from tests.e2e.client import DOMAIN, PROJECT
-from tests.e2e.installation import Installation, running_installation
+from tests.e2e.installation import Installation, running_installation, until
 from tests.e2e.specs import INTEGER, identifier, interface, node, promise, workflow_request
 
 from wingbeat_controlplane.supervisor.data_folder import DataFolder
@@ -30,6 +31,9 @@ SEED = int(os.environ.get("WINGBEAT_TEST_SEED", random.SystemRandom().randrange(
 ITEMS = 2000
 ROWS = 600
 KILLS = 6
+POSTGRES_KILLS = 2
+THROWN_OUT = 40
+"""Times that Postgres ends some of the connections, before it is killed each time."""
 TEMPLATE = item_pb2.LaunchTemplate(target=item_pb2.Target(name="kills.wf", version="v1"))
 
 
@@ -128,8 +132,32 @@ async def _kill(installation: Installation, randomness: random.Random) -> None:
         installation.kill(["server"] if number % 3 else ["server", "propeller-0"])
 
 
-@pytest.mark.timeout(400)
-async def test_each_is_launched_once(installation: Installation) -> None:
+async def _throw_out(installation: Installation, randomness: random.Random) -> None:
+    """Postgres ends connections of server and engine, and is itself killed now and then."""
+    for _ in range(POSTGRES_KILLS):
+        connection = await _connect(installation)
+        await connection.execute("SELECT setseed($1)", randomness.random())
+        for _ in range(THROWN_OUT):
+            await asyncio.sleep(randomness.uniform(0.0, 0.05))
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name LIKE 'wingbeat%' AND random() < 0.3"
+            )
+        pid = installation.pid("postgres")
+        installation.kill(["postgres"])
+        connection.terminate()
+        await asyncio.to_thread(
+            until, lambda pid=pid: installation.pid("postgres") not in (0, pid) and installation.answers()
+        )
+
+
+async def _connect(installation: Installation) -> asyncpg.Connection:
+    return await asyncpg.connect(EmbeddedPostgres(DataFolder(installation.data_dir).postgres).dsn())
+
+
+async def _launch_through(
+    installation: Installation, fault: Callable[[Installation, random.Random], Awaitable[None]]
+) -> None:
     """Two thousand keyed items from three callers and a batch: every key and every row is one execution that ends."""
     await asyncio.to_thread(register_echo, installation.endpoint)
     randomness = random.Random(SEED)
@@ -138,10 +166,10 @@ async def test_each_is_launched_once(installation: Installation) -> None:
         batch = group.create_task(_batch(installation))
         for caller in callers:
             group.create_task(_launch_all(installation, caller))
-        group.create_task(_kill(installation, randomness))
+        group.create_task(fault(installation, randomness))
     counts = batch.result().counts
     assert (counts.total, counts.succeeded, batch.result().results_written) == (ROWS, ROWS, ROWS), f"seed {SEED}"
-    connection = await asyncpg.connect(EmbeddedPostgres(DataFolder(installation.data_dir).postgres).dsn())
+    connection = await _connect(installation)
     try:
         keyed = await connection.fetchval("SELECT count(*) FROM executions WHERE batch_id IS NULL")
         rows = await connection.fetchval("SELECT count(DISTINCT batch_row) FROM executions WHERE batch_id IS NOT NULL")
@@ -152,3 +180,32 @@ async def test_each_is_launched_once(installation: Installation) -> None:
         assert await connection.fetchval("SELECT count(*) FROM executions WHERE phase <> 4") == 0, f"seed {SEED}"
     finally:
         await connection.close()
+
+
+@pytest.mark.timeout(400)
+async def test_kills(installation: Installation) -> None:
+    """Whoever is killed, each is launched once."""
+    await _launch_through(installation, _kill)
+
+
+@pytest.mark.timeout(400)
+async def test_lost_connections(tmp_path: Path) -> None:
+    """Whichever connections are lost, each is launched once and reported, server and engine live on, and they end when
+    they are told to."""
+    events = tmp_path / "events"
+    settings = (
+        f'[openlineage]\nfile = "{events}"\n[propeller]\nlease_s = 120\n'
+        "[batches]\nlease_s = 3\n[retention]\ninterval_s = 0.1\nexecutions_days = 1000\n"
+    )
+    with running_installation(settings=settings) as installation:
+        roles = {role: installation.pid(role) for role in ("server", "propeller-0")}
+        await _launch_through(installation, _throw_out)
+        until(lambda: _ended_runs(events) == ITEMS + ROWS, what=f"seed {SEED}: an event of each end")
+        assert {role: installation.pid(role) for role in roles} == roles, f"seed {SEED}"
+        log = (installation.data_dir / "logs" / "server.log").read_text()
+        assert "uncaught error in a handler" not in log, f"seed {SEED}: {log}"
+
+
+def _ended_runs(events: Path) -> int:
+    lines = [json.loads(line) for line in events.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return len({line["run"]["runId"] for line in lines if line["eventType"] == "COMPLETE"})
