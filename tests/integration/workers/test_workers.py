@@ -79,6 +79,16 @@ async def test_much_output(installation: Installation) -> None:
     assert len(engine.log("c", "stdout")) < 42 << 20
 
 
+async def test_output_without_end(installation: Installation) -> None:
+    """No more of it is read than is kept, so the worker has time for others."""
+    engine = await installation.engine(log_bytes_max=1 << 20)
+    await installation.worker("--slots", "1")
+    await engine.run("boast", "b")
+    assert result(await engine.ended("b")) == 0
+    await engine.run("increment", "next", integer(value=1))
+    assert result(await engine.ended("next")) == 2
+
+
 async def test_output_is_seen_while_a_task_runs_and_an_abort_ends_it(installation: Installation) -> None:
     """A task that runs for a while is told as started, with its log; an aborted one makes room for the next."""
     engine = await installation.engine()

@@ -118,15 +118,18 @@ def _run(options: "WorkerOptions", where: Endpoint) -> int:
 
 
 def _interpreter() -> str:
-    """The interpreter in the first line of flytekit's program, else our own."""
+    """The interpreter in the first line of flytekit's program, else the one beside it, else our own."""
     beside = str(Path(sys.executable).parent)
     found = shutil.which(_PROGRAM, path=os.pathsep.join((os.environ.get("PATH", os.defpath), beside)))
     if found is None:
         return sys.executable
     with open(found, "rb") as file:
         head = file.read(_HEAD_BYTES).decode(errors="replace").partition("\n")[0]
-    interpreter = head.removeprefix("#!").strip() if head.startswith("#!") else ""
-    return interpreter if os.access(interpreter, os.X_OK) else sys.executable
+    named = head.removeprefix("#!").strip() if head.startswith("#!") else ""
+    # What installers write for long paths, and `env`, name a program that finds Python, and not Python itself.
+    candidates = [named] if Path(named).name.startswith("python") else []
+    candidates.append(str(Path(found).resolve().parent / "python"))
+    return next((path for path in candidates if os.access(path, os.X_OK)), sys.executable)
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -139,6 +142,9 @@ def _label(text: str) -> tuple[str, str]:
 def _bytes(text: str) -> int:
     number, unit = (text[:-2], _UNITS[text[-2:]]) if text[-2:] in _UNITS else (text, 1)
     try:
-        return int(float(number) * unit)
-    except ValueError:
+        amount = int(float(number) * unit)
+    except (ValueError, OverflowError):
+        amount = 0
+    if amount <= 0:
         fail(f"{text!r} is no amount of memory; write it as 512Mi or 4Gi", status=2)
+    return amount

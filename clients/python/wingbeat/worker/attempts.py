@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from wingbeat.worker.children import Child, Children
-from wingbeat.worker.logs import read_new, tail
+from wingbeat.worker.logs import cut, read_new, tail
 from wingbeat.worker.memory import session_rss_bytes
 from wingbeat.worker.options import WorkerOptions
 from wingbeat.worker.wingbeat_task_child.messages import Report
@@ -444,7 +444,7 @@ class Attempts:
             for content in read_new(child.folder / stream, child.sent, stream, whole=last):
                 room = self._options.log_bytes_max - attempt.logged[stream]
                 if room <= 0:
-                    continue
+                    break  # the file may be of any size
                 attempt.logged[stream] += len(content)
                 if attempt.engine is not None:
                     attempt.engine.output(
@@ -457,7 +457,7 @@ class Attempts:
     def _cut_streams(child: Child, report: Report) -> None:
         for stream in ("stdout", "stderr"):
             if child.sent[stream]:
-                os.truncate(child.folder / stream, 0)
+                cut(child.folder / stream)
                 child.sent[stream] = 0
 
 

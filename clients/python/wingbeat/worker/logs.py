@@ -1,8 +1,12 @@
-"""Reading what children write to the files behind their standard streams."""
+"""Reading what children write to the files behind their standard streams.
+
+A task may have made something else of them: what cannot be read is taken for empty, and a pipe is not waited for.
+"""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 CHUNK_BYTES = 256 << 10
 TAIL_BYTES = 4096
@@ -11,10 +15,18 @@ _READ_MAX = 4 << 20
 """Read of one stream at a time, unless the task has ended."""
 
 
+def cut(path: Path) -> None:
+    """Make the file empty."""
+    try:
+        os.truncate(path, 0)
+    except OSError:
+        return
+
+
 def read_new(path: Path, read: dict[str, int], stream: str, *, whole: bool) -> Iterator[bytes]:
     """What follows the first `read[stream]` bytes, in chunks; `read` is brought up to date."""
     try:
-        with path.open("rb") as file:
+        with _open(path) as file:
             size = os.fstat(file.fileno()).st_size
             at = read[stream] = min(read[stream], size)
             if size == at:
@@ -35,9 +47,13 @@ def read_new(path: Path, read: dict[str, int], stream: str, *, whole: bool) -> I
 def tail(path: Path) -> str:
     """The last lines of a file, empty when there is none."""
     try:
-        with path.open("rb") as file:
+        with _open(path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
             text = file.read(TAIL_BYTES).decode(errors="replace")
     except OSError:
         return ""
     return "\n".join(text.strip().splitlines()[-TAIL_LINES:])
+
+
+def _open(path: Path) -> BinaryIO:
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))

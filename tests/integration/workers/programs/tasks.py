@@ -192,3 +192,10 @@ def describe() -> str:
     times = [entry["Name"] for entry in own.timeline_deck.time_info]
     found["time line after"] = [name for name in times if not name.startswith("Download data")]
     return json.dumps(found)
+
+
+@task
+def boast() -> int:
+    """Makes a file of a tebibyte of its output, which takes no room on the disk."""
+    os.ftruncate(1, 1 << 40)
+    return 0
