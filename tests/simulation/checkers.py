@@ -49,7 +49,9 @@ class Launched:
     disturbed: bool = False
     """Somebody has aborted an execution that it launched: it need not end as the interpreter says."""
     active: set[str] = field(default_factory=set[str])
-    """Task nodes that are queued or running, as written."""
+    """Nodes that take a slot of max_parallelism, as written."""
+    elements_running: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+    """Of arrays that take one as long as an element runs."""
     ended: set[str | None] = field(default_factory=set[str | None])
     """Nodes, and None for itself, whose end is in the log of transitions."""
 
@@ -162,12 +164,13 @@ class Checkers:
                 raise Violation(f"{what} has ended without a time: {_shown(new)}")
         elif new["phase"] == NodePhase.DYNAMIC_RUNNING or _waits_for_another(new):
             launched.active.discard(place)
-        elif expected.counts:
+        elif expected.counts and not expected.rests:
             launched.active.add(place)
-            if launched.max_parallelism and len(launched.active) > launched.max_parallelism:
-                raise Violation(
-                    f"{launched.name} runs {len(launched.active)} at once, {launched.max_parallelism} allowed"
-                )
+            self._within_limit(launched)
+
+    def _within_limit(self, launched: Launched) -> None:
+        if launched.max_parallelism and len(launched.active) > launched.max_parallelism:
+            raise Violation(f"{launched.name} runs {len(launched.active)} at once, {launched.max_parallelism} allowed")
 
     def _element_written(self, term: int, old: Row | None, new: Row) -> None:
         launched = self.executions[new["execution_id"]]
@@ -184,6 +187,20 @@ class Checkers:
         self._within_budgets(what, expected, new)
         if new["phase"] == TaskPhase.SUCCEEDED:
             self._right_value(what, expected, new)
+        array = launched.expectation.nodes.get(new["node_id"])
+        if array is not None and array.counts and array.rests:
+            self._count_element(launched, new["node_id"], new["element"], is_running=new["phase"] == TaskPhase.RUNNING)
+
+    def _count_element(self, launched: Launched, array: str, element: int, *, is_running: bool) -> None:
+        running = launched.elements_running
+        if is_running:
+            running.add((array, element))
+            launched.active.add(array)
+            self._within_limit(launched)
+        else:
+            running.discard((array, element))
+            if not any(other == array for other, _ in running):
+                launched.active.discard(array)
 
     def _within_budgets(self, what: str, expected: Expected, row: Row) -> None:
         attempt: int = row["attempt"]

@@ -58,7 +58,9 @@ class Expected:
     system_failures: tuple[int, ...] | None = None
     """How many attempts failed by the system's fault before attempt 0, 1, ... and, last, in all."""
     counts: bool = False
-    """It takes a slot of max_parallelism."""
+    """It takes a slot of max_parallelism,"""
+    rests: bool = False
+    """but only as long as an element of it runs."""
     is_optional: bool = False
     """It may also be aborted, or never be reached."""
 
@@ -279,14 +281,16 @@ class _Run:
                 (name, replace(expected, is_optional=expected.is_optional or is_optional))
                 for name, expected in nodes.items()
             )
-        counts = isinstance(node.element, Task) and node.element.makes is None
+        task = node.element if isinstance(node.element, Task) else None
+        counts = node.is_launched or (task is not None and task.makes is None)
+        rests = task is not None and task.is_cached and task.is_serialized
         if is_lost:
-            place.say(spec_id, Expected(FAILED, counts=counts or node.is_launched))
+            place.say(spec_id, Expected(FAILED, counts=counts, rests=rests))
             return None
         value = sum(result.total for _, result in inner if result is not None)
         # Outputs of executions that nobody reads are not handed on.
         shown = None if node.is_launched else value
-        place.say(spec_id, Expected(SUCCEEDED, value=shown, counts=counts or node.is_launched))
+        place.say(spec_id, Expected(SUCCEEDED, value=shown, counts=counts, rests=rests))
         return Known(value, is_bare=False)
 
     def _element(

@@ -184,7 +184,7 @@ def test_a_branch_that_forgets_its_decision(monkeypatch: Patch) -> None:
 
 def test_a_slot_that_is_not_offered(monkeypatch: Patch) -> None:
     """Nodes that wait for max_parallelism wait without end."""
-    monkeypatch.setattr(Walk, "_offer_slot", lambda self: None)
+    monkeypatch.setattr(Walk, "offer_slot", lambda self: None)
     found()
 
 

@@ -44,8 +44,8 @@ class ElementRun:
 
     @property
     def waits(self) -> bool:
-        """Whether it has not begun for want of a reservation."""
-        return self.cache is not None and self.cache.waits
+        """Whether it has not begun for want of a reservation, or of a slot since it has that."""
+        return self.cache is not None and (self.cache.waits or self.cache.lacks_slot)
 
     def deadline(self, timeout_s: float) -> float:
         """When its attempt, or all of its attempts together, will have taken too long."""
@@ -69,8 +69,11 @@ class ArrayRun:
         "failed",
         "failures",
         "gathering",
+        "held",
         "inputs",
         "is_open",
+        "is_resting",
+        "lacking",
         "looked_up",
         "looking",
         "misses",
@@ -101,6 +104,12 @@ class ArrayRun:
         """Of elements that are not there and whose turn has not come."""
         self.putting = 0
         """Elements under way that are over, and being put into the cache: they take nobody's room."""
+        self.held = 0
+        """Elements under way that have not begun, as another call has their reservation."""
+        self.is_resting = False
+        """The array's slot of max_parallelism is given back, since no element of it would run."""
+        self.lacking: list[int] = []
+        """Elements that would, once there is a slot again."""
         self.repeats = 0
         """After a restart: so many of the next elements may have begun before, although no row says so."""
         self.needed = spec.successes_needed(size)
@@ -136,6 +145,11 @@ class ArrayRun:
     def is_over(self) -> bool:
         """Whether every element has ended."""
         return self.succeeded + self.failed == self.size
+
+    @property
+    def is_held(self) -> bool:
+        """Whether no element runs, or is to be tried again, as others have the reservations of all."""
+        return self.held > 0 and self.held == len(self.under_way) - self.putting
 
     @property
     def last_begun(self) -> int:

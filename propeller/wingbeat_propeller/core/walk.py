@@ -83,7 +83,7 @@ class Walk(Recording):
             if self._may_reach(frame, node):
                 self._reach(frame, node)
             else:
-                self._offer_slot()  # it may have been called in for a slot that is free now
+                self.offer_slot()  # it may have been called in for a slot that is free now
 
     # ---- a node's way ----
 
@@ -436,9 +436,9 @@ class Walk(Recording):
         if run.counted:
             run.counted = False
             self.state.active -= 1
-            self._offer_slot()
+            self.offer_slot()
 
-    def _offer_slot(self) -> None:
+    def offer_slot(self) -> None:
         """Call in the node that waits longest for a slot; should there be none after all, it waits again."""
         held = self.state.held
         while held:

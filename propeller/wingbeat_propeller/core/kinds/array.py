@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from wingbeat_propeller.core.array_run import ArrayRun
-from wingbeat_propeller.core.caching import ReservationStatus, Result
+from wingbeat_propeller.core.caching import Result
 from wingbeat_propeller.core.effects import Launch
 from wingbeat_propeller.core.events import (
     ArrayOpened,
@@ -33,7 +33,7 @@ from wingbeat_propeller.core.events import (
     TaskSucceeded,
 )
 from wingbeat_propeller.core.ids import generated_name
-from wingbeat_propeller.core.kinds.array_cache import hit, keep, kept, looked_up
+from wingbeat_propeller.core.kinds.array_cache import held, hit, keep, kept, looked_up, reserved, rest, wake
 from wingbeat_propeller.core.kinds.array_elements import Elements
 from wingbeat_propeller.core.kinds.array_explanation import explain_array, inside_elements
 from wingbeat_propeller.core.kinds.array_progress import ArrayProgress, inputs_uri, outputs_uri
@@ -197,18 +197,31 @@ class ArrayKind(Kind):
         elif isinstance(event, Kept):
             if (result := kept(elements, index, event)) is not None:
                 self._end(elements, index, result)
-        elif element is None or element.cache is None or not element.waits:
-            pass  # it has ended, or runs
+        elif element is None or element.cache is None or not element.cache.waits:
+            pass  # it has ended, or runs, or will when there is a slot
         elif isinstance(event, LookedUp):
             hit(elements, [event])
             ArrayProgress(walk, frame, run, node).advance(array)
         elif isinstance(event, ReservationHeld):
-            element.cache.reservation = ReservationStatus.EXISTS
-            element.cache.holder, element.cache.held_until = event.owner, event.until
-        else:
-            element.cache.waits = False
-            element.cache.reservation = event.status
+            held(elements, element, event)
+            rest(elements)
+        elif reserved(elements, index, event):
             walk.effects.commands.append(elements.launch(index, is_repeat=element.may_have_begun))
+
+    def called_in(self, walk: Walk, frame: Frame, run: NodeRun, node: int) -> None:
+        """There is a slot: elements that have their reservations run, unless they have ended meanwhile."""
+        array = run.array
+        if array is None or not array.lacking:
+            walk.offer_slot()
+            return
+        elements = Elements(walk, frame, run, node)
+        if wake(elements):
+            lacking, array.lacking = array.lacking, []
+            for index in lacking:
+                element = array.under_way[index]
+                assert element.cache is not None, "it has a reservation"
+                element.cache.lacks_slot = False
+                walk.effects.commands.append(elements.launch(index, is_repeat=element.may_have_begun))
 
     def task_failed(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskFailed) -> None:
         """An attempt of an element has failed."""

@@ -3,6 +3,9 @@
 They are looked up a page at a time, in the order of their indexes and before their turn: those that are there end at
 once and take nobody's room, the others have their turn as ever. So a page costs one question, and an array whose
 elements are all there runs none. After a restart those without a row are looked up again.
+
+While others have the reservations of all that would run, the array gives its slot of max_parallelism back, lest the
+inner nodes of a holder starve.
 """
 
 from collections.abc import Sequence
@@ -19,7 +22,7 @@ from wingbeat_propeller.core.caching import (
     Result,
 )
 from wingbeat_propeller.core.effects import Keep, LookUp, LookUpElements, NodeRef, Reserve, Unreserve
-from wingbeat_propeller.core.events import ElementsLookedUp, Kept, LookedUp
+from wingbeat_propeller.core.events import ElementsLookedUp, Kept, LookedUp, ReservationHeld, Reserved
 from wingbeat_propeller.core.ids import element_name
 from wingbeat_propeller.core.walk import ref_of, serialized
 
@@ -113,7 +116,7 @@ def _follows(start: CacheSource, source: CacheSource, count: int) -> bool:
 
 
 def begin_cached(elements: "Elements", index: int, element: ElementRun) -> bool:
-    """The element's turn has come; returns whether it has to wait for a reservation."""
+    """The element's turn has come; returns whether it has to wait for a reservation, or a slot."""
     array, spec = elements.array, elements.spec
     if array.cache is CacheMode.OFF or spec.cached is None:
         return False
@@ -125,7 +128,51 @@ def begin_cached(elements: "Elements", index: int, element: ElementRun) -> bool:
     element.cache.waits = spec.cached.serialized and miss.status == CacheStatus.MISS
     if element.cache.waits:
         reserve(elements, index, element.cache)
-    return element.cache.waits
+        return True
+    return not take_slot(elements, index, element.cache)
+
+
+def held(elements: "Elements", element: ElementRun, event: ReservationHeld) -> None:
+    """Another makes the element's call."""
+    caching = element.cache
+    assert caching is not None, "it has asked for a reservation"
+    elements.array.held += caching.reservation != ReservationStatus.EXISTS
+    caching.reservation = ReservationStatus.EXISTS
+    caching.holder, caching.held_until = event.owner, event.until
+
+
+def reserved(elements: "Elements", index: int, event: Reserved) -> bool:
+    """The element may run; returns whether there is a slot to do so."""
+    caching = elements.array.under_way[index].cache
+    assert caching is not None, "it has asked for a reservation"
+    elements.array.held -= caching.reservation == ReservationStatus.EXISTS
+    caching.waits = False
+    caching.reservation = event.status
+    return take_slot(elements, index, caching)
+
+
+def rest(elements: "Elements") -> None:
+    """Give the array's slot back if none of its elements would run."""
+    if elements.run.counted and elements.array.is_held:
+        elements.array.is_resting = True
+        elements.walk.release(elements.run)
+
+
+def take_slot(elements: "Elements", index: int, caching: Caching) -> bool:
+    """Whether the array has a slot for the element to run; else the element runs when it has one again."""
+    array = elements.array
+    if array.is_resting and (array.lacking or not wake(elements)):
+        caching.lacks_slot = True
+        array.lacking.append(index)
+    return not caching.lacks_slot
+
+
+def wake(elements: "Elements") -> bool:
+    """Have the array's slot again, or wait for one."""
+    if elements.walk.take_slot(elements.frame, elements.node):
+        elements.run.counted = True
+        elements.array.is_resting = False
+    return elements.run.counted
 
 
 def resume_cached(elements: "Elements", index: int, element: ElementRun) -> None:
@@ -152,10 +199,14 @@ def let_go(elements: "Elements", index: int) -> None:
     caching = None if element is None else element.cache
     if caching is None or not caching.is_reserving:
         return
+    if caching.waits:
+        elements.array.held -= caching.reservation == ReservationStatus.EXISTS
+    elif caching.lacks_slot:
+        elements.array.lacking.remove(index)
     ref = NodeRef(elements.frame.number, elements.node, elements.array.attempts[index], index)
     elements.walk.effects.commands.append(Unreserve(ref, caching.catalog, _owner(elements, index)))
     caching.reservation = ReservationStatus.RELEASED
-    caching.waits = False
+    caching.waits = caching.lacks_slot = False
 
 
 def keep(elements: "Elements", index: int, result: Result) -> None:

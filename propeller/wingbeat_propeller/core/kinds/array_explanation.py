@@ -34,7 +34,9 @@ def explain_array(view: View, frame: Frame, run: NodeRun, node: int, answer: why
             running=[_holder(view, frame, run, node, array, index) for index in running[:NAMED_MAX]],
         )
     )
-    waiting = next((element.cache for element in array.under_way.values() if element.cache and element.waits), None)
+    if array.lacking:
+        answer.reasons.add(parallelism=view.parallelism(view.held().get((frame.number, node), 0)))
+    waiting = next((one.cache for one in array.under_way.values() if one.cache and one.cache.waits), None)
     if waiting is not None:
         lapses = None if waiting.held_until is None else moment(waiting.held_until)
         answer.reasons.add(reservation=why_pb2.Reservation(owner=waiting.holder, lapses=lapses))

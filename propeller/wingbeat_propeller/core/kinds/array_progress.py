@@ -12,7 +12,7 @@ from wingbeat_propeller.core.array_outputs import small_collections
 from wingbeat_propeller.core.array_run import ArrayRun
 from wingbeat_propeller.core.bindings import NeedsContentError
 from wingbeat_propeller.core.effects import Gather, Launch, OpenArray, RecallElements
-from wingbeat_propeller.core.kinds.array_cache import look_up_next, resume_cached
+from wingbeat_propeller.core.kinds.array_cache import look_up_next, rest, resume_cached
 from wingbeat_propeller.core.kinds.array_elements import Elements
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
@@ -124,6 +124,7 @@ class ArrayProgress:
             self.fail(_failure(array))
         elif not array.is_over:
             self._fill(array, self.walk.effects.commands.append)
+            rest(self.elements)
         elif not array.gathering:
             self._gather(array)
 
