@@ -194,8 +194,14 @@ class Engine:
             try:
                 await _until_done(writer)
             finally:
-                await self._leases.leave(term)
+                await self._leave(term)
             _log.info("engine stopped", name=options.name, term=term)
+
+    async def _leave(self, term: int) -> None:
+        try:
+            await self._leases.leave(term)
+        except OSError as error:
+            _log.warning("the shards are free once their leases lapse", term=term, error=repr(error))
 
     def explain(self, request: engine_pb2.ExplainRequest) -> engine_pb2.ExplainResponse:
         """Why an execution, or nodes of it, do not go on, as far as this process knows."""

@@ -1,10 +1,12 @@
 """The engine over real Postgres with the instant runtime."""
 
+import asyncio
 from pathlib import Path
 
 import asyncpg
 
-from tests.integration.engine.harness import chain, engine, launch, register, wait_ended
+from tests.integration.engine.harness import chain, engine, launch, make_engine, register, wait_ended
+from wingbeat_controlplane.supervisor.embedded_postgres import EmbeddedPostgres
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.runtimes.instant import InstantRuntime
 
@@ -33,3 +35,23 @@ async def test_what_was_launched_before_the_engine_started_runs(
     await launch(pool, workflow, ["early1", "early2"])
     async with engine(pool, database_url, tmp_path, InstantRuntime()):
         assert await wait_ended(pool, 2) == {ExecutionPhase.SUCCEEDED: 2}
+
+
+async def test_a_stop_without_a_database(
+    pool: asyncpg.Pool, postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
+) -> None:
+    """An engine with nothing left to write ends as ever when the database is away; its leases lapse."""
+    running = asyncio.create_task(make_engine(pool, database_url, tmp_path, InstantRuntime()).run())
+    while not await pool.fetchval("SELECT count(*) FROM shards WHERE term IS NOT NULL"):
+        assert not running.done()
+        await asyncio.sleep(0.02)
+    name = await pool.fetchval("SELECT current_database()")
+    admin = await asyncpg.connect(postgres.dsn())
+    try:
+        await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        running.cancel()
+        await asyncio.wait([running])
+    finally:
+        await admin.close()
+    assert running.cancelled()
