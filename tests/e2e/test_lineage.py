@@ -58,6 +58,18 @@ def test_through_all_kinds_of_nodes(client: Client) -> None:
     assert _names(_trace(client, DOWN, value=_value(name, "total"))) == set()
 
 
+def test_through_a_map_over_a_launch_plan(client: Client) -> None:
+    """What the children of all elements have made leads into them and out again."""
+    name = succeeded(client.run("lineages", "many_children_wf", {"numbers": [2, 3]})).id.name
+    up = _trace(client, UP, value=_value(name))
+    doubled = [step for step in up if step.entity.name == "lineages.double"]
+    assert _names(up) == {"total", "double", "doubling_lp", "many_children_wf"}
+    assert sorted(step.outputs[0].text for step in doubled) == ["4", "6"]
+    assert len({step.execution.name for step in doubled} - {name}) == 2
+    down = _trace(client, DOWN, value=_value(name, variable="numbers"))
+    assert {step.execution.name for step in down} == {step.execution.name for step in up}
+
+
 def test_across_executions_by_a_blob(client: Client, installation: Installation) -> None:
     """A file that one execution made and another was given ties the two, in both directions, by value and by URI."""
     made = succeeded(client.run("lineages", "writing_wf", {"text": "across"}))

@@ -107,6 +107,12 @@ def long_way_wf(text: str) -> int:
     return total(numbers=parts)
 
 
+@workflow
+def many_children_wf(numbers: list[int]) -> int:
+    """A child for each number."""
+    return total(numbers=map_task(doubling_lp)(number=numbers))
+
+
 @task(cache=True, cache_version="1")
 def cached_text(text: str) -> str:
     """Runs once for each text."""
