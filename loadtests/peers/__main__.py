@@ -67,7 +67,8 @@ def _run(command: list[str], variables: Mapping[str, str]) -> Figures:
 async def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=[peer.name for peer in PEERS], help="names of peers")
+    names = [peer.name for peer in PEERS]
+    parser.add_argument("--only", nargs="*", choices=names, default=names, help="names of peers")
     parser.add_argument("--parallel", type=int, default=1000)
     parser.add_argument("--executions", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("build/peers"))
