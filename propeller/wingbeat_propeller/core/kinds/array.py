@@ -27,6 +27,7 @@ from wingbeat_propeller.core.events import (
     Kept,
     LookedUp,
     ReservationHeld,
+    Reserved,
     TaskBecameDynamic,
     TaskFailed,
     TaskStarted,
@@ -190,23 +191,24 @@ class ArrayKind(Kind):
             return
         elements = Elements(walk, frame, run, node)
         element = array.under_way.get(index)
-        if isinstance(event, ElementsLookedUp):
-            if array.looking:
+        # One that waits for no reservation has ended, or runs, or will when there is a slot.
+        waits = element is not None and element.cache is not None and element.cache.waits
+        match event:
+            case ElementsLookedUp() if array.looking:
                 looked_up(elements, event)
                 ArrayProgress(walk, frame, run, node).advance(array)
-        elif isinstance(event, Kept):
-            if (result := kept(elements, index, event)) is not None:
+            case Kept() if (result := kept(elements, index, event)) is not None:
                 self._end(elements, index, result)
-        elif element is None or element.cache is None or not element.cache.waits:
-            pass  # it has ended, or runs, or will when there is a slot
-        elif isinstance(event, LookedUp):
-            hit(elements, [event])
-            ArrayProgress(walk, frame, run, node).advance(array)
-        elif isinstance(event, ReservationHeld):
-            held(elements, element, event)
-            rest(elements)
-        elif reserved(elements, index, event):
-            walk.effects.commands.append(elements.launch(index, is_repeat=element.may_have_begun))
+            case LookedUp() if waits:
+                hit(elements, [event])
+                ArrayProgress(walk, frame, run, node).advance(array)
+            case ReservationHeld() if waits:
+                held(elements, index, event)
+                rest(elements)
+            case Reserved() if waits and reserved(elements, index, event):
+                _launch_reserved(elements, index)
+            case _:
+                return
 
     def called_in(self, walk: Walk, frame: Frame, run: NodeRun, node: int) -> None:
         """There is a slot: elements that have their reservations run, unless they have ended meanwhile."""
@@ -218,10 +220,7 @@ class ArrayKind(Kind):
         if wake(elements):
             lacking, array.lacking = array.lacking, []
             for index in lacking:
-                element = array.under_way[index]
-                assert element.cache is not None, "it has a reservation"
-                element.cache.lacks_slot = False
-                walk.effects.commands.append(elements.launch(index, is_repeat=element.may_have_begun))
+                _launch_reserved(elements, index)
 
     def task_failed(self, walk: Walk, frame: Frame, run: NodeRun, event: TaskFailed) -> None:
         """An attempt of an element has failed."""
@@ -308,6 +307,14 @@ def _restore_frames(walk: Walk, frame: Frame, run: NodeRun, node: int, row: Node
 
 def _name(walk: Walk, run: NodeRun) -> None:
     run.generated_name = generated_name(walk.state.name, run.node_id, run.attempt)
+
+
+def _launch_reserved(elements: Elements, index: int) -> None:
+    """The element has its reservation, and the array its slot."""
+    element = elements.array.under_way[index]
+    assert element.cache is not None, "it has a reservation"
+    element.cache.lacks_slot = False
+    elements.walk.effects.commands.append(elements.launch(index, is_repeat=element.may_have_begun))
 
 
 def _command(walk: Walk, launch: Launch | None) -> None:

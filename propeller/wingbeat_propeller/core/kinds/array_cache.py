@@ -132,9 +132,9 @@ def begin_cached(elements: "Elements", index: int, element: ElementRun) -> bool:
     return not take_slot(elements, index, element.cache)
 
 
-def held(elements: "Elements", element: ElementRun, event: ReservationHeld) -> None:
+def held(elements: "Elements", index: int, event: ReservationHeld) -> None:
     """Another makes the element's call."""
-    caching = element.cache
+    caching = elements.array.under_way[index].cache
     assert caching is not None, "it has asked for a reservation"
     elements.array.held += caching.reservation != ReservationStatus.EXISTS
     caching.reservation = ReservationStatus.EXISTS
