@@ -58,17 +58,8 @@ RETURNING execution_id;
 
 -- name: namesakes
 -- Executions of other projects and domains with the name of one: attempts of all of them are called alike.
-WITH RECURSIVE scopes (project, domain) AS (
-    (SELECT project, domain FROM executions ORDER BY project, domain LIMIT 1)
-    UNION ALL
-    SELECT next.project, next.domain
-    FROM scopes AS s CROSS JOIN LATERAL (
-        SELECT e.project, e.domain FROM executions AS e
-        WHERE (e.project, e.domain) > (s.project, s.domain)
-        ORDER BY e.project, e.domain LIMIT 1
-    ) AS next
-)
-SELECT e.config FROM scopes AS s JOIN executions AS e ON e.project = s.project AND e.domain = s.domain AND e.name = $3
+SELECT e.config
+FROM execution_scopes AS s JOIN executions AS e ON e.project = s.project AND e.domain = s.domain AND e.name = $3
 WHERE (s.project, s.domain) <> ($1, $2);
 
 -- name: attempts
