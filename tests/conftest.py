@@ -6,9 +6,10 @@ import os
 import shutil
 import tempfile
 
+import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.clients.players import left_out
+from tests.left_out import left_out
 
 if "PYTEST_XDIST_WORKER" not in os.environ:  # its processes inherit this
     # flytekit makes temporary folders wherever it is imported, also by other conftests, and removes none: a run has one
@@ -22,8 +23,22 @@ settings.register_profile("wingbeat", deadline=None, suppress_health_check=[Heal
 
 
 def pytest_report_header() -> str:
-    """Say which clients are not tested, since nobody should have to look for what is missing."""
-    return left_out()
+    """Say what is not tested, since nobody should have to look for what is missing."""
+    missing = left_out()
+    return f"LEFT OUT: {', '.join(missing)}" if missing else "nothing left out"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it again where everybody looks."""
+    if missing := left_out():
+        terminalreporter.section("LEFT OUT", sep="=", yellow=True)
+        terminalreporter.write_line(", ".join(missing))
+
+
+def pytest_sessionstart() -> None:
+    """In CI nothing is left out. Raises UsageError."""
+    if os.environ.get("CI") and (missing := left_out()):
+        raise pytest.UsageError(f"CI must test all, and would leave out {', '.join(missing)}")
 
 
 def pytest_configure() -> None:

@@ -103,10 +103,3 @@ def _pass_on(stream, lines: queue.Queue[str | None]) -> None:
     for line in stream:
         lines.put(line)
     lines.put(None)
-
-
-def left_out() -> str:
-    """A line for the head of a test run."""
-    if not LEFT_OUT:
-        return "clients: none left out"
-    return "clients LEFT OUT: " + ", ".join(f"{player.language} (no {player.tool} here)" for player in LEFT_OUT)

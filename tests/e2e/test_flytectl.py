@@ -14,11 +14,12 @@ import pytest
 import yaml
 from tests.e2e.client import DOMAIN, HERE, PROJECT, Client, succeeded
 from tests.e2e.installation import BIN, Installation, until
+from tests.left_out import FLYTECTL_TOOL
 
 FLYTECTL = HERE.parents[1] / ".make/flytectl"
 PLACE = ("-p", PROJECT, "-d", DOMAIN)
 
-pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="flytectl is LEFT OUT: there is no go here")
+pytestmark = pytest.mark.skipif(shutil.which(FLYTECTL_TOOL) is None, reason="the run says what is left out")
 
 Flytectl = Callable[..., subprocess.CompletedProcess[str]]
 
