@@ -10,6 +10,10 @@ from collections.abc import Sequence
 import grpc
 from google.protobuf import text_format
 from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+
+_LABEL_LENGTH_MAX = 300
+"""Characters of what a caller has named that are said back."""
 
 
 class ApiError(Exception):
@@ -27,14 +31,27 @@ def not_found(kind: str, identifier: Message | str) -> ApiError:
     return ApiError(grpc.StatusCode.NOT_FOUND, f"missing entity of type {kind} with identifier {shown(identifier)}")
 
 
+def absent(kind: str, label: str) -> ApiError:
+    """NOT_FOUND: there is no `kind` (for instance `batch`) of this name; `google.rpc.ResourceInfo` says so as well."""
+    label = label[:_LABEL_LENGTH_MAX]
+    detail = error_details_pb2.ResourceInfo(resource_type=kind, resource_name=label)
+    return ApiError(grpc.StatusCode.NOT_FOUND, f"there is no {kind} [{label}]", [detail])
+
+
 def missing(field: str) -> ApiError:
     """INVALID_ARGUMENT: a required field of the request is empty."""
-    return ApiError(grpc.StatusCode.INVALID_ARGUMENT, f"missing {field}")
+    return bad_field(field, f"missing {field}")
 
 
 def invalid_value(field: str) -> ApiError:
     """INVALID_ARGUMENT: a field holds what it must not."""
-    return ApiError(grpc.StatusCode.INVALID_ARGUMENT, f"invalid value for {field}")
+    return bad_field(field, f"invalid value for {field}")
+
+
+def bad_field(field: str, message: str) -> ApiError:
+    """INVALID_ARGUMENT with a sentence of its own and, as `google.rpc.BadRequest`, the field that it is about."""
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
+    return invalid_argument(message, [error_details_pb2.BadRequest(field_violations=[violation])])
 
 
 def invalid_argument(message: str, details: Sequence[Message] = ()) -> ApiError:

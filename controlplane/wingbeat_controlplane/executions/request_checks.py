@@ -35,11 +35,19 @@ def check_create(request: execution_pb2.ExecutionCreateRequest) -> None:
     stated_deadlines(spec.annotations.values, spec.quality_of_service)
     stated_priority(spec.annotations.values)
     check_notifications(spec.notifications.notifications)
+    _check_stored("cluster_assignment.cluster_pool_name", spec.cluster_assignment.cluster_pool_name)
+    _check_stored("execution_cluster_label.value", spec.execution_cluster_label.value)
     _check_tags(spec)
     if spec.max_parallelism < 0:
         raise invalid_value("max_parallelism")
     if spec.metadata.mode not in _Mode.values():
         raise invalid_value("mode")
+
+
+def _check_stored(field: str, value: str) -> None:
+    """An optional text that gets a column of its own."""
+    if value:
+        check_text(field, value)
 
 
 def given_inputs(request: execution_pb2.ExecutionCreateRequest) -> literals_pb2.LiteralMap:

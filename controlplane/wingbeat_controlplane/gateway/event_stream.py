@@ -15,12 +15,11 @@ from typing import NoReturn, TypeAlias, TypeVar, cast
 
 import grpc
 import structlog
-from google.rpc import error_details_pb2
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from wingbeat_controlplane.errors import ApiError, invalid_argument
+from wingbeat_controlplane.errors import ApiError, bad_field
 from wingbeat_controlplane.executions.watch.portions import Portion
 from wingbeat_controlplane.executions.watch.telling import Told
 from wingbeat_controlplane.gateway.json_encoding import JsonEncoder
@@ -66,8 +65,7 @@ def event_routes(watch: Watch) -> list[Route]:
         except ApiError as error:
             return _refusal(error)
         except OSError as error:
-            _log.warning("no event stream: the database does not answer", error=repr(error))
-            return _refusal(ApiError(grpc.StatusCode.UNAVAILABLE, "the database does not answer; try again"))
+            return _refusal(_unavailable(error))
         return StreamingResponse(_events(first, portions), headers=_HEADERS, media_type="text/event-stream")
 
     return [Route("/api/v1/watch", stream, methods=["GET"])]
@@ -85,10 +83,19 @@ async def _events(first: Portion, portions: AsyncGenerator[Portion, None]) -> As
             async for portion in portions:
                 yield _portion(portion)
         except ApiError as error:
-            _, body = encode_error(error, Form.CAMEL_JSON)
-            yield b"event: error\ndata: " + body + b"\n\n"
+            yield _error(error)
         except OSError as error:
-            _log.warning("an event stream ended: the database does not answer", error=repr(error))
+            yield _error(_unavailable(error))
+
+
+def _error(error: ApiError) -> bytes:
+    _, body = encode_error(error, Form.CAMEL_JSON)
+    return b"event: error\ndata: " + body + b"\n\n"
+
+
+def _unavailable(error: OSError) -> ApiError:
+    _log.warning("the database does not answer an event stream", error=repr(error))
+    return ApiError(grpc.StatusCode.UNAVAILABLE, "the database does not answer; try again")
 
 
 def _portion(portion: Portion) -> bytes:
@@ -178,5 +185,4 @@ def _set_heartbeat(request: watch_pb2.WatchTransitionsRequest, value: str) -> No
 
 
 def _refuse(name: str, reason: str) -> NoReturn:
-    violation = error_details_pb2.BadRequest.FieldViolation(field=name, description=reason)
-    raise invalid_argument(f"{name}: {reason}", [error_details_pb2.BadRequest(field_violations=[violation])])
+    raise bad_field(name, f"{name}: {reason}")

@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
+from google.rpc import error_details_pb2
 
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.launching.json_literals import JsonValueError
 from wingbeatidl.launch.v1 import outcome_pb2
+
+TEXT_LENGTH_MAX = 1_000
+FIELD_LENGTH_MAX = 200
+"""Callers' own words come back cut: what one item says must not make the answer for all too long for its caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,22 @@ class RefusedError(Exception):
     def __init__(self, code: grpc.StatusCode, message: str, violations: Sequence[Violation] = ()) -> None:
         super().__init__(message)
         self.code = code
-        self.message = message
-        self.violations = tuple(violations)
+        self.message = message[:TEXT_LENGTH_MAX]
+        self.violations = tuple(
+            Violation(one.field[:FIELD_LENGTH_MAX], one.description[:TEXT_LENGTH_MAX]) for one in violations
+        )
+
+    def api_error(self, field: str) -> ApiError:
+        """As the end of a call in which what cannot be launched stands in `field`."""
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(
+                field=f"{field}.{one.field}" if one.field else field, description=one.description
+            )
+            for one in self.violations
+        ]
+        return ApiError(
+            self.code, f"{field}: {self.message}", [error_details_pb2.BadRequest(field_violations=violations)]
+        )
 
     def outcome(self) -> outcome_pb2.LaunchOutcome:
         """As its caller sees it."""

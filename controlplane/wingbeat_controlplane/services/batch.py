@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from wingbeat_controlplane.batches.batches import Batches
 from wingbeat_controlplane.batches.uploads import Uploads
-from wingbeat_controlplane.errors import invalid_argument
+from wingbeat_controlplane.errors import bad_field
 from wingbeat_controlplane.executions.launch import Caller
 from wingbeat_controlplane.services.rpcs import CallContext
 from wingbeatidl.batch.v1 import batch_pb2
@@ -91,7 +91,7 @@ class BatchServicer:
     ) -> AsyncGenerator[batch_pb2.GetBatchResultsResponse, None]:
         """Results written so far."""
         if request.skip < 0:
-            raise invalid_argument("skip: a number of at least 0 is expected")
+            raise bad_field("skip", "skip: a number of at least 0 is expected")
         async for answer in self._batches.results(request.id, request.skip):
             yield answer
 
@@ -101,5 +101,5 @@ class BatchServicer:
 
 def _page_size(asked: int) -> int:
     if asked < 0:
-        raise invalid_argument(f"page_size is {asked}: it is at least 0")
+        raise bad_field("page_size", f"page_size is {asked}: it is at least 0")
     return min(asked or PAGE_SIZE, PAGE_SIZE_MAX)

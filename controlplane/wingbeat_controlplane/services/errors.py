@@ -22,6 +22,10 @@ A = TypeVar("A")
 STATUS_BYTES_MAX = 32_000
 """Message and details as they stand in trailers; flytekit accepts 32 KiB of metadata in all."""
 
+OWN_STATUS_BYTES_MAX = 7_000
+"""The same for services of our own: clients in any language, with their defaults, accept 8 KiB of metadata in all, and
+take more for RESOURCE_EXHAUSTED."""
+
 _CUT = "... (cut)"
 _log = structlog.get_logger(__name__)
 
@@ -48,15 +52,15 @@ async def guard(method: str, call: Callable[[], Awaitable[A]]) -> A:
         raise ApiError(grpc.StatusCode.UNAVAILABLE, "the database or blob store does not answer; try again") from error
 
 
-def status_of(error: ApiError) -> status_pb2.Status:
-    """The error as `google.rpc.Status`, message cut so that the whole fits STATUS_BYTES_MAX in trailers.
+def status_of(error: ApiError, size_max: int = STATUS_BYTES_MAX) -> status_pb2.Status:
+    """The error as `google.rpc.Status`, message cut so that the whole takes at most `size_max` bytes in trailers.
 
     With details the message travels twice (plain and inside the Status); details too large for that are left out.
     """
     status = status_pb2.Status(code=error.code.value[0])
     for detail in error.details:
         status.details.add().Pack(detail)
-    budget = STATUS_BYTES_MAX
+    budget = size_max
     if status.details and status.ByteSize() * 4 // 3 > budget // 2:
         del status.details[:]
     if status.details:

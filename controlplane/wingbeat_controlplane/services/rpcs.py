@@ -23,7 +23,9 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from wingbeat_controlplane.errors import ApiError, invalid_argument, unimplemented
-from wingbeat_controlplane.services.errors import guard, status_of
+from wingbeat_controlplane.services.errors import OWN_STATUS_BYTES_MAX, STATUS_BYTES_MAX, guard, status_of
+
+_OWN_PREFIX = "wingbeatidl."
 
 
 class CallContext(Protocol):
@@ -121,7 +123,7 @@ class StreamRpc:
         try:
             return await guard(self.name, call)
         except ApiError as error:
-            await _abort(context, error)
+            await _abort(context, error, self.service)
 
     async def _serve_stream(
         self, requests: bytes | AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
@@ -136,7 +138,7 @@ class StreamRpc:
                 while (answer := await guard(self.name, lambda: anext(answers, None))) is not None:
                     yield answer.data if isinstance(answer, Encoded) else answer.SerializeToString()
         except ApiError as error:
-            await _abort(context, error)
+            await _abort(context, error, self.service)
 
     def _start(
         self, requests: bytes | AsyncIterator[bytes], context: CallContext
@@ -191,13 +193,14 @@ def _method_handler(rpc: Rpc) -> "grpc.RpcMethodHandler[bytes, bytes]":
         try:
             return await rpc.answer_bytes(data, context)
         except ApiError as error:
-            await _abort(context, error)
+            await _abort(context, error, rpc.service)
 
     return grpc.unary_unary_rpc_method_handler(serve, request_deserializer=None, response_serializer=None)
 
 
-async def _abort(context: "grpc.aio.ServicerContext[bytes, bytes]", error: ApiError) -> NoReturn:
-    status = status_of(error)
+async def _abort(context: "grpc.aio.ServicerContext[bytes, bytes]", error: ApiError, service: str) -> NoReturn:
+    is_own = service.startswith(_OWN_PREFIX)
+    status = status_of(error, OWN_STATUS_BYTES_MAX if is_own else STATUS_BYTES_MAX)
     trailers = (("grpc-status-details-bin", status.SerializeToString()),) if status.details else ()
     await context.abort(error.code, status.message, trailers)
 

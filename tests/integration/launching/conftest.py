@@ -8,6 +8,7 @@ import asyncpg
 import grpc
 import pytest
 from flyteidl.service import admin_pb2, admin_pb2_grpc
+from google.rpc import error_details_pb2, status_pb2
 from tests.integration.executions import entities
 
 from wingbeat_controlplane.executions.options import ExecutionOptions
@@ -53,6 +54,14 @@ def bulk(pool: asyncpg.Pool, blobs: FolderBlobs, executions: Executions) -> Bulk
 def not_begun_max() -> int:
     """How many executions may wait to be begun."""
     return 100_000
+
+
+def violated_fields(error: grpc.aio.AioRpcError) -> list[str]:
+    """The fields that an error's `google.rpc.BadRequest` names."""
+    status = status_pb2.Status.FromString(dict(error.trailing_metadata() or ())["grpc-status-details-bin"])
+    request = error_details_pb2.BadRequest()
+    assert status.details[0].Unpack(request)
+    return [violation.field for violation in request.field_violations]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ async def test_an_execution_is_what_create_execution_makes(client: Client, pool:
 
 async def test_each_has_its_own_outcome(client: Client, pool: asyncpg.Pool) -> None:
     """Bad items say what is wrong with them, where; their neighbours are launched."""
+    nul = execution_pb2.ExecutionSpec(cluster_assignment={"cluster_pool_name": "a\0b"})
     outcomes = await client.launch(
         [
             _item(json='{"count": 5}', labels={"team": "vision"}, priority=7),
@@ -71,16 +72,19 @@ async def test_each_has_its_own_outcome(client: Client, pool: asyncpg.Pool) -> N
             _item(project="nowhere"),
             item_pb2.LaunchItem(inputs={"literals": b"\xff"}),
             _item(overrides={"execution_spec": b"\xff"}),
+            _item(overrides={"execution_spec": nul.SerializeToString()}),
+            _item(labels={"a": "b" * 1_000_000}),
             _item(),
         ]
     )
+    assert sum(outcome.ByteSize() for outcome in outcomes) < 10_000  # nobody gets a megabyte back
     assert [outcome.status for outcome in outcomes] == [
         LAUNCH_STATUS_CREATED,
-        *[LAUNCH_STATUS_REFUSED] * 12,
+        *[LAUNCH_STATUS_REFUSED] * 14,
         LAUNCH_STATUS_CREATED,
     ]
     invalid, not_found = grpc.StatusCode.INVALID_ARGUMENT.value[0], grpc.StatusCode.NOT_FOUND.value[0]
-    assert [(one.code, one.violations[0].field) for one in outcomes[1:13]] == [
+    assert [(one.code, one.violations[0].field) for one in outcomes[1:15]] == [
         (invalid, "inputs.count"),
         (invalid, "inputs.cuont"),
         (invalid, "inputs.json"),
@@ -93,11 +97,13 @@ async def test_each_has_its_own_outcome(client: Client, pool: asyncpg.Pool) -> N
         (invalid, ""),
         (invalid, "inputs.literals"),
         (invalid, "overrides.execution_spec"),
+        (invalid, ""),
+        (invalid, ""),
     ]
     rows = await pool.fetch("SELECT name, priority FROM executions ORDER BY id")
     assert [(row["name"], row["priority"]) for row in rows] == [
         (outcomes[0].execution.name, 7),
-        (outcomes[13].execution.name, 0),
+        (outcomes[15].execution.name, 0),
     ]
     assert (await _inputs(pool, rows[0]["name"])).literals["count"].scalar.primitive.integer == 5
     assert (await _inputs(pool, rows[1]["name"])).literals["count"].scalar.primitive.integer == 3  # the default

@@ -7,6 +7,9 @@ import grpc
 import pytest
 from tests.integration.watch.conftest import DOMAIN, PROJECT, Log, collect, request, short
 
+from wingbeat_controlplane.executions.watch.batch_waiting import wait_for_batch
+from wingbeat_controlplane.executions.watch.log import LOG_SETTINGS
+from wingbeat_controlplane.executions.watch.watching import Watching, WatchOptions
 from wingbeatidl.watch.v1 import watch_pb2, watch_pb2_grpc
 
 Stub = watch_pb2_grpc.WatchServiceStub
@@ -80,6 +83,20 @@ async def test_a_timeout(stub: Stub, log: Log) -> None:
     made.timeout.FromNanoseconds(100_000_000)
     responses = [response async for response in stub.WaitExecutions(made)]
     assert responses[-1].pending == 5
+
+
+async def test_a_database_that_is_too_slow(pool: asyncpg.Pool, database_url: str, log: Log) -> None:
+    """A wait is not over because an answer of the database is: the caller is told to come again."""
+    await _batch(log.pool, 5)
+    made = watch_pb2.WaitExecutionsRequest(batch="nightly", project=PROJECT, domain=DOMAIN)
+    async with asyncpg.create_pool(
+        database_url, min_size=1, max_size=1, command_timeout=0.3, server_settings=LOG_SETTINGS
+    ) as impatient:
+        watching = Watching(impatient, WatchOptions())
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE transitions")
+            with pytest.raises(TimeoutError):
+                _ = [response async for response in wait_for_batch(pool, watching, made)]
 
 
 async def test_an_unknown_batch(stub: Stub) -> None:

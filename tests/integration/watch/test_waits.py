@@ -10,6 +10,7 @@ from tests.integration.watch.conftest import Log, execution_id, status_of
 from tests.integration.watch.serving import WatchServer
 
 from wingbeat_controlplane.executions.watch import tail
+from wingbeat_controlplane.executions.watch.waiting import NAMED_MAX
 from wingbeatidl.query.v1 import identity_pb2
 from wingbeatidl.watch.v1 import transition_pb2, watch_pb2, watch_pb2_grpc
 
@@ -60,6 +61,10 @@ async def test_unknown_executions(stub: Stub, log: Log) -> None:
         assert detail.Unpack(info)
         named.append(info.resource_name)
     assert named == ["flytesnacks:development:nobody", "flytesnacks:development:neither"]
+    with pytest.raises(grpc.aio.AioRpcError, match="and 9997 more") as caught:
+        await stub.WaitExecutions(_wait(*(f"n{number}-{'x' * 500}" for number in range(10_000)))).read()
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert len(status_of(caught.value).details) == NAMED_MAX
 
 
 async def test_timeout_and_deadline(stub: Stub, server: WatchServer, log: Log) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wingbeat_controlplane.errors import ApiError, invalid_argument
-from wingbeat_controlplane.services.errors import STATUS_BYTES_MAX, cut, guard, status_of
+from wingbeat_controlplane.services.errors import OWN_STATUS_BYTES_MAX, STATUS_BYTES_MAX, cut, guard, status_of
 
 _PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 """What gRPC sends as it is in a status message; everything else is percent-encoded."""
@@ -64,13 +64,14 @@ def test_cut_text_fits_as_grpc_encodes_it(text: str, size_max: int) -> None:
     assert shown == text or text.startswith(shown.removesuffix("... (cut)"))
 
 
+@pytest.mark.parametrize("size_max", [STATUS_BYTES_MAX, OWN_STATUS_BYTES_MAX])
 @pytest.mark.parametrize("detail_size", [0, 10, 5_000, 12_000, 50_000])
-def test_status_with_details_fits(detail_size: int) -> None:
+def test_status_with_details_fits(detail_size: int, size_max: int) -> None:
     """Message and details together stay within the limit; details too large for it are left out."""
     details = [project_pb2.InactiveProject(id="p" * detail_size)] if detail_size else []
-    status = status_of(invalid_argument("é" * 40_000, details))
+    status = status_of(invalid_argument("é" * 40_000, details), size_max)
     plain = len(quote(status.message, safe=_PLAIN))
     sent = plain + (status.ByteSize() * 4 // 3 if status.details else 0)
-    assert sent <= STATUS_BYTES_MAX
-    assert bool(status.details) == (0 < detail_size <= 5_000)
+    assert sent <= size_max
+    assert bool(status.details) == (0 < detail_size <= (5_000 if size_max == STATUS_BYTES_MAX else 10))
     assert status.code == 3

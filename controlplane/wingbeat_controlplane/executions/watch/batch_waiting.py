@@ -11,10 +11,8 @@ from contextlib import aclosing
 from datetime import timedelta
 
 import asyncpg
-import grpc
-from google.rpc import error_details_pb2
 
-from wingbeat_controlplane.errors import ApiError
+from wingbeat_controlplane.errors import absent
 from wingbeat_controlplane.executions.rows import Row
 from wingbeat_controlplane.executions.watch.cursors import Cursor
 from wingbeat_controlplane.executions.watch.ends import read_ends
@@ -42,9 +40,10 @@ async def wait_for_batch(
 
     Raises ApiError NOT_FOUND, RESOURCE_EXHAUSTED, UNAVAILABLE, and OSError when the database does not answer.
     """
-    over_at = asyncio.get_running_loop().time() + TIMEOUT_S_MAX
+    loop = asyncio.get_running_loop()
+    over_at = loop.time() + TIMEOUT_S_MAX
     if request.HasField("timeout"):
-        over_at = asyncio.get_running_loop().time() + duration_s("timeout", request.timeout, 0.0, TIMEOUT_S_MAX)
+        over_at = loop.time() + duration_s("timeout", request.timeout, 0.0, TIMEOUT_S_MAX)
     head = await watching.log.head()
     batch = await _batch(pool, request)
     yield watch_pb2.WaitExecutionsResponse(pending=batch["pending"])
@@ -68,6 +67,8 @@ async def wait_for_batch(
                 async with asyncio.timeout_at(over_at):
                     portion = await anext(portions)
             except TimeoutError:
+                if loop.time() < over_at:
+                    raise  # of the database, which is an OSError
                 yield watch_pb2.WaitExecutionsResponse(pending=batch["pending"])
                 return
             ids = [one.entry.execution_id for one in portion.told if one.entry.execution_id not in recent]
@@ -84,12 +85,7 @@ async def wait_for_batch(
 async def _batch(pool: asyncpg.Pool, request: watch_pb2.WaitExecutionsRequest) -> Row:
     rows = await fetch(pool, _SQL["batch"], request.project, request.domain, request.batch)
     if not rows:
-        label = f"{request.project}:{request.domain}:{request.batch}"
-        raise ApiError(
-            grpc.StatusCode.NOT_FOUND,
-            f"there is no batch {label}",
-            [error_details_pb2.ResourceInfo(resource_type="batch", resource_name=label)],
-        )
+        raise absent("batch", f"{request.project}:{request.domain}:{request.batch}")
     return rows[0]
 
 

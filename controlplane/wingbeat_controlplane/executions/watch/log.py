@@ -17,7 +17,7 @@ import asyncpg
 import grpc
 from google.rpc import error_details_pb2
 
-from wingbeat_controlplane.errors import ApiError, invalid_argument
+from wingbeat_controlplane.errors import ApiError, bad_field
 from wingbeat_controlplane.executions.log_snapshots import Snapshot, snapshot_of
 from wingbeat_controlplane.executions.rows import Row
 from wingbeat_controlplane.executions.watch.cursors import Cursor, CursorError, decode_cursor
@@ -176,5 +176,4 @@ def _refuse_past(head: LogHead) -> NoReturn:
 
 
 def _not_a_cursor(reason: str) -> ApiError:
-    violation = error_details_pb2.BadRequest.FieldViolation(field="cursor", description=reason)
-    return invalid_argument(f"invalid cursor: {reason}", [error_details_pb2.BadRequest(field_violations=[violation])])
+    return bad_field("cursor", f"invalid cursor: {reason}")

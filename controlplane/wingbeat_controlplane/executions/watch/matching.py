@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from google.rpc import error_details_pb2
-
-from wingbeat_controlplane.errors import invalid_argument
+from wingbeat_controlplane.errors import bad_field
 from wingbeat_controlplane.executions.watch.facts import EntityName, ExecutionFacts
 from wingbeat_propeller.core.phases import EXECUTION_FINAL
 from wingbeatidl.query.v1 import identity_pb2
@@ -255,5 +253,4 @@ def _check_text(field: str, text: str, *, needed: bool = False) -> None:
 
 
 def _refuse(field: str, reason: str) -> NoReturn:
-    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=reason)
-    raise invalid_argument(f"{field}: {reason}", [error_details_pb2.BadRequest(field_violations=[violation])])
+    raise bad_field(field, f"{field}: {reason}")

@@ -13,7 +13,7 @@ import asyncpg
 import grpc
 from google.rpc import error_details_pb2
 
-from wingbeat_controlplane.errors import ApiError, invalid_argument
+from wingbeat_controlplane.errors import ApiError, bad_field
 from wingbeat_controlplane.executions.identifiers import check_text
 from wingbeat_controlplane.executions.watch.batch_waiting import TIMEOUT_S_MAX, wait_for_batch
 from wingbeat_controlplane.executions.watch.ends import read_ends
@@ -26,8 +26,10 @@ from wingbeatidl.query.v1 import identity_pb2
 from wingbeatidl.watch.v1 import watch_pb2
 
 EXECUTIONS_MAX = 10_000
-NAMED_MAX = 100
-"""Executions that do not exist and are named in the error."""
+NAMED_MAX = 10
+"""Executions that do not exist and are named in the error, as far as its trailers have room for them."""
+NAME_LENGTH_MAX = 150
+"""Characters of each."""
 
 _SQL = load_queries(__package__ or "", "watch.sql")
 
@@ -105,11 +107,10 @@ class Waits:
 
 def _checked(request: watch_pb2.WaitExecutionsRequest) -> Sequence[identity_pb2.ExecutionIdentifier]:
     if not request.executions:
-        raise invalid_argument("nothing to wait for: name executions or a batch")
+        raise bad_field("executions", "nothing to wait for: name executions or a batch")
     if len(request.executions) > EXECUTIONS_MAX:
-        raise invalid_argument(
-            f"{len(request.executions)} executions; at most {EXECUTIONS_MAX} are waited for in a call"
-        )
+        text = f"{len(request.executions)} executions; at most {EXECUTIONS_MAX} are waited for in a call"
+        raise bad_field("executions", text)
     for number, execution in enumerate(request.executions):
         for field in ("project", "domain", "name"):
             check_text(f"executions[{number}].{field}", getattr(execution, field))
@@ -118,13 +119,13 @@ def _checked(request: watch_pb2.WaitExecutionsRequest) -> Sequence[identity_pb2.
 
 def _check_batch(request: watch_pb2.WaitExecutionsRequest) -> None:
     if request.executions:
-        raise invalid_argument("executions and a batch are waited for in calls of their own")
+        raise bad_field("batch", "executions and a batch are waited for in calls of their own")
     for field in ("batch", "project", "domain"):
         check_text(field, getattr(request, field))
 
 
 def _not_found(unknown: Sequence[identity_pb2.ExecutionIdentifier]) -> ApiError:
-    labels = [f"{one.project}:{one.domain}:{one.name}" for one in unknown[:NAMED_MAX]]
+    labels = [f"{one.project}:{one.domain}:{one.name}"[:NAME_LENGTH_MAX] for one in unknown[:NAMED_MAX]]
     shown = ", ".join(labels[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
     return ApiError(
         grpc.StatusCode.NOT_FOUND,

@@ -21,7 +21,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from prometheus_client import Counter
 
-from wingbeat_controlplane.errors import ApiError, invalid_argument
+from wingbeat_controlplane.errors import ApiError, bad_field
 from wingbeat_controlplane.executions.watch.cursors import Cursor
 from wingbeat_controlplane.executions.watch.log import Page, Scope, TransitionLog
 from wingbeat_controlplane.executions.watch.matching import Index, Matcher, matcher_of
@@ -115,7 +115,7 @@ class Watching:
         matcher = matcher_of(request)
         heartbeat_s = _heartbeat_s(request)
         if request.start not in watch_pb2.Start.values():
-            raise invalid_argument(f"start: there is no value {request.start}")
+            raise bad_field("start", f"start: there is no value {request.start}")
         self.enter()
         seat: Seat | None = None
         try:
@@ -233,14 +233,9 @@ def _heartbeat_s(request: watch_pb2.WatchTransitionsRequest) -> float:
 
 def duration_s(field_name: str, duration: Duration, at_least: float, at_most: float) -> float:
     """In seconds. Raises ApiError INVALID_ARGUMENT for one out of range."""
-    try:
-        seconds = duration.ToTimedelta() / timedelta(seconds=1)
-    except (ValueError, OverflowError) as error:
-        raise invalid_argument(f"{field_name} is no duration: {error}") from error
+    seconds = duration.seconds + duration.nanos / 1e9
     if not at_least <= seconds <= at_most:
-        reason = f"{seconds:g} s; it is {at_least:g} to {at_most:g} s"
-        violation = error_details_pb2.BadRequest.FieldViolation(field=field_name, description=reason)
-        raise invalid_argument(f"{field_name}: {reason}", [error_details_pb2.BadRequest(field_violations=[violation])])
+        raise bad_field(field_name, f"{field_name}: {seconds:.15g} s; it is {at_least:g} to {at_most:.0f} s")
     return seconds
 
 
