@@ -10,24 +10,24 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 
-from wingbeat_controlplane.errors import invalid_argument
 from wingbeat_controlplane.executions.launch import Caller
 from wingbeat_controlplane.launching.back_pressure import WAIT_S_MAX, BackPressure
 from wingbeat_controlplane.launching.bulk import PORTION, BulkLauncher
 from wingbeat_controlplane.launching.item_settings import Defaults
 from wingbeat_controlplane.launching.limits import check_count
-from wingbeat_controlplane.launching.refusals import RefusedError
 from wingbeatidl.launch.v1 import item_pb2, launch_pb2
 
 BUFFERED_MAX = 2 * PORTION
 """Items read and not yet launched, before the message that is being read."""
 BUFFERED_BYTES_MAX = 16 << 20
 """And their bytes."""
+MESSAGE_BYTES_MIN = 256
+"""What the smallest message counts for: one without items takes memory, too."""
 POLL_S = 0.25
 """How often a stream that is held back looks again."""
 
 
-class _Buffer:
+class Buffer:
     """Messages read ahead."""
 
     def __init__(self, requests: AsyncIterator[launch_pb2.LaunchStreamRequest]) -> None:
@@ -47,7 +47,7 @@ class _Buffer:
                 check_count(len(request.items))
                 self._messages.append(request)
                 self._items += len(request.items)
-                self._bytes += request.ByteSize()
+                self._bytes += _size(request)
                 self._changed.set()
                 while self._items >= BUFFERED_MAX or self._bytes >= BUFFERED_BYTES_MAX:
                     self._room.clear()
@@ -70,10 +70,14 @@ class _Buffer:
         while self._messages and (not taken or count + len(self._messages[0].items) <= PORTION):
             count += len(self._messages[0].items)
             taken.append(self._messages.popleft())
-            self._bytes -= taken[-1].ByteSize()
+            self._bytes -= _size(taken[-1])
         self._items -= count
         self._room.set()
         return taken
+
+
+def _size(request: launch_pb2.LaunchStreamRequest) -> int:
+    return request.ByteSize() + MESSAGE_BYTES_MIN
 
 
 async def launch_stream(
@@ -83,7 +87,7 @@ async def launch_stream(
     caller: Caller,
 ) -> AsyncGenerator[launch_pb2.LaunchStreamResponse, None]:
     """Acknowledgements in the order of items. Raises ApiError, and what `BulkLauncher.launch` raises."""
-    buffer = _Buffer(requests)
+    buffer = Buffer(requests)
     reader = asyncio.create_task(buffer.read(), name="read launch stream")
     defaults = Defaults("", "", item_pb2.LaunchTemplate())
     number = 0
@@ -98,8 +102,6 @@ async def launch_stream(
                 outcomes = await launcher.launch(items, launcher.lookups(defaults, caller))
                 yield launch_pb2.LaunchStreamResponse(first_item=number, outcomes=outcomes)
                 number += len(items)
-    except RefusedError as error:
-        raise invalid_argument(error.message) from error
     finally:
         reader.cancel()
         with suppress(asyncio.CancelledError):
