@@ -4,15 +4,15 @@ Every change locks the batch's row, which a driver also locks for each portion, 
 """
 
 import hashlib
+import math
 from collections.abc import AsyncIterator, Iterator, Sequence
 from uuid import UUID
 
 import asyncpg
-import grpc
 from asyncpg.pool import PoolConnectionProxy
 
 from wingbeat_controlplane.batches.batch_messages import batch_message, row_message, stored_phases
-from wingbeat_controlplane.errors import ApiError, already_exists, failed_precondition, invalid_argument, missing
+from wingbeat_controlplane.errors import ApiError, absent, already_exists, bad_field, failed_precondition, missing
 from wingbeat_controlplane.executions.launch import Caller
 from wingbeat_controlplane.executions.names import check_name, generated_name
 from wingbeat_controlplane.launching.bulk import BulkLauncher
@@ -77,12 +77,15 @@ class Batches:
             (form for ending, form in _ENDINGS.items() if manifest.uri.lower().endswith(ending)), 0
         )
         if form not in manifest_pb2.ManifestFormat.values() or not form:
-            raise invalid_argument(f"manifest.format: none is named, and {manifest.uri[-100:]} does not tell it")
+            if manifest.format:
+                raise bad_field("manifest.format", f"manifest.format: there is no format {manifest.format}")
+            text = f"manifest.format: none is named, and {manifest.uri[-100:]} does not tell it"
+            raise bad_field("manifest.format", text)
         try:
             if not content and await self._blobs.stat(manifest.uri) is None:
-                raise ApiError(grpc.StatusCode.NOT_FOUND, f"there is no manifest {manifest.uri[:500]}")
+                raise absent("manifest", manifest.uri)
         except BlobAccessError as error:
-            raise invalid_argument(f"manifest.uri: {error}") from error
+            raise bad_field("manifest.uri", f"manifest.uri: {error}") from error
         asked = hashlib.sha256()
         for part in (
             spec.SerializeToString(deterministic=True),
@@ -108,12 +111,13 @@ class Batches:
         await self._projects.require_active(identifier.project, identifier.domain)
         if identifier.name:
             check_name(identifier.name)
-        if spec.rate_per_s < 0 or spec.rate_per_s != spec.rate_per_s:
-            raise invalid_argument("spec.rate_per_s: a number of at least 0 is expected")
+        if not 0 <= spec.rate_per_s < math.inf:  # NaN is neither
+            raise bad_field("spec.rate_per_s", "spec.rate_per_s: a number of at least 0 is expected")
         if not 0 <= spec.alive_max <= ALIVE_MAX:
-            raise invalid_argument(f"spec.alive_max: a number from 1 to {ALIVE_MAX}, or 0, is expected")
+            text = f"spec.alive_max: a number from 1 to {ALIVE_MAX}, or 0, is expected"
+            raise bad_field("spec.alive_max", text)
         if spec.broken_rows not in batch_pb2.BrokenRows.values():
-            raise invalid_argument("spec.broken_rows: there is no such value")
+            raise bad_field("spec.broken_rows", f"spec.broken_rows: there is no value {spec.broken_rows}")
         return identifier.name or generated_name()
 
     async def _fixed(
@@ -128,7 +132,7 @@ class Batches:
             await lookups.decision(settings)
             found = await self._versions.find(settings.target)
         except RefusedError as error:
-            raise ApiError(error.code, f"spec.template: {error.message}") from error
+            raise error.api_error("spec.template") from error
         fixed = batch_pb2.BatchSpec()
         fixed.CopyFrom(spec)
         fixed.template.target.CopyFrom(settings.target)
@@ -147,7 +151,7 @@ class Batches:
         below = _number(request.page_token) if request.page_token else (1 << 62)
         states = list(request.states)
         if not set(states) <= set(batch_pb2.BatchState.values()):
-            raise invalid_argument("states: there is no such state")
+            raise bad_field("states", "states: there is no such state")
         rows = await self._pool.fetch(_SQL["list"], request.project, request.domain, states, below, size + 1)
         found = [
             await self.get(batch_pb2.BatchIdentifier(project=row["project"], domain=row["domain"], name=row["name"]))
@@ -178,7 +182,7 @@ class Batches:
     async def retry(self, identifier: batch_pb2.BatchIdentifier, phases: Sequence[int]) -> tuple[batch_pb2.Batch, int]:
         """Have rows launched again; how many. Raises ApiError NOT_FOUND, FAILED_PRECONDITION, INVALID_ARGUMENT."""
         if not set(phases) <= set(RETRIABLE):
-            raise invalid_argument("phases: rows that failed, timed out, were aborted or refused can be retried")
+            raise bad_field("phases", "phases: rows that failed, timed out, were aborted or refused can be retried")
         async with self._pool.acquire() as connection, connection.transaction():
             row = await self._lock(connection, identifier)
             if row["state"] not in (batch_pb2.BATCH_STATE_RUNNING, batch_pb2.BATCH_STATE_COMPLETED):
@@ -191,7 +195,7 @@ class Batches:
         batch = await self._row(request.id)
         wanted = frozenset(request.phases)
         if not wanted <= set(row_pb2.RowPhase.values()):
-            raise invalid_argument("phases: there is no such phase")
+            raise bad_field("phases", "phases: there is no such phase")
         after = _number(request.page_token) if request.page_token else -1
         found: list[row_pb2.BatchRow] = []
         while True:
@@ -251,8 +255,7 @@ def _answers(lines: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _absent(identifier: batch_pb2.BatchIdentifier) -> ApiError:
-    label = f"{identifier.project}:{identifier.domain}:{identifier.name}"
-    return ApiError(grpc.StatusCode.NOT_FOUND, f"there is no batch [{label[:300]}]")
+    return absent("batch", f"{identifier.project}:{identifier.domain}:{identifier.name}")
 
 
 def _word(state: int) -> str:
@@ -261,5 +264,5 @@ def _word(state: int) -> str:
 
 def _number(token: str) -> int:
     if not token.isascii() or not token.isdigit() or len(token) > 18:
-        raise invalid_argument(f"invalid page token {token[:100]}")
+        raise bad_field("page_token", f"invalid page token {token[:100]}")
     return int(token)

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import asyncpg
 import orjson
@@ -42,10 +43,16 @@ _log = structlog.get_logger(__name__)
 
 PORTION = 500
 """Rows launched in one transaction."""
+PORTION_BYTES_MAX = 8 << 20
+"""And their bytes in the manifest, about: so much is in memory, a few times over."""
 COLLECTED_MAX = 2_000
 """Results in one part."""
 CHECKED_AT_ONCE = 20_000
 """Rows of a first reading between renewals of the lease."""
+CHECKED_BYTES_AT_ONCE = 256 << 20
+"""And their bytes."""
+RENEWALS = 3
+"""In the time of one lease, while a manifest is copied."""
 ABORTED_AT_ONCE = 1_000
 ALIVE_MAX_DEFAULT = 1_000
 ERROR_LENGTH_MAX = 2_000
@@ -93,7 +100,10 @@ class Driver:
         self._tokens = 0.0
         self._filled_at = asyncio.get_running_loop().time()
         self._collected_at = float("-inf")
+        self._held_at = asyncio.get_running_loop().time()
         self._lookups = self._look_up()
+        self.has_moved = False
+        """Whether anything was launched or written."""
 
     async def run(self) -> None:
         """Until the batch has ended or is another driver's. Raises LostBatchError, asyncpg's errors, OSError."""
@@ -125,6 +135,7 @@ class Driver:
         elif state == batch_pb2.BATCH_STATE_ABORTING:
             await self._abort_live()
         collected = await self._collect()
+        self.has_moved = self.has_moved or launched + collected > 0
         if await self._end_if_over():
             return False
         if launched < PORTION and collected < COLLECTED_MAX:
@@ -137,14 +148,18 @@ class Driver:
         if row is None:
             raise LostBatchError
         self._batch = row
+        self._held_at = asyncio.get_running_loop().time()
         return row
+
+    async def _keep(self) -> None:
+        """Renew the lease if it is time. Raises LostBatchError."""
+        if asyncio.get_running_loop().time() - self._held_at > self._driving.options.lease_s / RENEWALS:
+            await self._look_again()
 
     async def _open(self) -> RowReader:
         if self._reader is None:
-            copying = copy_locally(
-                self._driving.blobs, self._batch["uri"], size_max=self._driving.options.manifest_bytes_max
-            )
-            self._copy = await copying
+            size_max = self._driving.options.manifest_bytes_max
+            self._copy = await copy_locally(self._driving.blobs, self._batch["uri"], self._keep, size_max=size_max)
             known = self._batch["sha256"]
             if known is not None and known != self._copy.sha256:
                 raise ManifestError("it has changed since the batch began")
@@ -161,12 +176,11 @@ class Driver:
         fails = self._spec.broken_rows != batch_pb2.BROKEN_ROWS_REFUSE_ROW
         total = 0
         while True:
-            read, error = await asyncio.to_thread(_count, rows, fails)
+            read, is_over, error = await asyncio.to_thread(_count, rows, fails)
             total += read
             if error is not None:
                 await self._fail(error)
-                return None
-            if read < CHECKED_AT_ONCE:
+            if is_over:
                 break
             if (
                 await self._driving.pool.fetchval(
@@ -255,7 +269,7 @@ class Driver:
             rows = await self._driving.pool.fetch(_SQL["to_retry"], self._id, room)
             places = [Place(row["file_offset"], row["line"]) for row in rows]
             read = await asyncio.to_thread(_read_at, reader, places)
-            found = [(row["row"], row["attempt"], one) for row, one in zip(rows, read, strict=True)]
+            found = [(row["row"], row["attempt"], one) for row, one in zip(rows, read, strict=False)]
         else:
             place = Place(batch["next_offset"], batch["next_line"])
             if self._coming is None or self._coming[0] != place:
@@ -399,11 +413,14 @@ class Driver:
             await connection.execute(_SQL["end"], self._id, ended)
         return True
 
-    async def _fail(self, message: str) -> None:
-        async with self._driving.pool.acquire() as connection, connection.transaction():
-            await self._hold(connection)
-            await connection.execute(_SQL["fail"], self._id, message[:ERROR_LENGTH_MAX])
+    async def _fail(self, message: str) -> NoReturn:
+        await fail_batch(self._driving.pool, self._batch, message)
         raise LostBatchError
+
+
+async def fail_batch(pool: asyncpg.Pool, claimed: asyncpg.Record, message: str) -> None:
+    """End the batch of a claimed row, unless it is another driver's. What runs goes on."""
+    await pool.execute(_SQL["fail"], claimed["id"], claimed["term"], message[:ERROR_LENGTH_MAX].replace("\0", ""))
 
 
 def _result_lines(ended: Sequence[Ended], project: str, domain: str) -> bytes:
@@ -438,28 +455,42 @@ def results_uri(base: str, batch: asyncpg.Record) -> str:
 
 
 def _take(rows: Iterator[ManifestRow], count: int) -> list[ManifestRow]:
-    return list(itertools.islice(rows, count))
+    """The next rows: at most `count`, and no more of them than a portion has bytes."""
+    taken: list[ManifestRow] = []
+    size = 0
+    for row in itertools.islice(rows, count):
+        taken.append(row)
+        size += row.size
+        if size >= PORTION_BYTES_MAX:
+            break
+    return taken
 
 
-def _count(rows: Iterator[ManifestRow], fails: bool) -> tuple[int, str | None]:
-    """Read some rows; how many, and what is wrong with the first broken one if that is to fail."""
-    count = 0
-    for row in itertools.islice(rows, CHECKED_AT_ONCE):
+def _count(rows: Iterator[ManifestRow], fails: bool) -> tuple[int, bool, str | None]:
+    """Read some rows; how many, whether there are no more, and what is wrong with the first broken one if that is to
+    fail."""
+    count = size = 0
+    for row in rows:
         if fails and row.error is not None:
-            return count, row.error
+            return count, False, row.error
         count += 1
-    return count, None
+        size += row.size
+        if count == CHECKED_AT_ONCE or size >= CHECKED_BYTES_AT_ONCE:
+            return count, False, None
+    return count, True, None
 
 
 def _read_at(reader: RowReader, places: Sequence[Place]) -> list[ManifestRow]:
-    """The rows at some places, in their order; neighbours are read in one go."""
-    found: list[ManifestRow] = []
+    """The rows at some places, in their order, as far as a portion goes; neighbours are read in one go."""
+    return _take(_rows_at(reader, places), len(places))
+
+
+def _rows_at(reader: RowReader, places: Sequence[Place]) -> Iterator[ManifestRow]:
     rows: Iterator[ManifestRow] = iter(())
     at: Place | None = None
     for place in places:
         if at != place:
             rows = reader.rows(place)
         row = next(rows)
-        found.append(row)
+        yield row
         at = row.following
-    return found

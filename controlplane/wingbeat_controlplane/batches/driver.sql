@@ -31,7 +31,8 @@ UPDATE batches SET state = 2, total = $2, size = $3, sha256 = $4, next_offset = 
 WHERE id = $1;
 
 -- name: fail
-UPDATE batches SET state = 7, message = $2, updated_at = now(), ended_at = now() WHERE id = $1;
+UPDATE batches SET state = 7, message = $3, leased_until = '-infinity', updated_at = now(), ended_at = now()
+WHERE id = $1 AND term = $2 AND ended_at IS NULL;
 
 -- name: live
 SELECT count(*) FROM batch_rows AS r
@@ -122,7 +123,8 @@ WITH chosen AS (
 SELECT (SELECT count(*) FROM aborted) AS aborted, (SELECT count(*) FROM told) AS told;
 
 -- name: end
-UPDATE batches SET state = $2, updated_at = now(), ended_at = now() WHERE id = $1;
+-- The lease ends with it, so that a batch that is told to retry goes on at once.
+UPDATE batches SET state = $2, leased_until = '-infinity', updated_at = now(), ended_at = now() WHERE id = $1;
 
 -- name: all_parts
 SELECT uri, results FROM batch_parts WHERE batch_id = $1 ORDER BY number;

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -18,8 +19,11 @@ class LocalCopy:
     sha256: str
 
 
-async def copy_locally(blobs: Blobs, uri: str, *, size_max: int) -> LocalCopy:
-    """Copy an object. Raises BlobNotFoundError, BlobAccessError, BlobTooLargeError, OSError."""
+async def copy_locally(blobs: Blobs, uri: str, keep: Callable[[], Awaitable[None]], *, size_max: int) -> LocalCopy:
+    """Copy an object; `keep` is called now and then, and may end it by what it raises.
+
+    Raises BlobNotFoundError, BlobAccessError, BlobTooLargeError, OSError.
+    """
     file = tempfile.TemporaryFile(prefix="wingbeat-batch-")  # noqa: SIM115 (the caller closes it)
     digest = hashlib.sha256()
     size = 0
@@ -27,7 +31,8 @@ async def copy_locally(blobs: Blobs, uri: str, *, size_max: int) -> LocalCopy:
         async for chunk in blobs.open(uri):
             size += len(chunk)
             _check_size(uri, size, size_max)
-            await asyncio.to_thread(_keep, file, digest, chunk)
+            await asyncio.to_thread(_append, file, digest, chunk)
+            await keep()
     except BaseException:
         file.close()
         raise
@@ -43,6 +48,6 @@ class _Digest(Protocol):
     def update(self, data: bytes, /) -> object: ...
 
 
-def _keep(file: BinaryIO, digest: _Digest, chunk: bytes) -> None:
+def _append(file: BinaryIO, digest: _Digest, chunk: bytes) -> None:
     file.write(chunk)
     digest.update(chunk)

@@ -5,10 +5,11 @@ one was, and a row that is launched again is found at once. Memory holds a row, 
 A row that cannot be read is a row with an error, which names its line; reading goes on behind it if the format allows.
 """
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol, cast
 
 import orjson
@@ -41,6 +42,13 @@ class ManifestRow:
     members: Mapping[str, Json] | None = None
     item: item_pb2.LaunchItem | None = None
     error: str | None = None
+    weight: int = field(default=0, compare=False)
+    """Bytes, where places do not tell them."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return self.weight or self.following.offset - self.place.offset
 
 
 class ManifestError(ValueError):
@@ -105,7 +113,8 @@ class JsonRows:
             if is_long:
                 yield ManifestRow(place, following, error=f"line {place.line} has more than {ROW_BYTES_MAX} bytes")
             elif line.strip():
-                yield _json_row(line, place, following)
+                text = line if place.offset else line.removeprefix(codecs.BOM_UTF8)
+                yield _json_row(text, place, following)
             place = following
             self._file.seek(place.offset)
 
@@ -114,7 +123,8 @@ def _json_row(line: bytes, place: Place, following: Place) -> ManifestRow:
     try:
         value: object = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return ManifestRow(place, following, error=f"line {place.line} is no JSON: {error}")
+        reason = f"line {place.line} is no JSON: {error.msg} at character {error.pos + 1}"
+        return ManifestRow(place, following, error=reason)
     if not isinstance(value, dict):
         return ManifestRow(place, following, error=f"line {place.line} is no JSON object")
     return ManifestRow(place, following, members=cast("dict[str, Json]", value))
@@ -126,6 +136,7 @@ class CsvRows:
     is_text = True
 
     def __init__(self, file: BinaryIO) -> None:
+        csv.field_size_limit(ROW_BYTES_MAX)  # of the process, which reads no other CSV; a record has the same limit
         self._file = file
         self._header: list[str] = []
 
@@ -139,7 +150,6 @@ class CsvRows:
             raise ManifestError(f"line 1 is no CSV header: {error}") from None
         if not self._header or len(set(self._header)) != len(self._header) or "" in self._header:
             raise ManifestError("line 1 is no CSV header: names of columns are expected, each once")
-        self._header[0] = self._header[0].removeprefix("\ufeff")
         return lines.place
 
     def rows(self, place: Place) -> Iterator[ManifestRow]:
@@ -160,7 +170,7 @@ class CsvRows:
                     break  # a quote may have swallowed what follows: go on at the next line
                 if values is None:
                     return
-                following = lines.place
+                following = lines.next_record()
                 if values:
                     yield self._row(values, place, following)
                 place = following
@@ -173,11 +183,18 @@ class CsvRows:
 
 
 class _Lines:
-    """Lines of a file as text, with the place behind the last one that was taken."""
+    """Lines of a file as text, with the place behind the last one that was taken. A record of many lines (a quote that
+    does not end, perhaps) may have as many bytes as a row."""
 
     def __init__(self, file: BinaryIO, place: Place) -> None:
         self._file = file
+        self._record = place.offset
         self.place = place
+
+    def next_record(self) -> Place:
+        """A record has ended: where the next one begins."""
+        self._record = self.place.offset
+        return self.place
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -187,13 +204,20 @@ class _Lines:
         line = self._file.readline(ROW_BYTES_MAX + 1)
         if not line:
             raise StopIteration
-        self.place = Place(self.place.offset + len(line), self.place.line + 1)
-        return line.decode()
+        begin = self.place.offset
+        self.place = Place(begin + len(line), self.place.line + 1)
+        if self.place.offset - self._record > ROW_BYTES_MAX:
+            raise csv.Error(f"the record has more than {ROW_BYTES_MAX} bytes; is there a quote that does not end?")
+        return line.decode() if begin else line.removeprefix(codecs.BOM_UTF8).decode()
 
     def after_first(self, place: Place) -> Place:
         """Behind the line that begins at `place`."""
         self._file.seek(place.offset)
-        size = len(self._file.readline(ROW_BYTES_MAX + 1))
+        size = 0
+        while line := self._file.readline(ROW_BYTES_MAX):
+            size += len(line)
+            if line.endswith(b"\n"):
+                break
         return Place(place.offset + size, place.line + 1)
 
 
@@ -217,9 +241,12 @@ class ItemRows:
             head = self._file.read(5)
             size, width = _varint(head)
             following = Place(place.offset + width + size, place.line + 1)
-            if not width or size > ROW_BYTES_MAX or following.offset > end:
+            if not width or following.offset > end:
                 following = Place(end, place.line + 1)
                 yield ManifestRow(place, following, error=f"item {place.line} is cut off or has no length")
+            elif size > ROW_BYTES_MAX:
+                reason = f"item {place.line} has {size} bytes, more than the {ROW_BYTES_MAX} that a row may have"
+                yield ManifestRow(place, following, error=reason)
             else:
                 self._file.seek(place.offset + width)
                 try:

@@ -11,7 +11,7 @@ import grpc
 
 from wingbeat_controlplane.batches.batches import Batches
 from wingbeat_controlplane.batches.manifest_rows import delimited
-from wingbeat_controlplane.errors import ApiError, invalid_argument, missing
+from wingbeat_controlplane.errors import ApiError, bad_field
 from wingbeat_controlplane.executions.launch import Caller
 from wingbeat_controlplane.executions.names import generated_name
 from wingbeat_controlplane.launching.limits import check_count
@@ -32,7 +32,7 @@ class Uploads:
         bytes."""
         first = await anext(requests, None)
         if first is None or not first.id.project:
-            raise missing("id.project in the first message")
+            raise bad_field("id.project", "missing id.project in the first message")
         identifier = first.id
         await self._batches.check(identifier, first.spec)
         if not identifier.name:
@@ -52,7 +52,7 @@ class Uploads:
                 yield data
                 request = await anext(requests, None)
                 if request is not None and (request.HasField("id") or request.HasField("spec")):
-                    raise invalid_argument("id and spec belong into the first message")
+                    raise bad_field("id", "id and spec belong into the first message")
 
         try:
             await self._blobs.put_stream(uri, chunks(), size_max=self._size_max)

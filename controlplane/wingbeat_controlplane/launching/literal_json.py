@@ -68,7 +68,7 @@ def _primitive(primitive: literals_pb2.Primitive) -> Json:
         case "integer":
             return primitive.integer
         case "float_value":
-            return _float(primitive.float_value)
+            return json_of_float(primitive.float_value)
         case "string_value":
             return primitive.string_value
         case "boolean":
@@ -85,7 +85,8 @@ def _primitive(primitive: literals_pb2.Primitive) -> Json:
             return None
 
 
-def _float(value: float) -> Json:
+def json_of_float(value: float) -> Json:
+    """JSON has no number for those that are none."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -96,7 +97,7 @@ def _float(value: float) -> Json:
 def _generic(value: struct_pb2.Value) -> Json:
     match value.WhichOneof("kind"):
         case "number_value":
-            number = _float(value.number_value)
+            number = json_of_float(value.number_value)
             return int(number) if isinstance(number, float) and number.is_integer() else number
         case "string_value":
             return value.string_value
@@ -130,7 +131,7 @@ def _plain(value: object, left: int = STRUCTURE_DEPTH_MAX) -> Json:
         case int():
             return value if abs(value) <= _SAFE_INTEGER_MAX else float(value)
         case float():
-            return _float(value)
+            return json_of_float(value)
         case bytes():
             return base64.b64encode(value).decode()
         case list() | tuple():

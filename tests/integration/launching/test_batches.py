@@ -1,7 +1,9 @@
 """BatchService over gRPC, a real Postgres and a folder store; executions are ended in the engine's place."""
 
 import asyncio
+import io
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.integration.executions import entities
-from tests.integration.launching.conftest import OPTIONS, Client
+from tests.integration.launching.conftest import OPTIONS, Client, violated_fields
 
 from wingbeat_controlplane.batches.batches import Batches
 from wingbeat_controlplane.batches.driver import Driving
@@ -414,6 +416,57 @@ async def test_retry(world: World) -> None:
     assert entities.literals().FromString(inputs).literals["text"].scalar.primitive.string_value == "t23"
 
 
+async def test_a_retry_right_after_the_end(world: World) -> None:
+    """The driver that has ended the batch leaves no lease behind that whoever goes on would have to wait for."""
+    world.fails = lambda _: True
+    await world.create("b", _lines(2))
+    await world.ended()
+    assert await world.pool.fetchval("SELECT leased_until = '-infinity' FROM batches")
+    world.fails = lambda _: False
+    await world.stub.RetryBatch(batch_pb2.RetryBatchRequest(id=world.identifier()))
+    assert (await world.ended()).counts.succeeded == 2
+
+
+async def test_a_batch_that_nobody_can_drive(world: World) -> None:
+    """A fault of ours ends the batch after a few tries, and no other one."""
+    await world.create("broken", _lines(1))
+    await world.pool.execute(
+        "UPDATE batches SET spec = '\\xff', state = 2, paused = false, term = term + 1, ended_at = NULL,"
+        " leased_until = '-infinity' WHERE name = 'broken'"
+    )
+    async with asyncio.timeout(60):
+        while not (message := await world.pool.fetchval("SELECT message FROM batches WHERE state = 7")):
+            await asyncio.sleep(0.05)
+    assert message.startswith("internal error ")
+    await world.create("b", _lines(3))
+    assert (await world.ended()).counts.succeeded == 3
+
+
+async def test_a_damaged_manifest(world: World) -> None:
+    """A Parquet file that is damaged in the middle ends the batch, which says where."""
+    table = pa.table({"text": [f"t{number}" for number in range(3000)]})
+    file = io.BytesIO()
+    pq.write_table(table, file, row_group_size=1000)
+    data = bytearray(file.getvalue())
+    begin = pq.ParquetFile(io.BytesIO(bytes(data))).metadata.row_group(1).column(0).dictionary_page_offset
+    data[begin : begin + 400] = b"\xff" * 400
+    await world.create("b", bytes(data), suffix="parquet")
+    batch = await world.ended()
+    assert batch.state == batch_pb2.BATCH_STATE_FAILED
+    assert "row 1001 or one of the next is damaged" in batch.message
+    assert await world.launched() == []
+
+
+async def test_rows_that_are_large(world: World) -> None:
+    """A portion ends where its bytes are enough."""
+    data = b"".join(json.dumps({"text": "x" * (3 << 20), "@key": str(number)}).encode() + b"\n" for number in range(7))
+    world.ends = False
+    await world.create("b", data)
+    await world.until(lambda batch: batch.counts.queued == 7)
+    portions = await world.pool.fetch("SELECT count(*) FROM batch_rows GROUP BY xmin ORDER BY min(row)")
+    assert [row["count"] for row in portions] == [3, 3, 1]
+
+
 async def test_a_bounded_rate(world: World) -> None:
     """No more are launched than the rate allows since the batch began."""
     loop = asyncio.get_running_loop()
@@ -444,6 +497,10 @@ async def test_bad_requests(world: World) -> None:
                 manifest={"uri": (await world.create("ok", b"")).manifest.uri},
             )
         )
+    for spec in ({"rate_per_s": math.inf}, {"rate_per_s": math.nan}, {"rate_per_s": -1}, {"alive_max": -1}):
+        with pytest.raises(grpc.aio.AioRpcError, match="is expected") as raised:
+            await world.create("b", b"", **spec)
+        assert [next(iter(spec))] == [field.removeprefix("spec.") for field in violated_fields(raised.value)]
     for call in (
         world.stub.ListBatches(batch_pb2.ListBatchesRequest(project=entities.PROJECT, states=[100_000])),
         world.stub.ListBatchRows(batch_pb2.ListBatchRowsRequest(id=world.identifier("ok"), phases=[100_000])),
@@ -454,6 +511,10 @@ async def test_bad_requests(world: World) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await world.get("other")
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+    long = batch_pb2.BatchIdentifier(project="p" * 100_000, domain=entities.DOMAIN)
+    with pytest.raises(grpc.aio.AioRpcError, match="failed to validate") as raised:
+        await world.stub.CreateBatch(batch_pb2.CreateBatchRequest(id=long, spec=batch_pb2.BatchSpec(template=TEMPLATE)))
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert (await world.ended("ok")).state == batch_pb2.BATCH_STATE_COMPLETED
     await world.create("q", b"not parquet", suffix="parquet")
     assert "no Parquet file" in (await world.ended("q")).message

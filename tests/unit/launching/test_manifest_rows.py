@@ -1,7 +1,10 @@
 """Readers of manifests: rows, places, and what is broken, by line; and rows as items."""
 
 import io
+import itertools
 import json
+import math
+import struct
 import tracemalloc
 
 import pyarrow as pa
@@ -106,6 +109,92 @@ def test_what_is_no_parquet() -> None:
     """It is said, not raised by the library."""
     with pytest.raises(ManifestError, match="no Parquet file"):
         open_rows(io.BytesIO(b"PAR1"), PARQUET)
+
+
+def _parquet_rows(table: pa.Table) -> list[ManifestRow]:
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    reader = open_rows(file, PARQUET)
+    return list(reader.rows(reader.start()))
+
+
+def test_a_damaged_parquet_file() -> None:
+    """Rows before the damage are read, and then it is said where it begins."""
+    data = bytearray(_parquet())
+    group = pq.ParquetFile(io.BytesIO(bytes(data))).metadata.row_group(1)
+    begin = group.column(1).dictionary_page_offset
+    data[begin : begin + 400] = b"\xff" * 400
+    reader = open_rows(io.BytesIO(bytes(data)), PARQUET)
+    read = []
+    with pytest.raises(ManifestError, match="row 601 or one of the next is damaged"):
+        read.extend(reader.rows(reader.start()))
+    assert len(list(itertools.islice(reader.rows(reader.start()), 600))) == 600
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([0, 2**62, 0], pa.timestamp("us")),
+        pa.array([0, 2**31 - 1, 0], pa.date32()),
+        pa.array([0, None, 0], pa.timestamp("us", tz="Mars/Base")).fill_null(1),
+        pa.Array.from_buffers(
+            pa.string(), 3, [None, pa.py_buffer(struct.pack("<4i", 0, 1, 2, 3)), pa.py_buffer(b"a\xffa")]
+        ),
+    ],
+    ids=["time", "date", "zone", "text"],
+)
+def test_values_of_parquet_that_nobody_can_read(column: pa.Array) -> None:
+    """They are their row's own trouble."""
+    rows = _parquet_rows(pa.table({"x": [1, 2, 3], "t": column}))
+    assert [row.place.line for row in rows] == [1, 2, 3]
+    assert rows[1].error is not None
+    assert rows[1].error.startswith("row 2 has a value that cannot be read: ")
+    if column.type != pa.timestamp("us", tz="Mars/Base"):
+        assert [row.members is not None and row.members["x"] for row in rows] == [1, False, 3]
+
+
+def test_numbers_of_parquet_that_json_has_not() -> None:
+    """They are written as JSON inputs write them."""
+    rows = _parquet_rows(pa.table({"x": [1.5, math.nan, math.inf, -math.inf]}))
+    assert [row.members for row in rows] == [{"x": 1.5}, {"x": "NaN"}, {"x": "Infinity"}, {"x": "-Infinity"}]
+
+
+def test_columns_of_parquet_with_one_name() -> None:
+    """Which of them counts is not guessed."""
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"]), file)
+    with pytest.raises(ManifestError, match="each once"):
+        open_rows(file, PARQUET)
+
+
+def test_a_byte_order_mark() -> None:
+    """Files that begin with one are read like others."""
+    reader = open_rows(io.BytesIO(b'\xef\xbb\xbf"x",t\n1,2\n'), CSV)
+    assert [row.members for row in reader.rows(reader.start())] == [{"x": "1", "t": "2"}]
+    reader = open_rows(io.BytesIO(b'\xef\xbb\xbf{"x": 1}\n{"x": 2}\n'), JSON_LINES)
+    assert [row.members for row in reader.rows(reader.start())] == [{"x": 1}, {"x": 2}]
+
+
+def test_large_cells() -> None:
+    """A cell may be as long as a row; what is longer is an error of one record, and reading goes on behind its first
+    line."""
+    reader = open_rows(io.BytesIO(b"x\n" + b"c" * 1_000_000 + b"\n2\n"), CSV)
+    assert [row.error for row in reader.rows(reader.start())] == [None, None]
+    long = b"x\n1\n" + b"c" * (ROW_BYTES_MAX + 10) + b'\n"2\n' + b"3\n" * (ROW_BYTES_MAX // 2)
+    reader = open_rows(io.BytesIO(long), CSV)
+    rows = list(itertools.islice(reader.rows(reader.start()), 5))
+    assert [row.place.line for row in rows] == [2, 3, 4, 5, 6]
+    assert [row.error is None for row in rows] == [True, False, False, True, True]
+    assert "line 4 is no CSV: the record has more than" in (rows[2].error or "")
+
+
+def test_an_item_that_is_too_large() -> None:
+    """It is said so, and those behind it are read."""
+    large = item_pb2.LaunchItem(inputs=item_pb2.Inputs(literals=b"x" * ROW_BYTES_MAX))
+    reader = open_rows(io.BytesIO(delimited(large) + delimited(item_pb2.LaunchItem(name="n"))), ITEMS)
+    first, second = reader.rows(reader.start())
+    assert first.error == f"item 1 has {large.ByteSize()} bytes, more than the {ROW_BYTES_MAX} that a row may have"
+    assert second.item is not None
 
 
 class _Long(io.RawIOBase):
