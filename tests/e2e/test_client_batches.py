@@ -68,6 +68,13 @@ def test_rows_of_a_program(plain: wingbeat.Client, hello: str) -> None:
         plain.batch("absent")
 
 
+def test_large_rows(plain: wingbeat.Client, hello: str) -> None:
+    """Rows go in messages that the server takes, however large they are."""
+    rows = [Row({"name": "n"}, labels={"none": "x" * 1_000_000})] * 70
+    ended = plain.wait_batch(plain.upload_batch(rows, hello, name="client-large"), timeout_s=120)
+    assert (ended.counts.total, ended.counts.refused) == (70, 70)
+
+
 def test_commands(installation: Installation, hello: str, tmp_path: Path) -> None:
     """Created, watched, listed, its rows and results shown; exit 1 when a row did not succeed."""
     environment = {**os.environ, "WINGBEAT_ENDPOINT": installation.endpoint}

@@ -21,6 +21,7 @@ from wingbeat.errors import (
     ExecutionFailedError,
     InvalidArgumentError,
     NotFoundError,
+    TransferError,
 )
 
 DOCUMENT = Path(__file__).parents[2] / "docs/python-client.md"
@@ -120,6 +121,28 @@ def test_many(plain: wingbeat.Client, names: dict[str, str]) -> None:
     assert {plain.outputs(one)["o0"] for one in started} == {f"Hello, n{n}!" for n in range(12) if n != 3}
     again = [one.execution for one in plain.launch_many(launches) if one.execution]
     assert again == started
+
+
+def test_many_of_which_some_are_no_launches(plain: wingbeat.Client, names: dict[str, str]) -> None:
+    """Whatever is wrong with one, found by the client or by the server it asks, leaves the others alone."""
+    hello = names["hello"]
+    wrong = {
+        ConversionError: [
+            Launch(hello, {"name": "a"}, priority=2**40),
+            Launch(hello, {"name": "a"}, key="\ud800"),
+            Launch(hello, {"name": "a"}, labels={"a": 1}),  # pyright: ignore[reportArgumentType]
+        ],
+        InvalidArgumentError: [Launch("x\0", {}), Launch("", {}), Launch(hello, {"name": "a"}, labels={"a": "-"})],
+        NotFoundError: [Launch(hello, {"name": "a"}, project="nowhere")],
+        TransferError: [Launch(hello, {"name": Path("/nothing/there")})],
+    }
+    for error, launches in wrong.items():
+        for launch in launches:
+            good = Launch(hello, {"name": "good"}, key="good")
+            before, bad, after = plain.launch_many([good, launch, good])
+            assert type(bad.error) is error, launch
+            assert bad.execution is None
+            assert before.require() == after.require()
 
 
 def test_large_values(plain: wingbeat.Client, names: dict[str, str]) -> None:

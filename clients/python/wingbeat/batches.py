@@ -13,7 +13,7 @@ from wingbeat.core import each, pages
 from wingbeat.entities import Version
 from wingbeat.errors import ServerError, WaitTimeoutError, error_of
 from wingbeat.identifiers import ExecutionId, Kind, new_name
-from wingbeat.launching import EntityRef, Launch, Launching
+from wingbeat.launching import BYTES_MAX, EntityRef, Launch, Launching
 from wingbeat.literals.handles import File
 
 if TYPE_CHECKING:
@@ -217,12 +217,14 @@ class Batches(Launching):
         )()
         try:
             await call.write(first)
-            message = batch_pb2.UploadBatchRequest()
+            message, size = batch_pb2.UploadBatchRequest(), 0
             async for row in each(rows):
-                message.rows.append(await self._row(row if isinstance(row, Row) else Row(row), entity))
-                if len(message.rows) >= _ROWS_MAX:
+                item = await self._row(row if isinstance(row, Row) else Row(row), entity)
+                message.rows.append(item)
+                size += item.ByteSize()
+                if len(message.rows) >= _ROWS_MAX or size >= BYTES_MAX:
                     await call.write(message)
-                    message = batch_pb2.UploadBatchRequest()
+                    message, size = batch_pb2.UploadBatchRequest(), 0
             await call.write(message)
             await call.done_writing()
             return batch_of((await call).batch)

@@ -21,13 +21,15 @@ from wingbeat.entities import Entities, Entity, Version
 from wingbeat.errors import (
     AlreadyExistsError,
     ConversionError,
+    InvalidArgumentError,
     NotFoundError,
     ServerError,
+    TransferError,
     UnimplementedError,
     Violation,
     server_error,
 )
-from wingbeat.identifiers import ExecutionId, Kind
+from wingbeat.identifiers import EntityId, ExecutionId, Kind
 from wingbeat.literals.handles import DataFrame, Handle
 from wingbeat.reading import Reading
 from wingbeat.single_launch import create_execution
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 
 EntityRef: TypeAlias = Entity | str
 """What to launch: its name, or an `Entity` that was looked up before."""
+
+Refusal: TypeAlias = ServerError | ConversionError | TransferError
+"""Why something is not launched."""
 
 ITEMS_MAX = 1_000
 """Items in one call."""
@@ -93,7 +98,7 @@ class Launched:
     execution: ExecutionId | None
     created: bool
     """False: an earlier launch with the same key and content has made the execution."""
-    error: ServerError | ConversionError | None = None
+    error: Refusal | None = None
 
     def require(self) -> ExecutionId:
         """The execution. Raises the error if there is one."""
@@ -191,16 +196,14 @@ class Launching(Entities, Reading):
 
     async def _items(
         self, launches: Iterable[Launch] | AsyncIterable[Launch], memory: dict[tuple[Any, ...], Entity]
-    ) -> "AsyncIterator[tuple[Launch, item_pb2.LaunchItem | ServerError | ConversionError]]":
+    ) -> "AsyncIterator[tuple[Launch, item_pb2.LaunchItem | Refusal]]":
         async for launch in each(launches):
             try:
                 yield launch, await self._item(launch, memory)
-            except (ConversionError, NotFoundError) as error:
+            except (ConversionError, InvalidArgumentError, NotFoundError, TransferError) as error:
                 yield launch, error
 
-    async def _launch_portion(
-        self, portion: "list[tuple[Launch, item_pb2.LaunchItem | ServerError | ConversionError]]"
-    ) -> list[Launched]:
+    async def _launch_portion(self, portion: "list[tuple[Launch, item_pb2.LaunchItem | Refusal]]") -> list[Launched]:
         items = [item for _, item in portion if not isinstance(item, Exception)]
         outcomes = iter(await self._send(items) if items else ())
         return [
@@ -225,8 +228,6 @@ class Launching(Entities, Reading):
 
     async def _item(self, launch: Launch, memory: dict[tuple[Any, ...], Entity]) -> "item_pb2.LaunchItem":
         """The message for one launch. `memory` holds what was looked up for the same call of the caller."""
-        from wingbeatidl.launch.v1 import item_pb2
-
         entity = launch.entity
         project, domain = launch.project or self.project, launch.domain or self.domain
         if isinstance(entity, str):
@@ -238,40 +239,10 @@ class Launching(Entities, Reading):
                 )
             entity = found
         literals = await self.encode(launch.inputs, entity, project=project, domain=domain)
-        item = item_pb2.LaunchItem(
-            project=project,
-            domain=domain,
-            target=item_pb2.Target(
-                kind=getattr(item_pb2, f"TARGET_KIND_{entity.id.kind.name}"),
-                project=entity.id.project,
-                domain=entity.id.domain,
-                name=entity.id.name,
-                version=entity.id.version,
-            ),
-            inputs=item_pb2.Inputs(literals=literals.SerializeToString(deterministic=True)),
-            name=launch.name,
-            idempotency_key=launch.key or f"wingbeat-client-{secrets.token_hex(16)}",
-            labels=launch.labels,
-            annotations=launch.annotations,
-            priority=launch.priority,
-        )
-        settings = launch.overrides
-        if settings != _NO_OVERRIDES:
-            item.overrides.MergeFrom(
-                item_pb2.Overrides(
-                    max_parallelism=settings.max_parallelism,
-                    envs=settings.envs,
-                    raw_output_prefix=settings.raw_output_prefix,
-                    service_account=settings.service_account,
-                    iam_role=settings.iam_role,
-                    tags=settings.tags,
-                )
-            )
-            if settings.interruptible is not None:
-                item.overrides.interruptible = settings.interruptible
-            if settings.overwrite_cache is not None:
-                item.overrides.overwrite_cache = settings.overwrite_cache
-        return item
+        try:
+            return _message(launch, entity.id, literals, project, domain)
+        except (TypeError, ValueError) as error:
+            raise ConversionError(f"{entity.id.name} cannot be launched so: {error}") from error
 
     async def encode(
         self, inputs: Mapping[str, Any], entity: Entity, *, project: str | None = None, domain: str | None = None
@@ -315,6 +286,48 @@ class Launching(Entities, Reading):
 _NO_OVERRIDES = Overrides()
 
 
+def _message(
+    launch: Launch, entity: EntityId, literals: "literals_pb2.LiteralMap", project: str, domain: str
+) -> "item_pb2.LaunchItem":
+    """Raises TypeError and ValueError for what protobuf does not take."""
+    from wingbeatidl.launch.v1 import item_pb2
+
+    item = item_pb2.LaunchItem(
+        project=project,
+        domain=domain,
+        target=item_pb2.Target(
+            kind=getattr(item_pb2, f"TARGET_KIND_{entity.kind.name}"),
+            project=entity.project,
+            domain=entity.domain,
+            name=entity.name,
+            version=entity.version,
+        ),
+        inputs=item_pb2.Inputs(literals=literals.SerializeToString(deterministic=True)),
+        name=launch.name,
+        idempotency_key=launch.key or f"wingbeat-client-{secrets.token_hex(16)}",
+        labels=launch.labels,
+        annotations=launch.annotations,
+        priority=launch.priority,
+    )
+    settings = launch.overrides
+    if settings != _NO_OVERRIDES:
+        item.overrides.MergeFrom(
+            item_pb2.Overrides(
+                max_parallelism=settings.max_parallelism,
+                envs=settings.envs,
+                raw_output_prefix=settings.raw_output_prefix,
+                service_account=settings.service_account,
+                iam_role=settings.iam_role,
+                tags=settings.tags,
+            )
+        )
+        if settings.interruptible is not None:
+            item.overrides.interruptible = settings.interruptible
+        if settings.overwrite_cache is not None:
+            item.overrides.overwrite_cache = settings.overwrite_cache
+    return item
+
+
 def _launched(launch: Launch, outcome: "outcome_pb2.LaunchOutcome") -> Launched:
     from wingbeatidl.launch.v1 import outcome_pb2
 
@@ -332,9 +345,9 @@ def _launched(launch: Launch, outcome: "outcome_pb2.LaunchOutcome") -> Launched:
 
 
 async def _portions(
-    items: "AsyncIterator[tuple[Launch, item_pb2.LaunchItem | ServerError | ConversionError]]", items_max: int
-) -> "AsyncIterator[list[tuple[Launch, item_pb2.LaunchItem | ServerError | ConversionError]]]":
-    portion: list[tuple[Launch, item_pb2.LaunchItem | ServerError | ConversionError]] = []
+    items: "AsyncIterator[tuple[Launch, item_pb2.LaunchItem | Refusal]]", items_max: int
+) -> "AsyncIterator[list[tuple[Launch, item_pb2.LaunchItem | Refusal]]]":
+    portion: list[tuple[Launch, item_pb2.LaunchItem | Refusal]] = []
     size = 0
     async for launch, item in items:
         added = 0 if isinstance(item, Exception) else item.ByteSize()
