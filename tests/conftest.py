@@ -5,10 +5,12 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.guard import start_guard, stay_guarded
 from tests.left_out import left_out
 
 if "PYTEST_XDIST_WORKER" not in os.environ:  # its processes inherit this
@@ -35,10 +37,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(", ".join(missing))
 
 
-def pytest_sessionstart() -> None:
-    """In CI nothing is left out. Raises UsageError."""
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """In CI nothing is left out, and a run that is killed leaves nothing running. Raises UsageError."""
     if os.environ.get("CI") and (missing := left_out()):
         raise pytest.UsageError(f"CI must test all, and would leave out {', '.join(missing)}")
+    scratch = Path(tempfile.gettempdir())
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        stay_guarded(scratch)
+    else:
+        start_guard(scratch, session.config._tmp_path_factory.getbasetemp())
 
 
 def pytest_configure() -> None:
