@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .make/setup
 SETUP_INPUTS := pyproject.toml constraints.txt hatch_build.py $(shell find proto/wingbeatidl -name '*.proto')
-PYTEST_WORKERS ?= 2
+# For two cores: about half of what the tests do is waiting for other processes.
+PYTEST_WORKERS ?= 3
 # Clients of other languages that this machine has the tools for.
 FLYTECTL := $(if $(shell command -v go),.make/flytectl)
 CLIENTS := $(if $(shell command -v go),go) $(if $(shell command -v npm),typescript) $(if $(shell command -v mvn),java)
@@ -58,7 +59,7 @@ sim: $(SETUP) ## thousands of simulated worlds with crashes and faults; SEED=n r
 	$(BIN)/python $(if $(SEED),-m tests.simulation --seed $(SEED) --trace,-m pytest -q -n $(PYTEST_WORKERS) tests/simulation)
 
 test: $(SETUP) $(CLIENTS:%=clients-%) $(FLYTECTL) ## all tests; of clients in other languages those that this machine has the tools for
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 .make/flytectl: tests/flytectl/main.go tests/flytectl/go.mod
 	cd tests/flytectl && go build -ldflags='-s -w' -o ../../.make/flytectl .

@@ -48,6 +48,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         start_guard(scratch, session.config._tmp_path_factory.getbasetemp())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def pytest_configure() -> None:
     """Have no implicit event loop: looptime asks for the current loop in synchronous tests as well, and the one that
     asyncio then makes would never be closed."""

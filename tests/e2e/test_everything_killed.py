@@ -145,6 +145,7 @@ async def _batch(installation: Installation, client: AsyncClient) -> Batch:
     return batch
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_everything_is_killed(
     installation: Installation, programs: _Programs, connection: asyncpg.Connection, tmp_path: Path, record_property

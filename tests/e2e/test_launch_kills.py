@@ -182,12 +182,14 @@ async def _launch_through(
         await connection.close()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_kills(installation: Installation) -> None:
     """Whoever is killed, each is launched once."""
     await _launch_through(installation, _kill)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_lost_connections(tmp_path: Path) -> None:
     """Whichever connections are lost, each is launched once and reported, server and engine live on, and they end when

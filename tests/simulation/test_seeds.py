@@ -13,6 +13,7 @@ _FIRST = int(os.environ.get("WINGBEAT_WORLDS_FROM", "0"))
 _BLOCKS = range(_FIRST, _FIRST + int(os.environ.get("WINGBEAT_WORLDS", "2000")), BLOCK)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", _BLOCKS)
 def test_promises_hold(first: int) -> None:
     """Whatever goes wrong, every execution ends as a straight run of its workflow would, with exact budgets, one writer

@@ -84,6 +84,7 @@ async def _pause_in_the_middle(
     return term, await pool.fetchval("SELECT max(seq) FROM transitions")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_a_paused_engine_writes_nothing_when_it_goes_on(
     pool: asyncpg.Pool, database_url: str, tmp_path: Path

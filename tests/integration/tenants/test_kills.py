@@ -91,6 +91,7 @@ async def _kill_some(engines: list[int], processes: EngineProcesses, load: _Load
     return len(places)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 async def test_limits_are_exact_over_a_hundred_kills(
     pool: asyncpg.Pool, database_url: str, shares: TenantShareStore, tmp_path: Path

@@ -109,6 +109,7 @@ async def _watch(port: int, levels: tuple[int, ...], started: asyncio.Event, las
                     raise
 
 
+@pytest.mark.long
 async def test_every_transition_once(pool: asyncpg.Pool, processes: Processes, tmp_path: Path) -> None:
     """Whatever is killed: each of ten watchers, some of executions and some of nodes as well, gets every entry once."""
     print(f"WINGBEAT_TEST_SEED={SEED}")
