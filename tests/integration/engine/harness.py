@@ -144,7 +144,7 @@ def make_engine(
     runtime: Runtime,
     *,
     name: str = "test",
-    lease_s: float = 6.0,
+    lease_s: float = 60.0,  # no busy machine may take it
     plugin: TaskPlugin | None = None,
     retry: RetryPolicy | None = None,
     answer_host: str = "",

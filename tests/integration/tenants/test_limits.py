@@ -16,12 +16,10 @@ from wingbeat_propeller.engine.engine import Engine
 
 
 @asynccontextmanager
-async def _two_engines(
-    pool: asyncpg.Pool, dsn: str, folder: Path, machine: Machine, *, lease_s: float = 6.0
-) -> AsyncIterator[list[Engine]]:
+async def _two_engines(pool: asyncpg.Pool, dsn: str, folder: Path, machine: Machine) -> AsyncIterator[list[Engine]]:
     async with (
-        engine(pool, dsn, folder, SharedRuntime(machine), name="a", lease_s=lease_s) as first,
-        engine(pool, dsn, folder, SharedRuntime(machine), name="b", lease_s=lease_s) as second,
+        engine(pool, dsn, folder, SharedRuntime(machine), name="a") as first,
+        engine(pool, dsn, folder, SharedRuntime(machine), name="b") as second,
     ):
         await _until(lambda: _owners(pool), 2)
         yield [first, second]
@@ -32,8 +30,8 @@ async def _owners(pool: asyncpg.Pool) -> int:
 
 
 async def _until(look: Callable[[], object], value: object) -> None:
-    """Look until it is so."""
-    async with asyncio.timeout(60):
+    """Look until it is so. Ten thousand attempts take a busy machine minutes."""
+    async with asyncio.timeout(240):
         while True:
             found = look()
             if asyncio.iscoroutine(found):
