@@ -20,7 +20,7 @@ from flyteidl.admin import (
     workflow_pb2,
 )
 from flyteidl.core import execution_pb2 as phases
-from flyteidl.core import identifier_pb2
+from flyteidl.core import identifier_pb2, metrics_pb2
 from flyteidl.service import dataproxy_pb2
 from google.protobuf.message import Message
 from tests.e2e.client import DOMAIN, PROJECT, Client, execution_id, integer, phase, succeeded
@@ -159,6 +159,41 @@ def _attempts(console: Console, node: str) -> task_execution_pb2.TaskExecution:
     children = console.get(f"children/{path}", node_execution_pb2.NodeExecutionList, **ALL)
     assert not children.node_executions
     return found
+
+
+def test_timeline(console: Console, client: Client) -> None:
+    """A bar shows the operations of its node and of the attempts of that: the console asks for ten levels,
+    and adds up what it finds by the ids of nodes."""
+    execution = client.run("dynamics", "sum_wf", {"count": 2})
+    page = f"metrics/executions/{PLACE}/{succeeded(execution).id.name}"
+    root = console.get(page, execution_pb2.WorkflowExecutionGetMetricsResponse, depth=10).span
+    shown: dict[str, list[str]] = {}
+
+    def walk(span: metrics_pb2.Span) -> None:
+        name = span.node_id.node_id or span.task_id.node_execution_id.node_id or span.workflow_id.name
+        for inner in span.spans:
+            if inner.HasField("node_id") or inner.HasField("task_id"):
+                walk(inner)
+            else:
+                assert 0 <= inner.end_time.ToNanoseconds() - inner.start_time.ToNanoseconds() < 60e9
+                shown.setdefault(name, []).append(inner.operation_id)
+
+    walk(root)
+    assert shown[execution.id.name] == ["WORKFLOW_SETUP", "WORKFLOW_TEARDOWN"]
+    attempt = ["TASK_SETUP", "TASK_RUNTIME", "TASK_TEARDOWN"]
+    assert shown["n0"] == ["NODE_TRANSITION", "NODE_SETUP", *attempt, "NODE_RESET", "NODE_TEARDOWN"]
+    assert shown["n1"] == ["NODE_TRANSITION", "NODE_SETUP", *attempt, "NODE_TEARDOWN"]
+    inner = console.get(
+        f"node_executions/{PLACE}/{execution.id.name}",
+        node_execution_pb2.NodeExecutionList,
+        unique_parent_id="n0",
+        **ALL,
+    ).node_executions
+    tasks = [one.id.node_id for one in inner if one.metadata.spec_node_id.startswith("dn")]
+    assert [shown[node_id] for node_id in tasks] == [shown["n1"]] * 4
+    bare = console.http.get(f"/api/v1/{page}").json()["span"]
+    assert bare["workflowId"]["name"] == execution.id.name
+    assert not bare["spans"]
 
 
 def test_page_of_a_deck(console: Console, client: Client) -> None:

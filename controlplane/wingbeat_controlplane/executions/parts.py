@@ -12,6 +12,7 @@ from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.execution_reads import ExecutionReads
 from wingbeat_controlplane.executions.launch import Launcher
 from wingbeat_controlplane.executions.launch_targets import LaunchTargets
+from wingbeat_controlplane.executions.metrics.reading import ExecutionMetrics
 from wingbeat_controlplane.executions.node_reads import NodeReads
 from wingbeat_controlplane.executions.options import ExecutionOptions
 from wingbeat_controlplane.executions.recover import Recoverer
@@ -38,6 +39,7 @@ class Executions:
     reads: ExecutionReads
     nodes: NodeReads
     tasks: TaskReads
+    metrics: ExecutionMetrics
     artifacts: Artifacts
     defaults: matchable_resource_pb2.WorkflowExecutionConfig
     """Settings of executions that nobody said anything else for."""
@@ -71,6 +73,7 @@ def build_executions(
         reads=ExecutionReads(pool, blobs, data, options),
         nodes=NodeReads(pool, keys, blobs, data, elements, options),
         tasks=TaskReads(pool, keys, blobs, data, options),
+        metrics=ExecutionMetrics(pool, blobs),
         artifacts=Artifacts(pool, keys, data, elements),
         defaults=options.defaults,
     )

@@ -1,4 +1,4 @@
-"""Executions: create, relaunch, recover, get, list, update, terminate, data."""
+"""Executions: create, relaunch, recover, get, list, update, terminate, data, metrics."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from wingbeat_controlplane.services.rpcs import CallContext, Encoded
 
 
 class ExecutionRpcs:
-    """The rpcs of AdminService about executions but for metrics."""
+    """The rpcs of AdminService about executions."""
 
     executions: Executions
     pressure: BackPressure
@@ -59,6 +59,12 @@ class ExecutionRpcs:
     ) -> Encoded:
         """Inputs and outputs."""
         return Encoded(await self.executions.reads.data(request))
+
+    async def GetExecutionMetrics(
+        self, request: execution_pb2.WorkflowExecutionGetMetricsRequest, context: CallContext
+    ) -> Encoded:
+        """Where its time went."""
+        return Encoded(await self.executions.metrics.get(request))
 
     async def UpdateExecution(
         self, request: execution_pb2.ExecutionUpdateRequest, context: CallContext
