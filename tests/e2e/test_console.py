@@ -175,7 +175,7 @@ def test_timeline(console: Console, client: Client) -> None:
             if inner.HasField("node_id") or inner.HasField("task_id"):
                 walk(inner)
             else:
-                assert 0 <= inner.end_time.ToNanoseconds() - inner.start_time.ToNanoseconds() < 60e9
+                assert inner.start_time.ToNanoseconds() <= inner.end_time.ToNanoseconds()
                 shown.setdefault(name, []).append(inner.operation_id)
 
     walk(root)

@@ -204,6 +204,18 @@ e 0-1
     )
 
 
+def test_what_is_around_something_that_has_ended_may_go_on() -> None:
+    """A sub-workflow, a branch and a launch plan whose inside is done are not torn down before they say so."""
+    child = _execution([_start(3)], name="child", created=3, updated=5)
+    kinds = {"sub": NodeKind.WORKFLOW, "choice": NodeKind.BRANCH, "plan": NodeKind.LAUNCH_PLAN}
+    inside = [_start(3, "sub"), _node("a", 4, 5, parent="sub"), _node("arm", 4, 5, parent="choice")]
+    flow = _flow({"sub": _flow(a="start-node", end="a")}, end="sub choice plan")
+    for ended in (False, True):
+        nodes = [_start(1), *(_node(node_id, 2, 6, kind, ended=ended) for node_id, kind in kinds.items()), *inside]
+        execution = _execution(nodes, flow=flow, ended=ended, children={"plan": ("p", "d", "child")})
+        assert _tree(execution, -1, child).count("NODE_TEARDOWN 5-6") == 3 * ended
+
+
 def test_attempt_that_was_heard_of_at_its_end() -> None:
     """Its row is younger than the attempt: set-up of the node ends where the attempt has begun, not after it."""
     execution = _execution([_start(1), _node("n0", 1, 9)], [_attempt("n0", 0, 9, 3, 8, 9)], updated=9)
@@ -339,6 +351,17 @@ e 0-51
   WORKFLOW_TEARDOWN 50-51
 """
     )
+
+
+def test_dynamic_whose_next_attempt_fails() -> None:
+    """What was made did not come to its end; after the attempt that followed there is a tear-down all the same."""
+    nodes = [_start(1), _node("n0", 2, 30, flags=DYNAMIC), _start(6, "n0"), _node("x", 7, 20, parent="n0", spec="dn0")]
+    attempts = [_attempt("n0", 0, 3, 3, 5, 5), _attempt("n0", 1, 24, 24, 28, 29)]
+    made = {"n0": _flow(dn0="start-node", dn1="dn0", end="dn1")}
+    text = _tree(_execution(nodes, attempts, dynamic=made))
+    assert "    NODE_RESET 20-24\n    t/1 24-29\n" in text
+    assert "    NODE_TEARDOWN 29-30\n" in text
+    assert "NODE_TEARDOWN" not in _tree(_execution(nodes, attempts[:1], dynamic=made))
 
 
 def test_dynamic_whose_workflow_is_gone() -> None:

@@ -29,7 +29,7 @@ from flyteidl.core import identifier_pb2, metrics_pb2
 
 from wingbeat_controlplane.executions.metrics.flow import END_ID, NO_FLOW, Flow
 from wingbeat_propeller.core.plan import NodeKind
-from wingbeat_propeller.core.rows import FLAG_ARRAY, FLAG_DYNAMIC
+from wingbeat_propeller.core.rows import FLAG_ARRAY
 
 WORKFLOW_SETUP, WORKFLOW_TEARDOWN = "WORKFLOW_SETUP", "WORKFLOW_TEARDOWN"
 NODE_TRANSITION = "NODE_TRANSITION"
@@ -168,7 +168,7 @@ class _Frames:
             inner = span.spans.add()
             before = _latest(flow, node.spec_node_id, done)
             if before is not None:
-                inner.spans.append(_operation(NODE_TRANSITION, before, max(before, node.created_at)))
+                inner.spans.append(_operation(NODE_TRANSITION, before, node.created_at))
             self._add_node(inner, node, flow, depth)
         return _latest(flow, END_ID, done)
 
@@ -214,8 +214,7 @@ class _Frames:
         if operation == NODE_SETUP:
             line.until(NODE_SETUP, node.updated_at)
         elif node.ended_at is not None and leads_to_end:
-            is_before_frame = node.flags & FLAG_DYNAMIC and not frames
-            line.last(NODE_RESET if is_before_frame else NODE_TEARDOWN, node.updated_at)
+            line.last(NODE_TEARDOWN, node.updated_at)
 
     def _add_workflow(self, line: _Line, node: Node, flow: Flow, depth: int) -> None:
         nodes = self.execution.nodes.get(node.node_id, ())
@@ -301,5 +300,6 @@ def _operation(operation: str, start: datetime, end: datetime) -> metrics_pb2.Sp
 
 
 def _set_period(span: metrics_pb2.Span, start: datetime, end: datetime) -> None:
+    """Never negative, whatever the clocks said."""
     span.start_time.FromDatetime(start)
     span.end_time.FromDatetime(max(start, end))
