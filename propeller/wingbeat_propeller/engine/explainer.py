@@ -14,7 +14,8 @@ from wingbeat_propeller.core.ids import ExecutionKey, attempt_name, element_name
 from wingbeat_propeller.core.kinds import KINDS
 from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.core.state import ExecutionState, NodeRun
-from wingbeat_propeller.core.waiting import NAMED_MAX, Place, explain, moment
+from wingbeat_propeller.core.waiting.explanation import explain
+from wingbeat_propeller.core.waiting.view import NAMED_MAX, Place, moment
 from wingbeat_propeller.engine.dispatch.whereabouts import Whereabouts
 from wingbeat_propeller.engine.live import LiveExecution, LiveExecutions, Tenant
 from wingbeatidl.engine.v1 import engine_pb2

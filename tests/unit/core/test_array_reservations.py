@@ -26,7 +26,7 @@ from wingbeat_propeller.core.phases import ExecutionPhase
 from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.core.step import step
 from wingbeat_propeller.core.values import split_literal_map
-from wingbeat_propeller.core.waiting import explain
+from wingbeat_propeller.core.waiting.explanation import explain
 
 
 class Run:

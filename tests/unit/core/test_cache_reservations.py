@@ -45,7 +45,7 @@ from wingbeat_propeller.core.kinds import KINDS
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
 from wingbeat_propeller.core.step import step
-from wingbeat_propeller.core.waiting import explain
+from wingbeat_propeller.core.waiting.explanation import explain
 from wingbeatidl.query.v1 import why_pb2
 
 

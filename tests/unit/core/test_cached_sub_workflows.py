@@ -44,7 +44,7 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase
 from wingbeat_propeller.core.plan import Plan
 from wingbeat_propeller.core.step import step
-from wingbeat_propeller.core.waiting import explain
+from wingbeat_propeller.core.waiting.explanation import explain
 
 
 def _whole(*, serialized: bool = False, timeout_s: float = 0.0) -> Plan:

@@ -22,7 +22,7 @@ from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.core.plan import END, FailurePolicy, GateKind, GateSpec, LaunchPlanSpec, NodeKind, Plan
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.step import step
-from wingbeat_propeller.core.waiting import Explanation, explain
+from wingbeat_propeller.core.waiting.explanation import Explanation, explain
 from wingbeat_propeller.core.walk import STEP_NODES_MAX
 from wingbeatidl.query.v1 import why_pb2
 

@@ -7,7 +7,7 @@ import asyncpg
 from wingbeat_controlplane.executions.failures import stored_error
 from wingbeat_controlplane.registry.tenant_shares import TenantShareStore
 from wingbeat_controlplane.registry.times import timestamp
-from wingbeat_propeller.core.waiting import NAMED_MAX
+from wingbeat_propeller.core.waiting.view import NAMED_MAX
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeatidl.query.v1 import identity_pb2, why_pb2
 

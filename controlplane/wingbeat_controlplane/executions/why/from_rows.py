@@ -18,7 +18,7 @@ from wingbeat_propeller.core.recovery import MalformedRowsError, rebuild
 from wingbeat_propeller.core.rows import ExecutionRecord
 from wingbeat_propeller.core.state import ExecutionState, Settings
 from wingbeat_propeller.core.values import MalformedLiteralMapError, stored_values
-from wingbeat_propeller.core.waiting import explain
+from wingbeat_propeller.core.waiting.explanation import explain
 from wingbeat_propeller.engine.blob_retry import BlobStoreFailedError
 from wingbeat_propeller.engine.dynamics import Dynamics
 from wingbeat_propeller.engine.plans import PlanCache

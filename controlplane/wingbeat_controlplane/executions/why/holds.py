@@ -6,7 +6,7 @@ import asyncpg
 
 from wingbeat_controlplane.executions.rows import Row
 from wingbeat_controlplane.registry.times import timestamp
-from wingbeat_propeller.core.waiting import NAMED_MAX
+from wingbeat_propeller.core.waiting.view import NAMED_MAX
 from wingbeat_propeller.postgres.queries import load_queries
 from wingbeatidl.query.v1 import identity_pb2, why_pb2
 

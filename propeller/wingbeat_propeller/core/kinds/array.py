@@ -47,7 +47,7 @@ from wingbeat_propeller.core.reuse import InheritedElements
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Value, stored_values
-from wingbeat_propeller.core.waiting import Place, View
+from wingbeat_propeller.core.waiting.view import Place, View
 from wingbeat_propeller.core.walk import Walk
 from wingbeatidl.query.v1 import why_pb2
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from wingbeat_propeller.core.array_run import ArrayRun
 from wingbeat_propeller.core.ids import unique_node_id
 from wingbeat_propeller.core.state import Frame, NodeRun
-from wingbeat_propeller.core.waiting import NAMED_MAX, Place, View, moment
+from wingbeat_propeller.core.waiting.view import NAMED_MAX, Place, View, moment
 from wingbeatidl.query.v1 import why_pb2
 
 

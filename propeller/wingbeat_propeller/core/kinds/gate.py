@@ -16,7 +16,7 @@ from wingbeat_propeller.core.plan import GateKind
 from wingbeat_propeller.core.rows import NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.values import Ref, Value, build_literal_map, stored_values
-from wingbeat_propeller.core.waiting import View, moment
+from wingbeat_propeller.core.waiting.view import View, moment
 from wingbeat_propeller.core.walk import Walk, ref_of
 from wingbeatidl.query.v1 import why_pb2
 

@@ -17,7 +17,7 @@ from wingbeat_propeller.core.kinds.base import Kind
 from wingbeat_propeller.core.phases import NodePhase
 from wingbeat_propeller.core.state import Frame, NodeRun, Settings, Stage
 from wingbeat_propeller.core.values import Value
-from wingbeat_propeller.core.waiting import View, moment
+from wingbeat_propeller.core.waiting.view import View, moment
 from wingbeat_propeller.core.walk import Walk, ref_of
 from wingbeatidl.query.v1 import why_pb2
 

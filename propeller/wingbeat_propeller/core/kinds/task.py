@@ -34,7 +34,7 @@ from wingbeat_propeller.core.retry import GiveUp, decide_retry, stays_interrupti
 from wingbeat_propeller.core.reuse import Reuse, workflow_of
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT, NodeRow
 from wingbeat_propeller.core.state import Frame, NodeRun
-from wingbeat_propeller.core.waiting import View, moment
+from wingbeat_propeller.core.waiting.view import View, moment
 from wingbeat_propeller.core.walk import Walk, ref_of
 from wingbeatidl.query.v1 import why_pb2
 

@@ -1,0 +1,1 @@
+"""Why nodes wait."""
