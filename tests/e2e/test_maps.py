@@ -1,18 +1,20 @@
 """Map tasks with the real flytekit."""
 
+import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
-from flyteidl.admin import launch_plan_pb2, node_execution_pb2, task_execution_pb2
+from flyteidl.admin import common_pb2, launch_plan_pb2, node_execution_pb2, task_execution_pb2
 from flyteidl.core import execution_pb2, identifier_pb2, types_pb2
 from flyteidl.core.workflow_pb2 import ArrayNode, Node
 from flytekit.exceptions.user import FlyteEntityNotExistException
 from flytekit.models.core.identifier import NodeExecutionIdentifier, WorkflowExecutionIdentifier
 from maps import Point
 from tests.e2e.client import FOLDERS, Client, entity, execution_id, phase, succeeded
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import BIN, Installation, until
 from tests.e2e.specs import INTEGER, NUMBERS, node, promise, workflow_request
 from tests.e2e.test_launch_plans import children
 
@@ -94,6 +96,59 @@ def test_an_element_is_read_like_a_node(client: Client) -> None:
     assert client.remote.get(url).scalar.primitive.string_value == "product: 18"
     with pytest.raises(FlyteEntityNotExistException):
         client.remote.client.get_node_execution(element_id(name, 2))
+
+
+def test_attempts_of_an_element(client: Client, tmp_path: Path) -> None:
+    """Each is a task execution of the element's id, with its own logs, error, inputs and outputs."""
+    inputs = {"numbers": [1, 2, 3], "folder": str(tmp_path)}
+    name = succeeded(client.run("maps", "hesitate_wf", inputs)).id.name
+    (array,) = _attempts(client, name, "n0")
+    first, second = _attempts(client, name, "n0-0-n1")
+    assert {first.id.task_id.name, second.id.task_id.name} == {array.id.task_id.name}
+    assert [one.id.retry_attempt for one in (first, second)] == [0, 1]
+    assert [one.closure.phase for one in (first, second)] == [TaskExecution.RETRYABLE_FAILED, TaskExecution.SUCCEEDED]
+    assert "not yet" in first.closure.error.message
+    assert second.closure.task_type == "python-task"
+    assert second.closure.metadata.generated_name == f"{name}-n0-0-n1-1"
+    assert [log.name for log in second.closure.logs] == ["stdout", "stderr"]
+    got = client.admin.GetTaskExecution(task_execution_pb2.TaskExecutionGetRequest(id=second.id))
+    assert got.closure == second.closure
+    data = client.admin.GetTaskExecutionData(task_execution_pb2.TaskExecutionGetDataRequest(id=second.id))
+    assert data.full_inputs.literals["number"].scalar.primitive.integer == 2
+    assert data.full_outputs.literals["o0"].scalar.primitive.integer == 2
+    filters = f"eq(phase,{TaskExecution.SUCCEEDED})"
+    assert [one.id.retry_attempt for one in _attempts(client, name, "n0-0-n1", filters)] == [1]
+    assert len(_attempts(client, name, "n0-0-n2")) == 4
+    assert _attempts(client, name, "n0-0-n3") == []
+    other = task_execution_pb2.TaskExecutionGetRequest(id=second.id)
+    other.id.task_id.version = "another"
+    with pytest.raises(grpc.RpcError) as refused:
+        client.admin.GetTaskExecution(other)
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _attempts(client: Client, name: str, node_id: str, filters: str = "") -> list[Any]:
+    request = task_execution_pb2.TaskExecutionListRequest(
+        node_execution_id=identifier_pb2.NodeExecutionIdentifier(node_id=node_id, execution_id=execution_id(name)),
+        limit=10,
+        filters=filters,
+        sort_by=common_pb2.Sort(key="retry_attempt", direction=common_pb2.Sort.ASCENDING),
+    )
+    return list(client.admin.ListTaskExecutions(request).task_executions)
+
+
+def test_why_of_an_element_after_its_end(client: Client, installation: Installation) -> None:
+    """An element that has ended says how, by its id."""
+    name = succeeded(client.run("maps", "some_wf", {"numbers": [1, -2]})).id.name
+    for element, word in ((0, "succeeded"), (1, "is negative")):
+        said = subprocess.run(
+            [BIN / "wingbeat", "why", name, f"n0-0-n{element}", "--endpoint", installation.endpoint],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert f"n0-0-n{element}" in said
+        assert word in said
 
 
 def test_an_element_that_failed(client: Client) -> None:

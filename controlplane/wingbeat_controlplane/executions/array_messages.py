@@ -11,9 +11,9 @@ from flyteidl.admin import task_execution_pb2
 from flyteidl.core import execution_pb2, identifier_pb2
 from flyteidl.event import event_pb2
 
-from wingbeat_controlplane.executions.element_ids import element_node_id
 from wingbeat_controlplane.executions.flyte_urls import node_urls
 from wingbeat_controlplane.executions.rows import Row
+from wingbeat_propeller.core.element_ids import element_node_id
 from wingbeat_propeller.core.ids import child_execution_name, element_name, unique_node_id
 from wingbeat_propeller.core.phases import TASK_FINAL, TaskPhase
 from wingbeat_propeller.core.plan import ELEMENT_NODE_ID

@@ -5,9 +5,11 @@ An element whose turn has not come is unknown, as any node is then.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import asyncpg
 import structlog
+from flyteidl.admin import common_pb2
 from flyteidl.core import compiler_pb2, literals_pb2
 from flyteidl.event import event_pb2
 from google.protobuf.message import DecodeError
@@ -15,8 +17,11 @@ from google.protobuf.message import DecodeError
 from wingbeat_controlplane.errors import ApiError
 from wingbeat_controlplane.executions.array_inputs import find_array, inputs_of_element
 from wingbeat_controlplane.executions.data import StoredValue
-from wingbeat_controlplane.executions.element_ids import parse_element_id, stored_parent_id
 from wingbeat_controlplane.executions.rows import Row
+from wingbeat_controlplane.listing.filters import Filter
+from wingbeat_controlplane.listing.query import Page, compile_list
+from wingbeat_controlplane.listing.tables import ELEMENT_ATTEMPTS
+from wingbeat_propeller.core.element_ids import ElementId, parse_element_id, stored_parent_id
 from wingbeat_propeller.core.phases import NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC, FLAG_PARENT
@@ -56,6 +61,31 @@ class ElementReads:
             _SQL["element"], key, name.array_id, name.element, attempt, stored_parent_id(node_id)
         )
         return None if row is None else _as_node(row, node_id)
+
+    async def attempts(
+        self, key: int, element: ElementId, page: Page, filters: Sequence[Filter], sort_by: common_pb2.Sort | None
+    ) -> Sequence[Row]:
+        """A page of the element's attempts with the columns that those of nodes have; of elements that are no tasks,
+        none. Raises ApiError INVALID_ARGUMENT."""
+        query = compile_list(
+            ELEMENT_ATTEMPTS,
+            page=page,
+            scope={"execution_id": key, "array_id": element.array_id, "element": element.element},
+            filters=filters,
+            sort_by=sort_by,
+        )
+        return await self._pool.fetch(query.sql(_SQL["attempts"]), *query.args)
+
+    async def attempt(self, key: int, element: ElementId, attempt: int) -> Row | None:
+        """One of them."""
+        scope = {
+            "execution_id": key,
+            "array_id": element.array_id,
+            "element": element.element,
+            "retry_attempt": attempt,
+        }
+        query = compile_list(ELEMENT_ATTEMPTS, page=Page(1, 0), scope=scope)
+        return await self._pool.fetchrow(query.sql(_SQL["attempts"]), *query.args)
 
     async def inputs(self, row: Row) -> StoredValue:
         """What the element in `row` is given; where that cannot be told, what its array was given."""

@@ -8,7 +8,6 @@ from flyteidl.event import event_pb2
 
 from wingbeat_controlplane.errors import ApiError, not_found
 from wingbeat_controlplane.executions.data import DataReader, StoredValue
-from wingbeat_controlplane.executions.element_ids import stored_parent_id
 from wingbeat_controlplane.executions.element_reads import ElementReads
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.failures import listed_error, whole_error
@@ -21,6 +20,7 @@ from wingbeat_controlplane.listing.filters import parse_filters
 from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_of
 from wingbeat_controlplane.listing.tables import NODE_EXECUTIONS
 from wingbeat_propeller.compiler.dynamic import compiled_uri
+from wingbeat_propeller.core.element_ids import stored_parent_id
 from wingbeat_propeller.core.folders import RAW_DATA_FOLDER
 from wingbeat_propeller.core.rows import FLAG_DYNAMIC
 from wingbeat_propeller.ports.blobs import BlobNotFoundError, Blobs, BlobTooLargeError

@@ -40,6 +40,7 @@ class Executions:
     nodes: NodeReads
     tasks: TaskReads
     metrics: ExecutionMetrics
+    elements: ElementReads
     artifacts: Artifacts
     defaults: matchable_resource_pb2.WorkflowExecutionConfig
     """Settings of executions that nobody said anything else for."""
@@ -72,8 +73,9 @@ def build_executions(
         archiver=Archiver(pool),
         reads=ExecutionReads(pool, blobs, data, options),
         nodes=NodeReads(pool, keys, blobs, data, elements, options),
-        tasks=TaskReads(pool, keys, blobs, data, options),
+        tasks=TaskReads(pool, keys, blobs, data, elements, options),
         metrics=ExecutionMetrics(pool, blobs),
+        elements=elements,
         artifacts=Artifacts(pool, keys, data, elements),
         defaults=options.defaults,
     )

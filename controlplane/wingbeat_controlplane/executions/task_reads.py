@@ -1,5 +1,7 @@
 """GetTaskExecution, ListTaskExecutions, GetTaskExecutionData, and the nodes that an attempt made."""
 
+from collections.abc import Sequence
+
 import asyncpg
 from flyteidl.admin import node_execution_pb2, task_execution_pb2
 from flyteidl.core import identifier_pb2
@@ -7,15 +9,18 @@ from flyteidl.core import identifier_pb2
 from wingbeat_controlplane.errors import not_found
 from wingbeat_controlplane.executions.array_reads import LISTED_MAX, SHOWN_MAX, ArrayReads
 from wingbeat_controlplane.executions.data import DataReader, StoredValue
+from wingbeat_controlplane.executions.element_reads import ElementReads
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.failures import stored_error, whole_error
 from wingbeat_controlplane.executions.flyte_urls import task_urls
 from wingbeat_controlplane.executions.identifiers import check_node_id, check_task_id
 from wingbeat_controlplane.executions.options import ExecutionOptions
+from wingbeat_controlplane.executions.rows import Row
 from wingbeat_controlplane.executions.task_messages import task_message
 from wingbeat_controlplane.listing.filters import parse_filters
 from wingbeat_controlplane.listing.query import compile_list, parse_page, sort_of
 from wingbeat_controlplane.listing.tables import NODE_EXECUTIONS, TASK_EXECUTIONS
+from wingbeat_propeller.core.element_ids import parse_element_id
 from wingbeat_propeller.ports.blobs import Blobs
 from wingbeat_propeller.postgres.queries import load_queries
 
@@ -23,18 +28,26 @@ ATTEMPT_MAX = 2**15 - 1
 """Largest attempt a row can hold."""
 
 _SQL = load_queries("wingbeat_controlplane.executions", "task_reads.sql")
+_TASK_ID = ("project", "domain", "name", "version")
 
 
 class TaskReads:
     """Reads of task executions, by primary key once the execution's row id is known."""
 
     def __init__(
-        self, pool: asyncpg.Pool, keys: ExecutionKeys, blobs: Blobs, data: DataReader, options: ExecutionOptions
+        self,
+        pool: asyncpg.Pool,
+        keys: ExecutionKeys,
+        blobs: Blobs,
+        data: DataReader,
+        elements: ElementReads,
+        options: ExecutionOptions,
     ) -> None:
         self._pool = pool
         self._keys = keys
         self._blobs = blobs
         self._data = data
+        self._elements = elements
         self._options = options
         self._arrays = ArrayReads(pool)
 
@@ -49,7 +62,8 @@ class TaskReads:
         return message
 
     async def list(self, request: task_execution_pb2.TaskExecutionListRequest) -> task_execution_pb2.TaskExecutionList:
-        """One page of a node's attempts; an unknown node has none. Errors are as long as rows keep them.
+        """One page of the attempts of a node, or of an element of an array; an unknown one has none. Errors are as long
+        as rows keep them.
 
         Raises ApiError INVALID_ARGUMENT.
         """
@@ -57,16 +71,19 @@ class TaskReads:
         check_node_id(node, present=request.HasField("node_execution_id"))
         page = parse_page("ListTaskExecutions", request.limit, request.token)
         key = await self._keys.find(node.execution_id)
+        filters, sort_by = parse_filters(request.filters), sort_of(request.sort_by)
         query = compile_list(
             TASK_EXECUTIONS,
             page=page,
             scope={"execution_id": -1 if key is None else key, "node_id": node.node_id},
-            filters=parse_filters(request.filters),
-            sort_by=sort_of(request.sort_by),
+            filters=filters,
+            sort_by=sort_by,
         )
-        rows: list[asyncpg.Record] = []
+        rows: Sequence[Row] = []
         if key is not None:
             rows = await self._pool.fetch(query.sql(_SQL["list_tasks"]), *query.args)
+            if not rows and (element := parse_element_id(node.node_id)) is not None:
+                rows = await self._elements.attempts(key, element, page, filters, sort_by)
         messages = [task_message(row, node, stored_error(row["error"])) for row in rows]
         for message in messages:
             await self._arrays.complete(key or -1, message, entries_max=LISTED_MAX)
@@ -75,9 +92,10 @@ class TaskReads:
     async def data(self, request: task_execution_pb2.TaskExecutionGetDataRequest) -> bytes:
         """Inputs, outputs and their addresses: the serialized answer. Raises ApiError INVALID_ARGUMENT, NOT_FOUND."""
         row = await self._row("get_task_data", request.id, present=request.HasField("id"))
-        data = await self._data.read(
-            inputs=StoredValue(row["inputs"], row["input_uri"]), outputs=StoredValue(row["outputs"], row["output_uri"])
-        )
+        inputs = StoredValue(row["inputs"], row["input_uri"])
+        if "element" in row:
+            inputs = await self._elements.inputs(row)
+        data = await self._data.read(inputs=inputs, outputs=StoredValue(row["outputs"], row["output_uri"]))
         answer = task_execution_pb2.TaskExecutionGetDataResponse(
             inputs=data.inputs.link,
             outputs=data.outputs.link,
@@ -98,17 +116,18 @@ class TaskReads:
         compile_list(NODE_EXECUTIONS, page=page, scope={}, filters=parse_filters(request.filters), sort_by=sort_by)
         return node_execution_pb2.NodeExecutionList()
 
-    async def _row(
-        self, query: str, identifier: identifier_pb2.TaskExecutionIdentifier, *, present: bool
-    ) -> asyncpg.Record:
+    async def _row(self, query: str, identifier: identifier_pb2.TaskExecutionIdentifier, *, present: bool) -> Row:
         check_task_id(identifier, present=present)
         node, task, attempt = identifier.node_execution_id, identifier.task_id, identifier.retry_attempt
         key = await self._keys.find(node.execution_id)
-        row = None
+        row: Row | None = None
         if key is not None and attempt <= ATTEMPT_MAX:
-            row = await self._pool.fetchrow(
-                _SQL[query], key, node.node_id, attempt, task.project, task.domain, task.name, task.version
-            )
+            names = (task.project, task.domain, task.name, task.version)
+            row = await self._pool.fetchrow(_SQL[query], key, node.node_id, attempt, *names)
+            if row is None and (element := parse_element_id(node.node_id)) is not None:
+                row = await self._elements.attempt(key, element, attempt)
+                if row is not None and names != tuple(row[f"task_{part}"] for part in _TASK_ID):
+                    row = None
         if row is None:
             raise not_found("task execution", identifier)
         return row

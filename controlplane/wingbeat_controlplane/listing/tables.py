@@ -4,6 +4,7 @@ Clients write these names in filters and sort keys. Columns of v1 that hold noth
 soft deletion) exist as constants, so that such filters are legal and simply match nothing.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 from flyteidl.admin import common_pb2, execution_pb2, launch_plan_pb2, project_pb2
@@ -180,6 +181,16 @@ TASK_EXECUTIONS = Table(
         ),
     },
 )
+ELEMENT_ATTEMPTS = dataclasses.replace(
+    TASK_EXECUTIONS,
+    columns={
+        **TASK_EXECUTIONS.columns,
+        "array_id": Column("te.array_id", TEXT),
+        "element": Column("te.element", INTEGER),
+    },
+    tie_breaker=("te.execution_id", "te.array_id", "te.element", "te.attempt"),
+)
+"""Attempts of elements of arrays, listed as if each element were a node."""
 NAMED_ENTITIES = Table(
     "entities",
     "n",

@@ -326,7 +326,11 @@ def _servicers(
             QueryServicer(
                 History(pool),
                 Explanations(
-                    pool, registry.tenant_shares, owners, FromRows(PostgresExecutionStore(pool, ""), store.blobs)
+                    pool,
+                    registry.tenant_shares,
+                    owners,
+                    FromRows(PostgresExecutionStore(pool, ""), store.blobs),
+                    executions.elements,
                 ),
             ),
         ),

@@ -9,6 +9,7 @@ import grpc
 import pytest
 from tests.integration.engine.harness import chain, register
 
+from wingbeat_controlplane.executions.element_reads import ElementReads
 from wingbeat_controlplane.executions.history import History
 from wingbeat_controlplane.executions.why.explanations import Explanations
 from wingbeat_controlplane.executions.why.from_rows import FromRows
@@ -110,8 +111,9 @@ async def query(
 ) -> AsyncIterator[query_pb2_grpc.QueryServiceStub]:
     """A client."""
     shares = open_registry(pool, RegistryOptions()).tenant_shares
-    rows = FromRows(PostgresExecutionStore(pool, database_url), FolderBlobs(tmp_path))
-    explanations = Explanations(pool, shares, owners, rows)
+    blobs = FolderBlobs(tmp_path)
+    rows = FromRows(PostgresExecutionStore(pool, database_url), blobs)
+    explanations = Explanations(pool, shares, owners, rows, ElementReads(pool, blobs))
     service = query_pb2.DESCRIPTOR.services_by_name["QueryService"]
     server = GrpcServer(rpcs_of(service, QueryServicer(History(pool), explanations)), GrpcOptions())
     port = server.bind("127.0.0.1:0")

@@ -67,11 +67,17 @@ def array_plan(spec: ArraySpec) -> Plan:
 
 
 def begun(
-    spec: ArraySpec, values: Sequence[int], *, elements_max: int = 100, retry: RetryPolicy = AT_ONCE
+    spec: ArraySpec,
+    values: Sequence[int],
+    *,
+    elements_max: int = 100,
+    retry: RetryPolicy = AT_ONCE,
+    node_id: str = "n0",
 ) -> tuple[ExecutionState, Effects]:
     """An execution of that workflow over some integers, and the effects of its first step."""
     settings = Settings(base_uri="mem://b", elements_max=elements_max, element_attempts_max=elements_max, retry=retry)
-    state = ExecutionState(ExecutionKey(1), "p", "d", "e", array_plan(spec), settings)
+    plan = replace(array_plan(spec), ids=("start-node", "end-node", node_id))
+    state = ExecutionState(ExecutionKey(1), "p", "d", "e", plan, settings)
     return state, step(state, Begin(100.0, {"x": integers(values).SerializeToString()}))
 
 

@@ -2,10 +2,14 @@
 
 import dataclasses
 
+import pytest
+from tests.unit.core.arrays import array, begun, launches
+from tests.unit.core.caching import open_array
 from tests.unit.core.plans import line, task
 
 from wingbeat_propeller.core.bindings import BindingProgram
 from wingbeat_propeller.core.effects import Launch, NodeRef
+from wingbeat_propeller.core.element_ids import stored_parent_id
 from wingbeat_propeller.core.events import (
     Begin,
     ChildStarted,
@@ -340,3 +344,42 @@ def test_an_execution_of_its_own() -> None:
     waiting = run.answer("n0")
     assert waiting.standing == why_pb2.STANDING_WAITING
     assert waiting.reasons[0].child_execution.exists
+
+
+@pytest.mark.parametrize("node_id", ["n0", "a-map-of-many-items"])
+def test_elements_of_arrays(node_id: str) -> None:
+    """By the ids that clients know them by, however long: attempts are told by their array, workflows by the nodes
+    inside; there are no elements beyond the last one."""
+    state, effects = begun(array(), [1, 2, 3], node_id=node_id)
+    open_array(state, effects)
+    for element in range(3):
+        found = explain(state, KINDS, f"{node_id}-0-n{element}", nodes_max=100)
+        assert found is not None
+        assert _ids(found) == [node_id]
+    assert explain(state, KINDS, f"{node_id}-0-n3", nodes_max=100) is None
+    inner = dataclasses.replace(line(task("a"), task("b")), bindings=(BindingProgram(),) * 4, uses=(0,) * 4)
+    nested, _ = begun(array(inner), [1, 2], node_id=node_id)
+    found = explain(nested, KINDS, f"{node_id}-0-n1", nodes_max=100)
+    assert found is not None
+    assert {answer.parent_node_id for _, answer in found.nodes} == {stored_parent_id(f"{node_id}-0-n1")}
+
+
+def test_elements_that_run_are_named_as_clients_know_them() -> None:
+    """An array names those that run, and each can be asked about by that name."""
+    node_id = "a-map-of-many-items"
+    state, effects = begun(array(), [1, 2], node_id=node_id)
+    for launch in launches(open_array(state, effects)):
+        step(state, TaskStarted(101.0, launch.ref, 101.0))
+    found = explain(state, KINDS, node_id, nodes_max=100)
+    assert found is not None
+    running = found.nodes[0][1].reasons[0].elements.running
+    assert [holder.node_id for holder in running] == [f"{node_id}-0-n0", f"{node_id}-0-n1"]
+    assert all(explain(state, KINDS, holder.node_id, nodes_max=100) for holder in running)
+
+
+def test_an_element_of_an_array_that_has_not_begun() -> None:
+    """It waits for what its array waits for."""
+    plan = line(task("a"), task("b"))
+    kinds = (*plan.kinds[:3], NodeKind.ARRAY)
+    found = Run(dataclasses.replace(plan, kinds=kinds, targets=(*plan.targets[:3], array()))).why("n1-0-n7")
+    assert _ids(found) == ["n1", "n0"]

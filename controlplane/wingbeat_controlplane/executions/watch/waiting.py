@@ -126,7 +126,8 @@ def _check_batch(request: watch_pb2.WaitExecutionsRequest) -> None:
 
 def _not_found(unknown: Sequence[identity_pb2.ExecutionIdentifier]) -> ApiError:
     labels = [f"{one.project}:{one.domain}:{one.name}"[:NAME_LENGTH_MAX] for one in unknown[:NAMED_MAX]]
-    shown = ", ".join(labels[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+    paths = [f"{one.project}/{one.domain}/{one.name}"[:NAME_LENGTH_MAX] for one in unknown[:3]]
+    shown = ", ".join(paths) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
     return ApiError(
         grpc.StatusCode.NOT_FOUND,
         f"there {'are no executions' if len(unknown) > 1 else 'is no execution'} {shown}",

@@ -14,6 +14,7 @@ import asyncpg
 from flyteidl.core import execution_pb2
 
 from wingbeat_controlplane.errors import ApiError, missing, not_found
+from wingbeat_controlplane.executions.element_reads import ElementReads
 from wingbeat_controlplane.executions.failures import stored_error
 from wingbeat_controlplane.executions.identifiers import check_text
 from wingbeat_controlplane.executions.rows import Row
@@ -52,8 +53,11 @@ class _Question:
 class Explanations:
     """Answers the rpc Why."""
 
-    def __init__(self, pool: asyncpg.Pool, shares: TenantShareStore, owners: Owners, rows: FromRows) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, shares: TenantShareStore, owners: Owners, rows: FromRows, elements: ElementReads
+    ) -> None:
         self._pool = pool
+        self._elements = elements
         self._shares = shares
         self._owners = owners
         self._rows = rows
@@ -189,10 +193,14 @@ class Explanations:
         answer.asked = answer.node_count = len(unmet)
         return answer
 
-    async def _rows_meant(self, question: _Question, head: Row) -> list[asyncpg.Record]:
-        """Rows of the nodes meant: the one with that unique id, else all with that id in a workflow, or that name."""
+    async def _rows_meant(self, question: _Question, head: Row) -> Sequence[Row]:
+        """Rows of the nodes meant: the one with that unique id, else all with that id in a workflow, or that name; else
+        the element of an array."""
         rows = await self._pool.fetch(_SQL["nodes_meant"], head["id"], question.node, question.limit)
-        return [row for row in rows if row["node_id"] == question.node] or rows
+        if rows:
+            return [row for row in rows if row["node_id"] == question.node] or rows
+        element = await self._elements.find(head["id"], question.node)
+        return [] if element is None else [element]
 
     async def _plan(self, head: Row) -> Plan | None:
         try:
@@ -265,7 +273,7 @@ def _in_plan(plan: Plan, text: str) -> list[tuple[str, str, str]]:
 
 def _no_node(question: _Question) -> Exception:
     execution = question.execution
-    return not_found("node", f"{question.node} of {execution.project}:{execution.domain}:{execution.name}")
+    return not_found("node", f"{question.node} of {execution.project}/{execution.domain}/{execution.name}")
 
 
 def _checked(request: why_pb2.WhyRequest) -> _Question:

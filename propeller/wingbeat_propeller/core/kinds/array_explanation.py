@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from wingbeat_propeller.core.array_run import ArrayRun
-from wingbeat_propeller.core.ids import unique_node_id
+from wingbeat_propeller.core.element_ids import element_node_id
 from wingbeat_propeller.core.state import Frame, NodeRun
 from wingbeat_propeller.core.waiting.view import NAMED_MAX, Place, View, moment
 from wingbeatidl.query.v1 import why_pb2
@@ -54,7 +54,7 @@ def _holder(view: View, frame: Frame, run: NodeRun, node: int, array: ArrayRun, 
     """An element as who runs."""
     started_at = array.under_way[index].started_at
     holder = view.holder(run, frame.plan.names[node])
-    holder.node_id = unique_node_id(run.node_id, run.attempt, f"n{index}")
+    holder.node_id = element_node_id(run.node_id, index)
     holder.attempt = array.attempts[index]
     if started_at is not None:
         holder.since.CopyFrom(moment(started_at))

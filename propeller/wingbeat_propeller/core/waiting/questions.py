@@ -2,9 +2,9 @@
 
 import re
 
-from wingbeat_propeller.core.ids import unique_node_id
-from wingbeat_propeller.core.plan import Plan
-from wingbeat_propeller.core.state import Frame, NodeRun
+from wingbeat_propeller.core.element_ids import parse_element_id, stored_parent_id
+from wingbeat_propeller.core.plan import NodeKind, Plan
+from wingbeat_propeller.core.state import Frame
 from wingbeat_propeller.core.waiting.view import Place, View
 
 _HASHED_ID = re.compile(r"^f[a-z1-6]{7}([a-z1-6]{6})?$")
@@ -13,15 +13,15 @@ _HASHED_ID = re.compile(r"^f[a-z1-6]{7}([a-z1-6]{6})?$")
 
 def find_places(view: View, question: str) -> list[Place]:
     """The nodes meant: by unique id, else by id in their workflow, else by name. A node inside a sub-workflow that has
-    not begun is not there yet: the node of that sub-workflow stands for it. An element of an array is told by its
-    array, or by the nodes inside it."""
+    not begun is not there yet: the node of that sub-workflow stands for it. An element of an array is told by the nodes
+    inside it, or by its array."""
+    if places := _of_element(view, question):
+        return places
     by_spec_id: list[Place] = []
     by_name: list[Place] = []
     within: list[Place] = []
     for frame in view.state.frames.values():
         plan = frame.plan
-        if frame.element >= 0 and frame.parent_id == question:
-            return list(view.live_in(frame))
         node = _by_unique_id(view, frame, question)
         if node is not None:
             return [Place(frame.number, node)]
@@ -31,12 +31,27 @@ def find_places(view: View, question: str) -> list[Place]:
             by_name += [Place(frame.number, node) for node, name in enumerate(plan.names) if name == question]
         for node, target in enumerate(plan.targets):
             run = frame.runs.get(node)
-            if run is not None and run.array is not None and _is_element(run, question):
-                return [Place(frame.number, node)]
             has_begun = frame.phases[node] or run is not None
             if isinstance(target, Plan) and not has_begun and _is_in(target, question):
                 within.append(Place(frame.number, node))
     return by_spec_id or by_name or within
+
+
+def _of_element(view: View, question: str) -> list[Place]:
+    """Nodes inside an element of an array, else its array while that has not ended; none if no element is meant."""
+    stored_id = stored_parent_id(question)
+    element = parse_element_id(question)
+    array: list[Place] = []
+    for frame in view.state.frames.values():
+        if frame.element >= 0 and frame.parent_id == stored_id and (inside := list(view.live_in(frame))):
+            return inside
+        node = None if element is None else _by_unique_id(view, frame, element.array_id)
+        if element is None or node is None or frame.plan.kinds[node] is not NodeKind.ARRAY or frame.phases[node]:
+            continue
+        run = frame.runs.get(node)
+        if run is None or run.array is None or element.element < run.array.size:
+            array = [Place(frame.number, node)]
+    return array
 
 
 def _by_unique_id(view: View, frame: Frame, question: str) -> int | None:
@@ -50,13 +65,6 @@ def _by_unique_id(view: View, frame: Frame, question: str) -> int | None:
     if not has_parents and not _HASHED_ID.match(question):
         return None
     return next((node for node in range(plan.size) if view.node_id(Place(frame.number, node)) == question), None)
-
-
-def _is_element(run: NodeRun, question: str) -> bool:
-    """Whether an element of an array is meant; a task element has no node, and its array stands for it."""
-    index = question.rpartition("-n")[2]
-    ids = [str(unique_node_id(run.node_id, run.attempt, f"n{index}", bits)) for bits in (32, 64)]
-    return index.isdecimal() and question in ids
 
 
 def _is_in(plan: Plan, question: str) -> bool:

@@ -1,4 +1,4 @@
-"""Ids by which clients know elements of arrays: `<array>-0-n<index>`. Pure.
+"""Ids by which clients know elements of arrays: `<array>-0-n<index>`.
 
 Ids of nodes are shortened where they are long, and what is inside of an element has the shortened one as its parent;
 whoever asks for an element says its id in full all the same.
