@@ -181,6 +181,8 @@ class Eraser:
             if key is None:
                 raise not_found("execution", f"{target.project}/{target.domain}/{target.name}")
             return [key]
+        if target.project and not await self._pool.fetchval(_SQL["is_project"], target.project):
+            raise not_found("project", target.project)
         keys: list[int] = []
         after = 0
         while True:

@@ -10,6 +10,11 @@ ORDER BY e.id LIMIT $6;
 -- name: of_project
 SELECT id FROM executions WHERE project = $1 AND (domain = $2 OR $2 = '') AND id > $3 ORDER BY id LIMIT $4;
 
+-- name: is_project
+SELECT EXISTS (SELECT FROM projects WHERE identifier = $1)
+    OR EXISTS (SELECT FROM executions WHERE project = $1)
+    OR EXISTS (SELECT FROM batches WHERE project = $1);
+
 -- name: launched
 -- Executions that nodes and eager tasks of $1 have launched.
 SELECT c.id FROM executions AS c WHERE c.parent_execution_id = ANY($1::bigint[])

@@ -8,6 +8,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.integration.retention.conftest import DOMAIN, PROJECT, Past
@@ -126,6 +127,16 @@ async def test_nothing_is_left(house: House, target: Target) -> None:
     assert (erased[0].tally.blob_count, erased[0].tally.log_count) == (8, 5)
     assert await house.state() == before
     assert not list(house.folder.rglob("*gone*"))
+
+
+@pytest.mark.parametrize("target", [ByProject("nobody"), ByLabel("team", "red", "nobody")], ids=str)
+async def test_a_project_that_is_not_there(house: House, target: Target) -> None:
+    """Who mistypes the name of a project is told so, instead of that nothing was in it."""
+    for is_dry_run in (True, False):
+        with pytest.raises(ApiError, match="project with identifier nobody") as refused:
+            await house.erase(target, is_dry_run=is_dry_run)
+        assert refused.value.code is grpc.StatusCode.NOT_FOUND
+    assert await house.erase(ByProject(PROJECT)) == []
 
 
 @pytest.mark.parametrize(("target", "left"), [(ByProject("p1"), ["live", "other"]), (ByProject("p1", "d2"), None)])
@@ -300,6 +311,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("seed", range(2))
 async def test_kills(house: House, database_url: str, seed: int) -> None:
     """Killed at any moment, an erasure is finished by the next one, and nothing else goes."""
+    await house.past.pool.execute("INSERT INTO projects (identifier, name, description) VALUES ('p1', 'p1', '')")
     await house.execution("stays")
     before = await house.state()
     for number in range(6):
