@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from wingbeat.errors import ConversionError
+
 if TYPE_CHECKING:
     from flyteidl.core import identifier_pb2
 
@@ -39,12 +41,12 @@ class ExecutionId:
 
     @classmethod
     def parse(cls, text: str, project: str = PROJECT, domain: str = DOMAIN) -> "ExecutionId":
-        """The execution meant by `name`, `project/domain/name` or `project:domain:name`. Raises ValueError."""
+        """The execution meant by `name`, `project/domain/name` or `project:domain:name`. Raises ConversionError."""
         parts = _SEPARATOR.split(text)
         if len(parts) == 1:
             parts = [project, domain, text]
         if len(parts) != 3 or not all(parts):
-            raise ValueError(f"'{text}' names no execution; write its name, or project/domain/name")
+            raise ConversionError(f"'{text}' names no execution; write its name, or project/domain/name")
         return cls(*parts)
 
     @classmethod

@@ -2,8 +2,9 @@
 
 import asyncio
 import dataclasses
+import math
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from enum import Enum
 from types import NoneType
 from typing import Any, Literal
@@ -293,13 +294,17 @@ def test_unions_take_the_closest_type() -> None:
         ([1, "x"], collection(simple(SIMPLE.INTEGER)), r"value\[1\]: 'x' is no integer"),
         ("abc", collection(simple(SIMPLE.STRING)), "is no list"),
         ({1: 2}, types_pb2.LiteralType(map_value_type=simple(SIMPLE.INTEGER)), "is no map"),
-        ("c", types_pb2.LiteralType(enum_type=types_pb2.EnumType(values=["a", "b"])), "is no one of a, b"),
-        (1.5, union(simple(SIMPLE.INTEGER), simple(SIMPLE.NONE)), "is no one of the 2 types"),
+        ("c", types_pb2.LiteralType(enum_type=types_pb2.EnumType(values=["a", "b"])), "is none of a, b"),
+        (1.5, union(simple(SIMPLE.INTEGER), simple(SIMPLE.NONE)), "is of none of the 2 types"),
         ({"a": object()}, simple(SIMPLE.STRUCT), r"value\.a: .* is no part of a structure"),
         (3, types_pb2.LiteralType(blob=types_pb2.BlobType()), "is no file"),
         (File("here"), types_pb2.LiteralType(blob=types_pb2.BlobType()), "has not been uploaded"),
         (3, types_pb2.LiteralType(structured_dataset_type=types_pb2.StructuredDatasetType()), "is no table"),
         (3, simple(SIMPLE.ERROR), "cannot be given"),
+        ("\ud800", simple(SIMPLE.STRING), r"value: '\\ud800' in a text is no character"),
+        ({"\ud800": 1}, types_pb2.LiteralType(map_value_type=simple(SIMPLE.INTEGER)), "is no character"),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=2))), simple(SIMPLE.DATETIME), "of the years 1 to 9999"),
+        (timedelta.max, simple(SIMPLE.DURATION), "at most 10,000 years"),
     ],
 )
 def test_what_does_not_fit(value: Any, kind: types_pb2.LiteralType, sentence: str) -> None:
@@ -334,3 +339,4 @@ def test_plain_json() -> None:
     assert plain(value) == {
         "a": ["2026-05-01T00:00:00+00:00", "1.5s", "AA==", "s3://f", {"node": "n", "message": "m"}, 1]
     }
+    assert plain([math.nan, math.inf, -math.inf, 1.5]) == ["NaN", "Infinity", "-Infinity", 1.5]

@@ -36,7 +36,7 @@ def read_inputs(
 
 def parse_value(text: str, kind: "types_pb2.LiteralType | None") -> Any:
     """A typed text as a value of the wanted type, or as JSON if it is none of the types that are texts."""
-    if kind is not None and _takes_text(kind):
+    if kind is not None and _takes_text(kind) and not (text == "null" and kind.HasField("union_type")):
         return _from_json(text, kind)
     try:
         return _from_json(json.loads(text), kind)
@@ -63,8 +63,16 @@ def _takes_text(kind: "types_pb2.LiteralType") -> bool:
             return kind.simple in (types_pb2.STRING, types_pb2.DATETIME, types_pb2.DURATION)
         case "enum_type" | "blob" | "structured_dataset_type" | "schema":
             return True
+        case "union_type":
+            return all(_is_none(variant) or _takes_text(variant) for variant in kind.union_type.variants)
         case _:
             return False
+
+
+def _is_none(kind: "types_pb2.LiteralType") -> bool:
+    from flyteidl.core import types_pb2
+
+    return kind.WhichOneof("type") == "simple" and kind.simple == types_pb2.NONE
 
 
 def _from_json(value: Any, kind: "types_pb2.LiteralType | None") -> Any:
@@ -83,6 +91,8 @@ def _from_json(value: Any, kind: "types_pb2.LiteralType | None") -> Any:
             return [_from_json(one, kind.collection_type) for one in value]  # pyright: ignore[reportUnknownVariableType]
         case "map_value_type" if isinstance(value, dict):
             return {key: _from_json(one, kind.map_value_type) for key, one in value.items()}  # pyright: ignore
+        case "simple" if kind.simple == types_pb2.FLOAT and value in ("NaN", "Infinity", "-Infinity"):
+            return float(value)
         case "simple" if kind.simple == types_pb2.BINARY and isinstance(value, str):
             try:
                 return base64.b64decode(value, validate=True)

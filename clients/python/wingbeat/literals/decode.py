@@ -8,6 +8,7 @@ handles. Values that were too large for their place (offloaded) have been fetche
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
 # (msgpack has no types)
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from wingbeat.errors import ConversionError
 from wingbeat.literals.handles import DataFrame, Directory, File, Reader
+from wingbeat.literals.spans import span_text
 
 if TYPE_CHECKING:
     from flyteidl.core import literals_pb2
@@ -130,7 +132,8 @@ def _column_type(simple: int) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: instants and spans as text, bytes in base64, handles as their URIs."""
+    """A value as JSON has it: instants and spans as text, bytes in base64, handles as their URIs, and what is no finite
+    number by its name, as protobuf writes it."""
     import base64
 
     match value:
@@ -141,7 +144,9 @@ def plain(value: Any) -> Any:
         case datetime():
             return value.isoformat()
         case timedelta():
-            return f"{value.total_seconds():g}s"
+            return span_text(value)
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         case bytes():
             return base64.b64encode(value).decode()
         case File() | Directory() | DataFrame():

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**63 - 1
 
 
+_SPAN_MAX = timedelta(seconds=315_576_000_000)
+"""Of google.protobuf.Duration."""
+
+
 def encode_map(
     values: Mapping[str, Any], types: Mapping[str, "types_pb2.LiteralType"], *, what: str = "inputs"
 ) -> "literals_pb2.LiteralMap":
@@ -45,7 +49,12 @@ def encode_map(
 
 def encode(value: Any, kind: "types_pb2.LiteralType", path: str = "value") -> "literals_pb2.Literal":
     """One literal. `path` is how errors name the value. Raises ConversionError."""
-    return _encode(value, kind, path, exact=False)
+    try:
+        return _encode(value, kind, path, exact=False)
+    except UnicodeEncodeError as error:
+        raise ConversionError(
+            f"{path}: {error.object[error.start : error.end]!r} in a text is no character that UTF-8 has"
+        ) from error
 
 
 def _encode(value: Any, kind: "types_pb2.LiteralType", path: str, *, exact: bool) -> "literals_pb2.Literal":
@@ -159,7 +168,10 @@ def _datetime(value: Any, path: str, *, exact: bool) -> datetime:
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):
         _refuse(path, value, "datetime")
-    return value.astimezone(UTC) if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC) if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    except OverflowError:
+        _refuse(path, value, "instant of the years 1 to 9999 in UTC")
 
 
 def _span(value: Any, path: str, *, exact: bool) -> timedelta:
@@ -170,6 +182,8 @@ def _span(value: Any, path: str, *, exact: bool) -> timedelta:
             _refuse(path, value, "span of time (write 1h30m, or 1.5s)")
     if not isinstance(value, timedelta):
         _refuse(path, value, "timedelta")
+    if abs(value) > _SPAN_MAX:
+        _refuse(path, value, "span of at most 10,000 years")
     return value
 
 
@@ -222,7 +236,7 @@ def _enum(value: Any, kind: "types_pb2.LiteralType", path: str) -> "literals_pb2
 
     text = value.value if isinstance(value, Enum) else value
     if text not in kind.enum_type.values:
-        _refuse(path, value, f"one of {', '.join(kind.enum_type.values)}")
+        raise ConversionError(f"{path}: {_shown(value)} is none of {', '.join(kind.enum_type.values)}")
     return literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(string_value=text)))
 
 
@@ -241,7 +255,7 @@ def _union(value: Any, kind: "types_pb2.LiteralType", path: str) -> "literals_pb
                 continue
             union = literals_pb2.Union(value=found, type=variant)
             return literals_pb2.Literal(scalar=literals_pb2.Scalar(union=union))
-    raise _refusal(path, value, f"one of the {len(variants)} types of a union")
+    raise ConversionError(f"{path}: {_shown(value)} is of none of the {len(variants)} types of a union")
 
 
 def _is_object(value: Any) -> bool:
@@ -307,10 +321,14 @@ def _refuse(path: str, value: Any, wanted: str) -> NoReturn:
 
 
 def _refusal(path: str, value: Any, wanted: str) -> ConversionError:
+    return ConversionError(f"{path}: {_shown(value)} is no {wanted}")
+
+
+def _shown(value: Any) -> str:
     shown = repr(value)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     if isinstance(value, float) and not math.isfinite(value):
         shown = str(value)
     if isinstance(value, PurePath):
         shown = str(value)
-    return ConversionError(f"{path}: {shown} is no {wanted}")
+    return shown

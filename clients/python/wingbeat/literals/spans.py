@@ -19,3 +19,11 @@ def parse_span(text: str) -> timedelta:
         return sign * timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
     except OverflowError:
         raise ValueError(f"'{text}' is too long a span of time") from None
+
+
+def span_text(span: timedelta) -> str:
+    """The seconds of a span in full, as protobuf writes them: `5400s`, `-86399.999995s`; `parse_span` reads it."""
+    microseconds = span // timedelta(microseconds=1)
+    seconds, rest = divmod(abs(microseconds), 1_000_000)
+    fraction = f".{rest:06d}".rstrip("0") if rest else ""
+    return f"{'-' if microseconds < 0 else ''}{seconds}{fraction}s"
