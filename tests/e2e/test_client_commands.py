@@ -70,6 +70,9 @@ def test_launch_and_look(shell: Shell, hello: str, tmp_path: Path) -> None:
         shell("launch", hello, "-i", "-", "--watch", "-o", "json", typed='{"name": "Eve"}')
         == '{\n  "o0": "Hello, Eve!"\n}\n'
     )
+    assert shell("launch", hello, "name=Kim", "--watch", "--name", "cli-kim", "-o", "name").split() == [
+        "flytesnacks/development/cli-kim"
+    ]
     assert shell("list", "nodes", "cli-bob", "-o", "name").split() == ["start-node", "n0", "end-node"]
     assert "hello_world.greet" in shell("list", "attempts", "cli-bob")
     assert "o0: Hello, Bob!" in shell("describe", "node", "cli-bob", "n0")
@@ -96,11 +99,15 @@ def test_gates_and_changes(shell: Shell, client: Client) -> None:
     shell("signal", execution, "title", "Spring")
     assert "SUCCEEDED" in shell("wait", execution)
     assert "o0: Spring: r" in shell("describe", "execution", execution)
+    assert "has ended" in shell("signal", execution, "title", "Autumn", status=1)
+    assert "'Spring'" in shell("signal", execution)
     again = shell("relaunch", execution, "-o", "name").strip()
     shell("abort", again, "--cause", "not needed")
     assert "ABORTED" in shell("wait", again, status=1)
     assert "not needed" in shell("watch", again, status=1)
     assert "already terminated" in shell("abort", again, status=1)
+    for command in ("signal", "list signals"):
+        assert "waited for" not in shell(*command.split(), again)
 
 
 def test_logs(shell: Shell, client: Client, installation: Installation) -> None:
@@ -112,6 +119,8 @@ def test_logs(shell: Shell, client: Client, installation: Installation) -> None:
         assert line in followed.splitlines()
     assert shell("logs", execution, "n0", "--element", "1", "--stdout", "--bare").split("\n")[-2:] == ["element 5", ""]
     assert shell("logs", execution, "n1", "--attempt", "1", "--stdout", "--bare").split("\n")[-2:] == ["try 1", ""]
+    assert shell("logs", execution, "n0-0-n1", "--stdout", "--bare").split("\n")[-2:] == ["element 5", ""]
+    assert "there is no node 'n7'" in shell("logs", execution, "n7", status=1)
 
 
 def test_exit_codes(shell: Shell, client: Client, hello: str) -> None:
@@ -138,6 +147,8 @@ def test_what_is_not_there(shell: Shell, client: Client, hello: str) -> None:
     for command in ("get execution", "list nodes", "list signals", "watch", "logs", "signal", "relaunch", "why"):
         assert nothing in shell(*command.split(), "nope", status=1), command
     assert nothing in shell("erase", "nope", status=1)
+    for flags in ((), ("--dry-run",), ("--yes",)):
+        assert "there is no project nope" in shell("erase", "--project", "nope", *flags, status=1)
     for flags, what in ((("-p", "nope"), "there is no project 'nope'"), (("-d", "nope"), "there is no domain 'nope'")):
         assert what in shell("list", "executions", *flags, status=1)
         assert what in shell("launch", hello, *flags, status=1)

@@ -19,6 +19,7 @@ from wingbeat.errors import (
     AlreadyExistsError,
     ConversionError,
     ExecutionFailedError,
+    FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
     TransferError,
@@ -202,6 +203,9 @@ def test_gates(plain: wingbeat.Client, names: dict[str, str]) -> None:
     plain.signal(execution, "title", "T")
     assert plain.wait(execution, timeout_s=60).succeeded
     assert plain.outputs(execution) == {"o0": "T: r"}
+    assert [(one.id, one.value) for one in plain.signals(execution)] == [("title", "T")]
+    with pytest.raises(FailedPreconditionError, match="has ended"):
+        plain.signal(execution, "title", "too late")
     assert [(one.id, one.value) for one in plain.signals(execution)] == [("title", "T")]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wingbeat.core import ADMIN, PAGE, ExecutionRef, pages
-from wingbeat.errors import AlreadyExistsError, NotFoundError
+from wingbeat.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from wingbeat.identifiers import ExecutionId, new_name
 from wingbeat.reading import Reading
 
@@ -122,7 +122,8 @@ class Changing(Reading):
     async def signal(self, execution: ExecutionRef, signal: str, value: Any = True) -> None:
         """Give a gate its value: what it asks for, or True (False) for an approval.
 
-        Raises NotFoundError while no gate of that name waits, ConversionError for a value of another type.
+        Raises NotFoundError while no gate of that name waits, FailedPreconditionError when the execution has ended,
+        ConversionError for a value of another type.
         """
         from flyteidl.admin import signal_pb2
         from flyteidl.core import identifier_pb2
@@ -135,9 +136,12 @@ class Changing(Reading):
         if found is None:
             waiting = ", ".join(one.id for one in known if not one.is_set) or "no other"
             raise NotFoundError("NOT_FOUND", f"no gate of {identifier} waits for {signal!r}; waited for: {waiting}")
+        literal = encode(value, found.type, signal)
+        if (await self.execution(identifier)).ended:
+            raise FailedPreconditionError("FAILED_PRECONDITION", f"{identifier} has ended: no gate waits any more")
         request = signal_pb2.SignalSetRequest(
             id=identifier_pb2.SignalIdentifier(signal_id=signal, execution_id=identifier.flyte()),
-            value=encode(value, found.type, signal),
+            value=literal,
         )
         await self.call(f"{_SIGNALS}SetSignal", request, signal_pb2.SignalSetResponse)
 

@@ -420,7 +420,8 @@ class Client:
     def signal(self, execution: ExecutionRef, signal: str, value: Any = True) -> None:
         """Give a gate its value: what it asks for, or True (False) for an approval.
 
-        Raises NotFoundError while no gate of that name waits, ConversionError for a value of another type.
+        Raises NotFoundError while no gate of that name waits, FailedPreconditionError when the execution has ended,
+        ConversionError for a value of another type.
         """
         self._run(self._async.signal(execution, signal, value))
 

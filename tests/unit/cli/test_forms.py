@@ -2,6 +2,9 @@
 
 import gc
 import json
+import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,11 @@ def simple(kind: int) -> types_pb2.LiteralType:
     return types_pb2.LiteralType(simple=kind)
 
 
+def optional(kind: types_pb2.LiteralType) -> types_pb2.LiteralType:
+    """That type, or nothing."""
+    return types_pb2.LiteralType(union_type=types_pb2.UnionType(variants=[kind, simple(SIMPLE.NONE)]))
+
+
 @given(JSON)
 def test_yaml(value: Any) -> None:
     """Any reader of YAML finds the same value."""
@@ -61,11 +69,24 @@ def test_yaml_is_for_people() -> None:
         ("AAE=", simple(SIMPLE.BINARY), b"\x00\x01"),
         ("s3://bucket/key", types_pb2.LiteralType(blob=types_pb2.BlobType()), "s3://bucket/key"),
         ("3", None, 3),
+        ("3", optional(simple(SIMPLE.STRING)), "3"),
+        ("null", optional(simple(SIMPLE.STRING)), None),
+        ("3", optional(simple(SIMPLE.INTEGER)), 3),
+        ("Infinity", simple(SIMPLE.FLOAT), math.inf),
     ],
 )
 def test_typed_values(text: str, kind: types_pb2.LiteralType | None, value: object) -> None:
     """A text is read by the type that is wanted."""
     assert parse_value(text, kind) == value
+
+
+def test_an_output_that_cannot_be_written() -> None:
+    """One sentence, and no traceback."""
+    command = [sys.executable, "-c", "from wingbeat.cli import main; main()", "version"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Error: what there is to say cannot be written: No space left on device\n"
 
 
 def test_files_are_paths_of_this_machine(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -12,8 +13,15 @@ from google.rpc import error_details_pb2, status_pb2
 import wingbeat
 from wingbeat import AsyncClient, Client, ExecutionId
 from wingbeat.connection import pause_before
-from wingbeat.errors import InvalidArgumentError, ResourceExhaustedError, ServerError, UnavailableError, error_of
-from wingbeat.literals.spans import parse_span
+from wingbeat.errors import (
+    ConversionError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    ServerError,
+    UnavailableError,
+    error_of,
+)
+from wingbeat.literals.spans import parse_span, span_text
 
 
 class Refusal(grpc.RpcError):
@@ -104,6 +112,10 @@ def test_spans() -> None:
     assert parse_span("1h30m").total_seconds() == 5400
     assert parse_span("-1.5s").total_seconds() == -1.5
     assert parse_span("200ms").total_seconds() == 0.2
+    for seconds, micros, text in ((0, 0, "0s"), (1_234_567, 500_000, "1234567.5s"), (-86_400, 5, "-86399.999995s")):
+        span = timedelta(seconds=seconds, microseconds=micros)
+        assert span_text(span) == text
+        assert parse_span(text) == span
     for text in ("", "5", "1 h", "h", "1x"):
         with pytest.raises(ValueError, match="no span"):
             parse_span(text)
@@ -114,6 +126,6 @@ def test_executions_as_callers_write_them() -> None:
     client = Client("localhost:1", project="p", domain="d")
     assert client.execution_id("e") == ExecutionId("p", "d", "e")
     assert str(client.execution_id("a:b:e")) == "a/b/e"
-    with pytest.raises(ValueError, match="names no execution"):
+    with pytest.raises(ConversionError, match="names no execution"):
         client.execution_id("a/b")
     client.close()

@@ -4,6 +4,7 @@ The server's commands live in the server's package, so that a client installatio
 none of it. Whatever a user can mend is a sentence, never a traceback.
 """
 
+import errno
 import gc
 import importlib
 import os
@@ -76,6 +77,9 @@ COMMANDS = {
 }
 
 
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; ends the process with the command's exit status."""
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -113,7 +117,12 @@ def _run(name: str, command: Command, arguments: Sequence[str]) -> None:
         assert callable(target), command.target
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(epilog=_epilog(name, command))(with_ca_cert(target))
-    app(args=list(arguments), prog_name=f"wingbeat {name}")
+    try:
+        app(args=list(arguments), prog_name=f"wingbeat {name}")
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _stop(f"what there is to say cannot be written: {error.strerror}")
 
 
 def _load(target: str) -> object:

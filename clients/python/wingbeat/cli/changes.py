@@ -85,13 +85,13 @@ def signal(
 
     with session(endpoint, data_dir, project, domain) as client:
         known = {one.id: one for one in client.signals(execution)}
-        if not known:
-            client.execution(execution)  # one that does not exist is said first
+        ended = client.execution(execution).ended  # one that does not exist is said first
         if name is None:
-            show(output, SIGNALS, map(signal_shown, known.values()), none="No gate waits.")
+            shown = [signal_shown(one, ended=ended) for one in known.values()]
+            show(output, SIGNALS, shown, none="No gate waits.")
             return
         if name not in known:
-            waiting = ", ".join(one.id for one in known.values() if not one.is_set) or "nothing"
+            waiting = ", ".join(one.id for one in known.values() if not one.is_set and not ended) or "nothing"
             fail(f"no gate of {execution} waits for {name!r}; waited for: {waiting}")
         wanted = known[name].type
         if value is None and wanted.simple != types_pb2.BOOLEAN:

@@ -104,9 +104,9 @@ def attempt_shown(one: "Attempt") -> Shown:
     return Shown(name, [*cells, span_cell(one.duration), text_cell(error)], as_json(one.message))
 
 
-def signal_shown(one: "Signal") -> Shown:
-    """A row."""
-    value = escape(repr(one.value)) if one.is_set else "[yellow]waited for[/]"
+def signal_shown(one: "Signal", *, ended: bool) -> Shown:
+    """A row; `ended` is its execution."""
+    value = escape(repr(one.value)) if one.is_set else "[dim]never given[/]" if ended else "[yellow]waited for[/]"
     document = {"id": one.id, "isSet": one.is_set, "value": one.value, "type": as_json(one.type)}
     return Shown(one.id, [escape(one.id), escape(type_text(one.type)), value], document)
 
@@ -299,7 +299,8 @@ def _projects(client: "Client", search: Search) -> Iterator[Shown]:
 
 
 def _signals(client: "Client", search: Search) -> Iterator[Shown]:
-    return map(signal_shown, client.signals(search.words[0], limit=search.limit))
+    ended = client.execution(search.words[0]).ended
+    return (signal_shown(one, ended=ended) for one in client.signals(search.words[0], limit=search.limit))
 
 
 def _batches(client: "Client", search: Search) -> Iterator[Shown]:

@@ -73,11 +73,15 @@ def launch(
             return
         if output is Output.TABLE:
             say(f"[bold]{execution}[/] runs {entity.id}")
+        if output is Output.NAME:
+            show_one(output, [], Shown(str(execution), [], None))
         ended = follow(client, execution, quiet=output is not Output.TABLE)
         if ended.succeeded:
+            if output is Output.NAME:
+                return
             show_values(output, client.outputs(execution))
             return
-        if output is not Output.TABLE:
+        if output not in (Output.TABLE, Output.NAME):
             show_one(output, [], Shown(str(execution), [], {"phase": ended.phase.name}))
         raise typer.Exit(1)
 

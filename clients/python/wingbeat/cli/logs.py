@@ -86,6 +86,8 @@ def logs(
             if log.rest:
                 _print(log, [log.rest], bare=bare)
         if not known:
+            if node:
+                client.node(execution, node)  # one that does not exist is said
             fail_softly("There are no logs.")
 
 
