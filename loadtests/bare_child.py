@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from wingbeat.worker.wingbeat_task_child import child, zygote
-from wingbeat.worker.wingbeat_task_child.messages import Report, Task, pack, receive
+from wingbeat.worker.wingbeat_task_child.messages import Report, Task, receive, send, socket_pair
 
 
 class Children:
@@ -29,7 +29,7 @@ class Children:
         self.sockets = [self._fork(code_folder, folder / str(number)) for number in range(count)]
 
     def _fork(self, code_folder: str, folder: Path) -> socket.socket:
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket_pair()
         env = self.environment(code_folder, folder)
         folder.mkdir(parents=True)
         pid = os.fork()
@@ -37,7 +37,7 @@ class Children:
             ours.close()
             child.run_child(theirs, str(folder))
         theirs.close()
-        ours.sendall(pack(env))
+        send(ours, env)
         return ours
 
     @staticmethod
@@ -80,23 +80,23 @@ def main() -> None:
     runs, at_once = int(sys.argv[6]), int(sys.argv[7])
     folder, inputs = Path(output), Path(inputs_pb).read_bytes()
     children = Children(code_folder, folder, at_once).sockets
-    tasks = [pack(_task(code_folder, folder, number, module, task, inputs)) for number in range(at_once)]
+    tasks = [_task(code_folder, folder, number, module, task, inputs) for number in range(at_once)]
     for sock, message in zip(children, tasks, strict=True):  # loads the code
-        sock.sendall(message)
+        send(sock, message)
         _check(receive(sock))
     times: list[float] = []
     began = time.perf_counter()
     if at_once == 1:
         for _ in range(runs):
             start = time.perf_counter()
-            children[0].sendall(tasks[0])
+            send(children[0], tasks[0])
             _check(receive(children[0]))
             times.append((time.perf_counter() - start) * 1000)
     else:
         left = runs
         under_way = 0
         for sock, message in zip(children[:left], tasks, strict=False):
-            sock.sendall(message)
+            send(sock, message)
             under_way += 1
         left -= under_way
         by_descriptor = {sock.fileno(): number for number, sock in enumerate(children)}
@@ -106,7 +106,7 @@ def main() -> None:
                 _check(receive(children[number]))
                 under_way -= 1
                 if left:
-                    children[number].sendall(tasks[number])
+                    send(children[number], tasks[number])
                     left -= 1
                     under_way += 1
         times.append((time.perf_counter() - began) * 1000)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from wingbeat.worker.wingbeat_task_child.messages import socket_pair
 from wingbeat.worker.zygote import Zygote
 
 PATIENCE_S = 60.0
@@ -38,7 +39,10 @@ class Watched:
         number = len(self.sockets)
         folder = self._folder / str(number)
         folder.mkdir()
-        self.sockets.append(self.zygote.fork(number, str(folder), lambda pid: self.born.update({number: pid})))
+        ours, theirs = socket_pair()
+        with theirs:
+            self.zygote.fork(number, str(folder), theirs, lambda pid: self.born.update({number: pid}))
+        self.sockets.append(ours)
 
     @property
     def process(self) -> psutil.Process:

@@ -13,12 +13,15 @@ import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from functools import partial
 
-from wingbeat.worker.children import Child, Children
-from wingbeat.worker.logs import cut, read_new, tail
+from wingbeat.worker.attempt import Attempt, Engine
+from wingbeat.worker.child import Child, Job, give_back
+from wingbeat.worker.children import Children
 from wingbeat.worker.memory import session_rss_bytes
 from wingbeat.worker.options import WorkerOptions
+from wingbeat.worker.output import end_part, pass_on, stderr_tail
+from wingbeat.worker.pace import LONG_S, STALL_S, Pace
 from wingbeat.worker.wingbeat_task_child.messages import Report
 from wingbeat.worker.zygote import describe_status
 from wingbeatidl.worker.v1 import worker_pb2
@@ -33,52 +36,7 @@ OLD_TICKS = 600
 LOOK_TICKS = 5
 """How many of these until their output and their memory are looked at."""
 
-AHEAD_PER_SLOT_MAX = 16
-AHEAD_S = 0.1
-"""Attempts may wait here for so much work of each slot, so that none idles until an engine hears of it, ..."""
-QUICK_S = 0.05
-"""... while tasks take no longer than this on average."""
-LONG_S = 0.1
-"""Nothing shall wait here behind a task that takes longer."""
-_MEMORY = 8
-"""The average is of about as many tasks."""
-
 _log = logging.getLogger(__name__)
-
-
-class Engine(Protocol):
-    """Whom an attempt belongs to."""
-
-    def started(self, report: worker_pb2.Started) -> None: ...
-    def ended(self, report: worker_pb2.Ended) -> None: ...
-    def output(self, chunk: worker_pb2.LogChunk) -> None: ...
-    def returned(self, reference: worker_pb2.Reference) -> None: ...
-    def slots_changed(self) -> None: ...
-
-
-class Attempt:
-    """One attempt."""
-
-    def __init__(
-        self, assignment: worker_pb2.Assignment, shared_env: Mapping[str, str] | None, engine: Engine | None
-    ) -> None:
-        self.assignment = assignment
-        self.shared_env = shared_env
-        """Environment of its code; None: the assignment has all of it."""
-        self.reference = assignment.reference
-        """As its engine knows it."""
-        self.engine = engine
-        self.child: Child | None = None
-        self.came_at = asyncio.get_running_loop().time()
-        self.started_at = 0.0
-        self.announced = False
-        self.report: worker_pb2.Ended | None = None
-        """Set once it has ended."""
-        self.stopped: worker_pb2.Exit | None = None
-        """Why we are ending it."""
-        self.timer: asyncio.TimerHandle | None = None
-        self.logged = {"stdout": 0, "stderr": 0}
-        self.name = assignment.reference.name
 
 
 class Attempts:
@@ -90,17 +48,25 @@ class Attempts:
         self._known: dict[str, Attempt] = {}
         self._waiting: deque[Attempt] = deque()
         self._running: dict[str, Attempt] = {}
+        self._in_line = 0
+        """How many wait for their turn in a child."""
         self._stopping: set[Attempt] = set()
         """Aborted ones whose child still lives; they keep their slots."""
-        self.ahead = 0
-        """How many attempts each engine may hand over beyond the slots; streams tell it with what they say next."""
-        self._usual_s = LONG_S
-        """How long tasks took on average; begins anew after a long one."""
+        self._pace = Pace(options.slots)
+        self._lines = min(options.slots, _processor_count())
+        """In how many children of one code others line up."""
+        self._line_watch: asyncio.TimerHandle | None = None
+        self._is_draining = False
         self._idle = asyncio.Event()
         self._idle.set()
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def ahead(self) -> int:
+        """How many attempts each engine may hand over beyond the slots; streams tell it with what they say next."""
+        return self._pace.ahead
 
     def taken_elsewhere(self, engine: Engine) -> int:
         """Slots that tasks of other engines take."""
@@ -183,36 +149,94 @@ class Attempts:
     # ---- running ----
 
     def start_waiting(self) -> None:
-        """Begin as many as there are slots."""
+        """Begin as many as there are slots, and have quick ones line up for them."""
         zygote = self._children.zygote
         while self._waiting and zygote.is_ready:
+            attempt = self._waiting[0]
+            if self._known.get(attempt.name) is not attempt:
+                self._waiting.popleft()
+                continue
+            behind = self._children.busiest(attempt.assignment.code, self._lines) if self._pace.line > 1 else ()
+            if behind:
+                child = min(behind, key=_line_length)
+                if len(child.line) >= self._pace.line:
+                    return
+                if self._line_up(attempt, child):
+                    self._waiting.popleft()
+                    continue
             if len(self._running) + len(self._stopping) >= self._options.slots:
                 return
-            attempt = self._waiting.popleft()
-            if self._known.get(attempt.name) is attempt:
-                self._begin(attempt)
+            self._waiting.popleft()
+            self._begin(attempt)
+
+    def _line_up(self, attempt: Attempt, child: Child) -> bool:
+        if self._is_draining or not self._children.can_line_up(child):
+            return False
+        if not child.line_up(self._job(attempt, child)):
+            return False
+        attempt.child = child
+        self._in_line += 1
+        if self._line_watch is None:
+            self._line_watch = asyncio.get_running_loop().call_later(STALL_S, self._watch_lines)
+        return True
+
+    def _watch_lines(self) -> None:
+        """Let nothing stand in line behind a task that is not over soon."""
+        loop = asyncio.get_running_loop()
+        before = loop.time() - STALL_S
+        children = self._children.with_lines()
+        for child in children:
+            child.hear_out()
+        if any(child.began_at < before and len(child.line) > 1 for child in children):
+            self._pace.break_lines()
+            self._break_lines()
+        again = self._in_line > 0
+        self._line_watch = loop.call_later(STALL_S, self._watch_lines) if again else None
+
+    def _break_lines(self) -> None:
+        for child in self._children.with_lines():
+            give_back(child.take_back())
+
+    def _job(self, attempt: Attempt, child: Child) -> Job:
+        assignment = attempt.assignment
+        return Job(
+            task={
+                "argv": list(assignment.argv),
+                "env": dict(assignment.env),
+                "inputs": assignment.inputs if assignment.HasField("inputs") else None,
+                "cpus": _processors(assignment.cpu_limit, child.number),
+            },
+            on_begin=partial(self._on_begin, attempt),
+            on_report=partial(self._on_report, attempt),
+            on_end=partial(self._on_end, attempt),
+            on_return=partial(self._on_return, attempt),
+        )
 
     def _begin(self, attempt: Attempt) -> None:
         assignment = attempt.assignment
-        env = dict(assignment.env)
+        shared_env = dict(assignment.env) if attempt.shared_env is None else attempt.shared_env
         try:
-            child = self._children.take(assignment.code, env if attempt.shared_env is None else attempt.shared_env)
+            child = self._children.take(assignment.code, shared_env)
         except OSError as error:
             self._conclude(attempt, _exit(worker_pb2.Exit.REASON_SETUP_FAILED, detail=str(error)))
             return
         attempt.child = child
+        self._in_line += 1
+        child.run(self._job(attempt, child))
+
+    def _on_return(self, attempt: Attempt) -> None:
+        """Its turn will not come where it stands in line."""
+        self._in_line -= 1
+        attempt.child = None
+        self._waiting.appendleft(attempt)
+        asyncio.get_running_loop().call_soon(self.start_waiting)
+
+    def _on_begin(self, attempt: Attempt) -> None:
+        self._in_line -= 1
+        attempt.is_running = True
         attempt.started_at = time.time()
         self._running[attempt.name] = attempt
-        child.on_report = lambda report: self._on_report(attempt, report)
-        child.on_end = lambda status: self._on_end(attempt, status)
-        child.run(
-            {
-                "argv": list(assignment.argv),
-                "env": env,
-                "inputs": assignment.inputs if assignment.HasField("inputs") else None,
-                "cpus": _processors(assignment.cpu_limit, child.number),
-            }
-        )
+        assignment = attempt.assignment
         if assignment.timeout_s:
             detail = f"{assignment.timeout_s:g}"
             timeout = _exit(worker_pb2.Exit.REASON_TIMEOUT, detail=detail)
@@ -222,15 +246,17 @@ class Attempts:
     def _on_report(self, attempt: Attempt, report: Report) -> None:
         child = attempt.child
         assert child is not None, "only a child reports"
-        if attempt.stopped is not None:
-            return  # the child is being killed, and its end counts
-        self._send_output(attempt, {"stdout": report["stdout_bytes"], "stderr": report["stderr_bytes"]}, last=True)
+        pass_on(attempt, child, self._options.log_bytes_max, last=True, report=report)
         ended = worker_pb2.Ended(
             reference=attempt.reference, started_at=report["started_at"], ended_at=report["ended_at"]
         )
         if report["code"]:
             ended.exit.MergeFrom(
-                _exit(worker_pb2.Exit.REASON_EXITED, code=report["code"], stderr_tail=tail(child.folder / "stderr"))
+                _exit(
+                    worker_pb2.Exit.REASON_EXITED,
+                    code=report["code"],
+                    stderr_tail=stderr_tail(child, report),
+                )
             )
         elif report["outputs"] is not None:
             ended.outputs = report["outputs"]
@@ -238,8 +264,8 @@ class Attempts:
             ended.error_document = report["error"]
         else:
             ended.files = True
-        self._cut_streams(child, report)
-        self._learn(report["ended_at"] - report["started_at"])
+        end_part(child, report)
+        self._pace.learn(report["ended_at"] - report["started_at"], report["cpu_s"], report["waits"])
         self._children.give_back(child, report)
         self._finish(attempt, ended)
 
@@ -251,8 +277,8 @@ class Attempts:
         end = attempt.stopped
         if end is None:
             end = _exit(worker_pb2.Exit.REASON_EXITED, code=code, signal=number)
-        end.stderr_tail = tail(child.folder / "stderr")
-        self._send_output(attempt, None, last=True)
+        end.stderr_tail = stderr_tail(child)
+        pass_on(attempt, child, self._options.log_bytes_max, last=True)
         self._conclude(attempt, end)
 
     def _conclude(self, attempt: Attempt, end: worker_pb2.Exit) -> None:
@@ -267,6 +293,7 @@ class Attempts:
             attempt.timer.cancel()
             attempt.timer = None
         attempt.child = None
+        attempt.is_running = False
         name = attempt.name
         if self._running.get(name) is attempt:
             del self._running[name]
@@ -279,22 +306,6 @@ class Attempts:
         self.start_waiting()
         self._look_whether_idle()
 
-    def _learn(self, took_s: float) -> None:
-        """From how long a task took."""
-        if took_s > LONG_S:
-            self._take_nothing_ahead()
-            return
-        self._usual_s += (took_s - self._usual_s) / _MEMORY
-        if self._usual_s <= QUICK_S:
-            per_slot = AHEAD_S / max(self._usual_s, AHEAD_S / AHEAD_PER_SLOT_MAX)
-            self.ahead = int(per_slot * self._options.slots)
-        else:
-            self.ahead = 0
-
-    def _take_nothing_ahead(self) -> None:
-        self._usual_s = LONG_S
-        self.ahead = 0
-
     def _look_whether_idle(self) -> None:
         if not self._running and not self._waiting and not self._stopping:
             self._idle.set()
@@ -305,7 +316,7 @@ class Attempts:
         if attempt.report is not None:
             attempt.report.reference.CopyFrom(attempt.reference)
             attempt.engine.ended(attempt.report)
-        elif attempt.child is not None:
+        elif attempt.is_running:
             attempt.engine.started(worker_pb2.Started(reference=attempt.reference, at=attempt.started_at))
 
     def _others_changed(self, attempt: Attempt) -> None:
@@ -316,11 +327,13 @@ class Attempts:
 
     def _stop(self, attempt: Attempt, why: worker_pb2.Exit) -> None:
         """End it; its end is reported."""
-        if attempt.child is not None and attempt.stopped is None:
+        self._break_line_of(attempt)
+        if attempt.is_running and attempt.stopped is None:
             attempt.stopped = why
             self._kill(attempt)
 
     def _end_process(self, attempt: Attempt) -> None:
+        self._break_line_of(attempt)
         name = attempt.name
         if self._running.get(name) is attempt:
             del self._running[name]
@@ -330,6 +343,14 @@ class Attempts:
         elif attempt in self._waiting:
             self._waiting.remove(attempt)
             self._look_whether_idle()
+
+    @staticmethod
+    def _break_line_of(attempt: Attempt) -> None:
+        """Afterwards it is certain whether it waits, runs or has ended, and nothing stands in line behind it."""
+        child = attempt.child
+        if child is not None and len(child.line) > 1:
+            give_back(child.take_back())
+            child.hear_out()
 
     def _kill(self, attempt: Attempt) -> None:
         child = attempt.child
@@ -346,6 +367,8 @@ class Attempts:
 
     async def drain(self) -> None:
         """Give back what has not begun, and wait for the rest; whoever cancels this ends it."""
+        self._is_draining = True
+        self._break_lines()
         while self._waiting:
             attempt = self._waiting.popleft()
             if self._known.pop(attempt.name, None) is attempt and attempt.engine is not None:
@@ -360,8 +383,8 @@ class Attempts:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether attempts wait for a slot."""
-        return bool(self._waiting)
+        """Whether attempts wait for their turn."""
+        return bool(self._waiting) or self._in_line > 0
 
     async def wait_for_ends(self) -> None:
         """Until no process of a task lives."""
@@ -396,7 +419,7 @@ class Attempts:
         have handed over ahead comes back at the first sign of a long task, what they believe to have slots later."""
         before = time.time() - LONG_S
         if any(attempt.started_at < before for attempt in self._running.values()):
-            self._take_nothing_ahead()
+            self._pace.slow_down()
             surplus = len(self._waiting) - (self._options.slots - len(self._running))
         else:
             surplus = 0
@@ -426,45 +449,27 @@ class Attempts:
         child = attempt.child
         if child is None:
             return
-        self._send_output(attempt, None, last=False)
+        if len(child.line) < 2:  # else it may be at the next one already, and this one's output comes with its report
+            pass_on(attempt, child, self._options.log_bytes_max, last=False)
         limit = attempt.assignment.memory_limit_bytes
         used = rss.get(child.pid, 0)
         if limit and used > limit and attempt.stopped is None:
             attempt.stopped = _exit(worker_pb2.Exit.REASON_OUT_OF_MEMORY, detail=f"{used}/{limit}")
             child.signal(signal.SIGKILL)
 
-    def _send_output(self, attempt: Attempt, sizes: dict[str, int] | None, *, last: bool) -> None:
-        """Pass on what the task has written; `sizes` spares looking at the files."""
-        child = attempt.child
-        if child is None:
-            return
-        for stream in ("stdout", "stderr"):
-            if sizes is not None and sizes[stream] <= child.sent[stream]:
-                continue
-            for content in read_new(child.folder / stream, child.sent, stream, whole=last):
-                room = self._options.log_bytes_max - attempt.logged[stream]
-                if room <= 0:
-                    break  # the file may be of any size
-                attempt.logged[stream] += len(content)
-                if attempt.engine is not None:
-                    attempt.engine.output(
-                        worker_pb2.LogChunk(
-                            reference=attempt.reference, stderr=stream == "stderr", content=content[:room]
-                        )
-                    )
-
-    @staticmethod
-    def _cut_streams(child: Child, report: Report) -> None:
-        for stream in ("stdout", "stderr"):
-            if child.sent[stream]:
-                cut(child.folder / stream)
-                child.sent[stream] = 0
-
 
 def _exit(
     reason: "worker_pb2.Exit.Reason", *, code: int = 0, signal: int = 0, detail: str = "", stderr_tail: str = ""
 ) -> worker_pb2.Exit:
     return worker_pb2.Exit(reason=reason, code=code, signal=signal, detail=detail, stderr_tail=stderr_tail)
+
+
+def _line_length(child: Child) -> int:
+    return len(child.line)
+
+
+def _processor_count() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processors(limit: float, number: int) -> tuple[int, ...]:

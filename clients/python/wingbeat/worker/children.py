@@ -6,140 +6,22 @@ replaced after a number of tasks, when its memory has grown, and when it says it
 """
 
 import asyncio
-import contextlib
 import logging
-import os
-import pickle
 import shutil
 import signal
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import cast
 
+from wingbeat.worker.child import Child, give_back
 from wingbeat.worker.options import WorkerOptions
-from wingbeat.worker.wingbeat_task_child.messages import HEAD, Report, Task, pack
+from wingbeat.worker.wingbeat_task_child.messages import Report
 from wingbeat.worker.zygote import Zygote
 
 KEPT_MIN = 2
 """Idle children are kept for as many further versions of code, beside one for each slot."""
-_READ_BYTES = 32 << 10
-"""At once. A larger buffer would be mapped by the kernel, and unmapped, for each report of a few hundred bytes."""
 
 _log = logging.getLogger(__name__)
-
-
-class Child:
-    """One child. `on_report` receives what it says of a task; how it ends the pool hears from the zygote."""
-
-    def __init__(self, number: int, code: str, folder: Path) -> None:
-        self.number = number
-        self.code = code
-        self.folder = folder
-        self.pid = 0
-        """0: not known yet."""
-        self.on_report: Callable[[Report], None] | None = None
-        """Set while it runs a task."""
-        self.on_end: Callable[[int], None] | None = None
-        self.tasks = 0
-        self.rss_first = 0
-        self.sent = {"stdout": 0, "stderr": 0}
-        """How much of its streams has been read; what was read whole is cut off."""
-        self._sock: socket.socket | None = None
-        self._received = bytearray()
-        self._unsent = b""
-        self._kill = 0
-
-    def connect(self, sock: socket.socket) -> None:
-        """Listen to it."""
-        self._sock = sock
-        asyncio.get_running_loop().add_reader(sock.fileno(), self._on_readable)
-
-    def share(self, env: Mapping[str, str]) -> None:
-        """Give it the environment that all its tasks have in common; comes before the first of them."""
-        self._unsent += pack(dict(env))
-        self._write()
-
-    def run(self, task: Task) -> None:
-        """Have it run a task; it runs none."""
-        self.tasks += 1
-        self._unsent += pack(task)
-        self._write()
-
-    def signal(self, number: int) -> None:
-        """Signal everything in its process group."""
-        if not self.pid:
-            self._kill = number  # as soon as it is known whom
-            return
-        with contextlib.suppress(ProcessLookupError):
-            try:
-                os.killpg(self.pid, number)
-            except ProcessLookupError:
-                os.kill(self.pid, number)  # it has not made its group yet
-
-    def born(self, pid: int) -> None:
-        """Its process is known."""
-        self.pid = pid
-        if self._kill:
-            self.signal(self._kill)
-
-    def hear_out(self) -> None:
-        """Read what it has said before it ended."""
-        while self._read():
-            pass
-
-    def close(self) -> None:
-        """Hang up: an idle child ends then."""
-        if self._sock is not None:
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self._sock.fileno())
-            loop.remove_writer(self._sock.fileno())
-            self._sock.close()
-            self._sock = None
-
-    def _write(self) -> None:
-        if self._sock is None:
-            return
-        loop = asyncio.get_running_loop()
-        try:
-            sent = self._sock.send(self._unsent)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return  # it has ended, which the zygote will tell
-        self._unsent = self._unsent[sent:]
-        if self._unsent:
-            loop.add_writer(self._sock.fileno(), self._write)
-        else:
-            loop.remove_writer(self._sock.fileno())
-
-    def _on_readable(self) -> None:
-        self._read()
-
-    def _read(self) -> bool:
-        """Whether there was something to read."""
-        if self._sock is None:
-            return False
-        try:
-            data = self._sock.recv(_READ_BYTES)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""
-        if not data:
-            self.close()
-            return False
-        received = self._received
-        received += data
-        while len(received) >= HEAD.size:
-            size = HEAD.unpack_from(received)[0]
-            if len(received) < HEAD.size + size:
-                break
-            report = cast("Report", pickle.loads(bytes(received[HEAD.size : HEAD.size + size])))  # noqa: S301
-            del received[: HEAD.size + size]
-            if self.on_report is not None:
-                self.on_report(report)
-        return True
 
 
 class Children:
@@ -151,6 +33,8 @@ class Children:
         self._folder = folder
         self.zygote = Zygote(options.python, {**options.base_env, "TMPDIR": str(folder)}, self._on_ended)
         self._all: dict[int, Child] = {}
+        self._busy: dict[str, dict[int, Child]] = {}
+        """In the order in which they became so."""
         self._idle: dict[str, list[Child]] = {}
         self._idle_since: dict[int, Child] = {}
         """In the order in which they became idle."""
@@ -169,51 +53,78 @@ class Children:
             del self._idle_since[child.number]
             if not waiting:
                 del self._idle[code]
+            self._busy.setdefault(code, {})[child.number] = child
             return child
         if len(self._all) >= 2 * self._options.slots + KEPT_MIN and self._idle_since:
             self.discard(next(iter(self._idle_since.values())))
         self._last += 1
         folder = self._folder / str(self._last)
         folder.mkdir(mode=0o700)
-        child = Child(self._last, code, folder)
         try:
-            child.connect(self.zygote.fork(child.number, str(folder), child.born))
+            child = Child(self._last, code, folder)
         except OSError:
             folder.rmdir()
             raise
+        try:
+            self.zygote.fork(child.number, str(folder), child.theirs, child.born)
+        except OSError:
+            child.close()
+            folder.rmdir()
+            raise
         self._all[child.number] = child
+        self._busy.setdefault(code, {})[child.number] = child
         own = {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
         child.share({**self._options.base_env, **env, **own})
         return child
 
+    def busiest(self, code: str, count: int) -> Sequence[Child]:
+        """So many children of this code that run something, those that became busy first; empty when fewer do."""
+        busy = self._busy.get(code)
+        return tuple(islice(busy.values(), count)) if busy is not None and len(busy) >= count else ()
+
+    def with_lines(self) -> list[Child]:
+        """Those in which jobs stand in line."""
+        return [child for busy in self._busy.values() for child in busy.values() if len(child.line) > 1]
+
+    def can_line_up(self, child: Child) -> bool:
+        """Whether it may run one more than it already has before it is replaced."""
+        return child.done + len(child.line) < self._options.recycle_tasks
+
     def give_back(self, child: Child, report: Report) -> None:
-        """It has run a task."""
-        child.on_report = child.on_end = None
-        if child.tasks == 1:
+        """It has run a task, and may have others in line."""
+        if child.done == 1:
             child.rss_first = report["rss_bytes"]
+        if not child.line:
+            self._no_longer_busy(child)
         reason = report["recycle"] or self._reason_to_replace(child, report["rss_bytes"])
-        if reason:
+        if reason and not child.is_retired:
             _log.info("child %d is replaced: %s", child.number, reason)
+            child.is_retired = True
+            give_back(child.take_unread() if report["recycle"] else child.take_back())
+        if child.is_retired:
             self.discard(child)
-        elif child.number in self._all:
+        elif not child.line and child.number in self._all:
             self._idle.setdefault(child.code, []).append(child)
             self._idle_since[child.number] = child
 
     def discard(self, child: Child) -> None:
-        """It runs no further task."""
+        """It runs nothing beyond what it has."""
+        child.is_retired = True
         self._no_longer_idle(child)
-        child.close()
+        if not child.line:
+            child.close()
 
     def close(self) -> None:
         """Hang up on all."""
         for child in list(self._all.values()):
-            self.discard(child)
+            self._no_longer_idle(child)
+            child.close()
             child.signal(signal.SIGKILL)
 
     def _reason_to_replace(self, child: Child, rss_bytes: int) -> str:
         options = self._options
-        if child.tasks >= options.recycle_tasks:
-            return f"it has run {child.tasks} tasks"
+        if child.done >= options.recycle_tasks:
+            return f"it has run {child.done} tasks"
         grown = rss_bytes - child.rss_first
         if grown > options.recycle_memory_bytes:
             return f"its memory has grown by {grown >> 20} MiB"
@@ -223,14 +134,21 @@ class Children:
         child = self._all.pop(number, None)
         if child is None:
             return
+        child.is_retired = True
+        self._no_longer_busy(child)
         child.hear_out()
+        if child.done:  # one that has never run anything may not be able to
+            give_back(child.take_unread())
+        child.end(status)
         self.discard(child)
-        on_end, child.on_end, child.on_report = child.on_end, None, None
-        if on_end is not None:
-            on_end(status)
         removal = asyncio.ensure_future(asyncio.to_thread(shutil.rmtree, child.folder, ignore_errors=True))
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)
+
+    def _no_longer_busy(self, child: Child) -> None:
+        busy = self._busy.get(child.code)
+        if busy is not None and busy.pop(child.number, None) is not None and not busy:
+            del self._busy[child.code]
 
     def _no_longer_idle(self, child: Child) -> None:
         if self._idle_since.pop(child.number, None) is not None:

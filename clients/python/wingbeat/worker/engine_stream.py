@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class EngineStream:
-    """Implements attempts.Engine for the engine of one term at one address.
+    """Implements attempt.Engine for the engine of one term at one address.
 
     Engines of an installation have its server's certificate, so one that speaks TLS is checked as the server is.
     """
@@ -64,27 +64,27 @@ class EngineStream:
     # ---- what attempts say ----
 
     def started(self, report: worker_pb2.Started) -> None:
-        """See attempts.Engine."""
+        """See attempt.Engine."""
         self._next.started.append(report)
         self._more.set()
 
     def ended(self, report: worker_pb2.Ended) -> None:
-        """See attempts.Engine."""
+        """See attempt.Engine."""
         self._next.ended.append(report)
         self._grown(len(report.outputs) + len(report.error_document))
 
     def output(self, chunk: worker_pb2.LogChunk) -> None:
-        """See attempts.Engine."""
+        """See attempt.Engine."""
         self._next.logs.append(chunk)
         self._grown(len(chunk.content))
 
     def returned(self, reference: worker_pb2.Reference) -> None:
-        """See attempts.Engine."""
+        """See attempt.Engine."""
         self._next.returned.append(reference)
         self._more.set()
 
     def slots_changed(self) -> None:
-        """See attempts.Engine; the other engines are told by `tell_slots`."""
+        """See attempt.Engine; the other engines are told by `tell_slots`."""
 
     def tell_slots(self) -> None:
         """Say how many slots other engines take, and how many attempts are taken ahead, if that has changed."""

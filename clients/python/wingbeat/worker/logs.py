@@ -23,11 +23,15 @@ def cut(path: Path) -> None:
         return
 
 
-def read_new(path: Path, read: dict[str, int], stream: str, *, whole: bool) -> Iterator[bytes]:
-    """What follows the first `read[stream]` bytes, in chunks; `read` is brought up to date."""
+def read_new(
+    path: Path, read: dict[str, int], stream: str, *, whole: bool, until: int | None = None
+) -> Iterator[bytes]:
+    """What follows the first `read[stream]` bytes, in chunks, up to `until`; `read` is brought up to date."""
     try:
         with _open(path) as file:
             size = os.fstat(file.fileno()).st_size
+            if until is not None:
+                size = min(size, until)
             at = read[stream] = min(read[stream], size)
             if size == at:
                 return
@@ -44,12 +48,14 @@ def read_new(path: Path, read: dict[str, int], stream: str, *, whole: bool) -> I
         return
 
 
-def tail(path: Path) -> str:
-    """The last lines of a file, empty when there is none."""
+def tail(path: Path, since: int, until: int | None = None) -> str:
+    """The last lines of a part of a file, by default to its end; empty when there is none."""
     try:
         with _open(path) as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            text = file.read(TAIL_BYTES).decode(errors="replace")
+            end = os.fstat(file.fileno()).st_size if until is None else until
+            since = max(since, end - TAIL_BYTES)
+            file.seek(since)
+            text = file.read(max(0, end - since)).decode(errors="replace")
     except OSError:
         return ""
     return "\n".join(text.strip().splitlines()[-TAIL_LINES:])

@@ -68,16 +68,14 @@ class Zygote:
             _log.warning("the zygote has ended and is started again")
             await asyncio.sleep(min(_BACKOFF_S_MAX, 0.1 * 2**failures))
 
-    def fork(self, number: int, folder: str, on_pid: Callable[[int], None]) -> socket.socket:
-        """Have a child made; returns our end of its socket. One that is asked for while the zygote dies is reported as
-        ended with the others. Raises OSError when there is no descriptor left."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
+    def fork(self, number: int, folder: str, sock: socket.socket, on_pid: Callable[[int], None]) -> None:
+        """Have a child made that talks over `sock`, which stays the caller's as well. One that is asked for while the
+        zygote dies is reported as ended with the others. Raises OSError when there is no descriptor left."""
+        theirs = sock.dup()
         self._children.add(number)
         self._on_pid[number] = on_pid
         self._requests.append(({"number": number, "folder": folder}, theirs))
         self._send_requests()
-        return ours
 
     def _send_requests(self) -> None:
         """As many as it takes now; it takes further ones as soon as it has made their children."""

@@ -23,7 +23,7 @@ from typing import NoReturn, cast
 from . import execution
 from .flytekit_hooks import Hooks
 from .folders import Folders
-from .messages import Report, Task, pack, receive, rss_bytes
+from .messages import Report, Task, receive, rss_bytes, send
 
 _HARMLESS_THREADS = ("fsspecIO", "asyncio_")
 """Threads of libraries that serve every task of a process."""
@@ -75,12 +75,17 @@ class Child:
         self._rss = 0
 
     def serve(self) -> None:
-        """Until the worker closes the connection."""
+        """Until the worker closes the connection, or this child should be renewed: what stands in line runs elsewhere
+        then."""
         while (message := receive(self._sock)) is not None:
-            self._sock.sendall(pack(self._run(cast("Task", message))))
+            report = self._run(cast("Task", message))
+            send(self._sock, report)
+            if report["recycle"]:
+                return
 
     def _run(self, task: Task) -> Report:
         self._keep_to(task["cpus"])
+        before = resource.getrusage(resource.RUSAGE_SELF)
         started_at = time.time()
         result = execution.run(task, self._hooks)
         left = self._wait_for_threads() or _left_process()
@@ -89,6 +94,7 @@ class Child:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
+        after = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "started_at": started_at,
             "ended_at": time.time(),
@@ -98,13 +104,14 @@ class Child:
             "files": result.files,
             "stdout_bytes": os.fstat(1).st_size,
             "stderr_bytes": os.fstat(2).st_size,
-            "rss_bytes": self._rss_bytes(),
+            "rss_bytes": self._rss_bytes(after.ru_maxrss),
+            "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+            "waits": after.ru_nvcsw - before.ru_nvcsw,
             "recycle": recycle,
         }
 
-    def _rss_bytes(self) -> int:
+    def _rss_bytes(self, peak: int) -> int:
         """Resident memory; looked at only when the most that it ever was has grown, which is far cheaper to know."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if peak != self._peak:
             self._peak = peak
             self._rss = rss_bytes()
