@@ -133,6 +133,10 @@ class Engine:
         await self.until(lambda: any(isinstance(one, Started) and one.name == name for one in self.events))
         return next(one for one in self.events if isinstance(one, Started) and one.name == name)
 
+    def ends(self) -> list[Ended]:
+        """Of all attempts so far."""
+        return [one for one in self.events if isinstance(one, Ended)]
+
     async def ended(self, name: str) -> Ended:
         """The end of an attempt."""
         await self.until(lambda: any(isinstance(one, Ended) and one.name == name for one in self.events))

@@ -164,12 +164,12 @@ async def test_tasks_find_signals_as_others_did(installation: Installation) -> N
     assert first == second
 
 
-async def test_a_report_counts_though_its_process_died_at_once(installation: Installation) -> None:
+async def test_a_report_counts_though_its_process_ends_at_once(installation: Installation) -> None:
     """The worker hears of both at the same time."""
     engine = await installation.engine(lease_s=60.0)
     worker = await installation.worker("--slots", "1")
     gate = installation.folder / "gate"
-    await engine.run("die_after_the_report", "a", text(path=str(gate)))
+    await engine.run("end_with_the_report", "a", text(path=str(gate)))
     await engine.until(lambda: engine.log("a", "stdout").endswith("\n"))
     worker.send_signal(signal.SIGSTOP)
     gate.touch()

@@ -225,8 +225,14 @@ class Attempts:
         child.run(self._job(attempt, child))
 
     def _on_return(self, attempt: Attempt) -> None:
-        """Its turn will not come where it stands in line."""
-        self._in_line -= 1
+        """Its turn will not come where it stands in line, or came and its process ended before it knew."""
+        if attempt.stopped is not None:
+            self._conclude(attempt, attempt.stopped)
+            return
+        if attempt.is_running:
+            self._no_longer_running(attempt)
+        else:
+            self._in_line -= 1
         attempt.child = None
         self._waiting.appendleft(attempt)
         asyncio.get_running_loop().call_soon(self.start_waiting)
@@ -289,14 +295,9 @@ class Attempts:
         self._finish(attempt, ended)
 
     def _finish(self, attempt: Attempt, ended: worker_pb2.Ended) -> None:
-        if attempt.timer is not None:
-            attempt.timer.cancel()
-            attempt.timer = None
+        self._no_longer_running(attempt)
         attempt.child = None
-        attempt.is_running = False
         name = attempt.name
-        if self._running.get(name) is attempt:
-            del self._running[name]
         self._stopping.discard(attempt)
         if self._known.get(name) is attempt:
             attempt.report = ended
@@ -305,6 +306,14 @@ class Attempts:
         self._others_changed(attempt)
         self.start_waiting()
         self._look_whether_idle()
+
+    def _no_longer_running(self, attempt: Attempt) -> None:
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+            attempt.timer = None
+        attempt.is_running = False
+        if self._running.get(attempt.name) is attempt:
+            del self._running[attempt.name]
 
     def _look_whether_idle(self) -> None:
         if not self._running and not self._waiting and not self._stopping:
