@@ -39,6 +39,9 @@ class Amounts(NamedTuple):
     limit: Decimal | None
 
 
+_NOTHING = Amounts(None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class PlatformResources:
     """Defaults for what a task does not say, and the most it gets."""
@@ -53,6 +56,8 @@ class PlatformResources:
 
     def settle(self, resource: tasks_pb2.Resources.ResourceName, asked: tasks_pb2.Resources) -> Amounts:
         """What a container gets of `resource` that asks for `asked`. Raises InvalidResourcesError."""
+        if not (self.defaults or asked.requests or asked.limits):
+            return _NOTHING  # as for most; what is not asked for is not cut either
         request = _entry(asked.requests, resource)
         limit = _entry(asked.limits, resource)
         if request is None:

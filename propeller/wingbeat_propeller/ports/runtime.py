@@ -1,7 +1,6 @@
 """Where attempts run, and what is heard of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 from wingbeat_propeller.core.effects import Launch
@@ -9,8 +8,7 @@ from wingbeat_propeller.core.outcome import Failure
 from wingbeat_propeller.ports.tasks import AttemptOrigin, RuntimeRequest
 
 
-@dataclass(frozen=True, slots=True)
-class LogLink:
+class LogLink(NamedTuple):
     """Where a person finds a log of an attempt."""
 
     name: str

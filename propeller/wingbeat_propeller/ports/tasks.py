@@ -4,7 +4,6 @@ What is made for every attempt is a NamedTuple: a frozen dataclass costs five ti
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
@@ -77,8 +76,7 @@ class TaskContext(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerRequest:
+class ContainerRequest(NamedTuple):
     """One container to run. `argv` is rendered command and args; `env` is complete and ordered, later wins."""
 
     name: str
@@ -90,9 +88,9 @@ class ContainerRequest:
     timeout_s: float | None = None
     origin: AttemptOrigin | None = None
     """None: nobody but the caller can tell when this attempt is not wanted any more."""
-    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    labels: Mapping[str, str] = _NOTHING
     """Of the execution; a runtime puts them where its attempts can be found by them."""
-    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    annotations: Mapping[str, str] = _NOTHING
     interruptible: bool = False
     files: ContainerFiles | None = None
     """Set when inputs come and outputs go as files: the runtime copies them, and leaves outputs.pb or error.pb."""

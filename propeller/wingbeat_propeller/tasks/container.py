@@ -7,6 +7,7 @@ limits. A request without a limit limits too, which is what the container would 
 
 from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import NamedTuple
 
 from flyteidl.core import tasks_pb2
 
@@ -18,17 +19,35 @@ from wingbeat_propeller.container_files import (
     FilesFormat,
     container_path,
 )
+from wingbeat_propeller.core.memo import Memo
 from wingbeat_propeller.core.outcome import ErrorKind, Failure
 from wingbeat_propeller.ports.tasks import BadTaskError, ContainerRequest, TaskContext
-from wingbeat_propeller.tasks.environment import build_environment
+from wingbeat_propeller.tasks.environment import build_environment, task_variables
 from wingbeat_propeller.tasks.pod_spec import BadPodSpecError, has_pod_spec, primary_container
-from wingbeat_propeller.tasks.templating import TemplateError, mentions_inputs, mentions_task_template, render
+from wingbeat_propeller.tasks.templating import CommandLine, TemplateError
 
 _FORMATS: Mapping[int, FilesFormat] = {
     tasks_pb2.DataLoadingConfig.JSON: "json",
     tasks_pb2.DataLoadingConfig.YAML: "yaml",
     tasks_pb2.DataLoadingConfig.PROTO: "proto",
 }
+
+
+TEMPLATES_MAX = 2_000
+"""Templates that are remembered as they were read."""
+
+
+class _Read(NamedTuple):
+    """What a template says of all of its attempts."""
+
+    container: tasks_pb2.Container
+    image: str
+    resources: tasks_pb2.Resources
+    command_line: CommandLine
+    env: Mapping[str, str]
+    identity: Mapping[str, str]
+    """Variables that say which task it is."""
+    wants_files: bool
 
 
 class ContainerPlugin:
@@ -39,35 +58,34 @@ class ContainerPlugin:
     def needs_inputs(self, template: tasks_pb2.TaskTemplate) -> bool:
         """Whether an argument asks for an input value."""
         try:
-            container = container_of(template)
+            return _read(template).command_line.mentions_inputs
         except BadTaskError:
             return False  # build reports it
-        return mentions_inputs((*container.command, *container.args))
 
     def build(
         self, template: tasks_pb2.TaskTemplate, inputs: Mapping[str, bytes] | None, context: TaskContext
     ) -> ContainerRequest:
         """Raises BadTaskError when there is no container, no command, or something that cannot be rendered."""
-        container = container_of(template)
+        read = _read(template)
         try:
-            argv = render([*container.command, *container.args], context, inputs)
+            argv = read.command_line.render(context, inputs)
         except TemplateError as error:
             raise _bad_task(f"task {template.id.name!r}: {error}", "FailedToBuildResource") from error
         if not argv:
             raise _bad_task(
                 f"task {template.id.name!r} has neither a command nor args; the entrypoint of image "
-                f"{container.image!r} is not known to this installation, so name the program in the task"
+                f"{read.image!r} is not known to this installation, so name the program in the task"
             )
         try:
-            memory = context.resources.settle(tasks_pb2.Resources.MEMORY, container.resources).limit
-            cpu = context.resources.settle(tasks_pb2.Resources.CPU, container.resources).limit
+            memory = context.resources.settle(tasks_pb2.Resources.MEMORY, read.resources).limit
+            cpu = context.resources.settle(tasks_pb2.Resources.CPU, read.resources).limit
         except InvalidResourcesError as error:
             raise _bad_task(f"task {template.id.name!r}: {error}") from error
         return ContainerRequest(
             name=context.name,
-            image=container.image,
+            image=read.image,
             argv=argv,
-            env=build_environment(((pair.key, pair.value) for pair in container.env), template.id, context),
+            env=build_environment(read.env, read.identity, context),
             memory_limit_bytes=None if memory is None else ceil(memory),
             cpu_limit=None if cpu is None else float(cpu),
             timeout_s=context.timeout_s,
@@ -75,17 +93,16 @@ class ContainerPlugin:
             labels=context.labels,
             annotations=context.annotations,
             interruptible=context.interruptible,
-            files=_files(template, container, context),
+            files=_files(template, read.container, context) if read.wants_files else None,
         )
 
 
 def wants_task_template(template: tasks_pb2.TaskTemplate) -> bool:
     """Whether the task reads its own template: the engine then writes it to `<input prefix>/task.pb` before launch."""
     try:
-        container = container_of(template)
+        return _read(template).command_line.mentions_task_template
     except BadTaskError:
         return False  # build reports it
-    return mentions_task_template((*container.command, *container.args))
 
 
 def container_of(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
@@ -103,15 +120,32 @@ def container_of(template: tasks_pb2.TaskTemplate) -> tasks_pb2.Container:
     return template.container
 
 
-def _files(
-    template: tasks_pb2.TaskTemplate, container: tasks_pb2.Container, context: TaskContext
-) -> ContainerFiles | None:
-    """Inputs and outputs as files, when the template wants them so."""
-    config = container.data_config
+def _read_template(template: tasks_pb2.TaskTemplate) -> _Read:
+    container = container_of(template)
+    return _Read(
+        container=container,
+        image=container.image,
+        resources=container.resources,
+        command_line=CommandLine((*container.command, *container.args)),
+        env={pair.key: pair.value for pair in container.env},
+        identity=task_variables(template.id),
+        wants_files=_data_config(template, container).enabled,
+    )
+
+
+_read = Memo(_read_template, TEMPLATES_MAX)
+"""Raises BadTaskError when there is no container."""
+
+
+def _data_config(template: tasks_pb2.TaskTemplate, container: tasks_pb2.Container) -> tasks_pb2.DataLoadingConfig:
     if template.WhichOneof("target") == "k8s_pod" and template.k8s_pod.HasField("data_config"):
-        config = template.k8s_pod.data_config
-    if not config.enabled:
-        return None
+        return template.k8s_pod.data_config
+    return container.data_config
+
+
+def _files(template: tasks_pb2.TaskTemplate, container: tasks_pb2.Container, context: TaskContext) -> ContainerFiles:
+    """Inputs and outputs as files, when the template wants them so."""
+    config = _data_config(template, container)
     try:
         input_path = container_path(config.input_path, DEFAULT_INPUT_PATH)
         output_path = container_path(config.output_path, DEFAULT_OUTPUT_PATH)

@@ -1,13 +1,16 @@
 """Template variables in the command line of a task.
 
-A task template carries strings like `{{.outputPrefix}}` in its command and args. `render` replaces them element by
-element from the context of one attempt; nothing is split or joined, so an empty argument survives. Names are matched
-without regard to case, `{{ $x }}` means the same as `{{ .x }}`, and what is no known variable stays as it stands:
-flytekit itself treats some unreplaced variables as absent. A replaced value is never scanned again.
+A task template carries strings like `{{.outputPrefix}}` in its command and args. They are looked for
+once, and replaced element by element from the context of each attempt; nothing is split or joined, so an empty argument
+survives. Names are matched without regard to case, `{{ $x }}` means the same as `{{ .x }}`, and what is no known
+variable stays as it stands: flytekit itself treats some unreplaced variables as absent. A replaced value is never
+scanned again.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias
 
 from flyteidl.core import literals_pb2
 from google.protobuf.message import DecodeError
@@ -20,20 +23,23 @@ TASK_TEMPLATE_FILE = "task.pb"
 
 # Names have a bound, so that a text of nothing but beginnings of variables is read in linear time.
 _VARIABLE = re.compile(r"\{\{\s*[.$]([^}\s]{1,300})\s*\}\}")
-_INPUT = re.compile(r"\{\{\s*[.$]inputs\.[^}\s]{1,300}\s*\}\}", re.IGNORECASE)
-_TASK_TEMPLATE = re.compile(r"\{\{\s*[.$]tasktemplatepath\s*\}\}", re.IGNORECASE)
 _INPUT_PREFIX = "inputs."
 
-_VARIABLES: Mapping[str, Callable[[TaskContext], str]] = {
-    "input": lambda context: context.input_uri,
-    "inputprefix": lambda context: context.input_prefix,
-    "outputprefix": lambda context: context.output_prefix,
-    "rawoutputdataprefix": lambda context: context.raw_output_prefix,
-    "checkpointoutputprefix": lambda context: context.checkpoint_prefix,
-    "prevcheckpointprefix": lambda context: context.previous_checkpoint_prefix or '""',
-    "perretryuniquekey": lambda context: per_retry_unique_key(context.generated_name),
-    "tasktemplatepath": lambda context: f"{context.input_prefix}/{TASK_TEMPLATE_FILE}",
-    "namespace": lambda context: f"{context.execution_project}-{context.execution_domain}",
+_TASK_TEMPLATE = "tasktemplatepath"
+
+_Inputs: TypeAlias = Mapping[str, bytes] | None
+_Variable: TypeAlias = Callable[[TaskContext, _Inputs], str]
+
+_VARIABLES: Mapping[str, _Variable] = {
+    "input": lambda context, _: context.input_uri,
+    "inputprefix": lambda context, _: context.input_prefix,
+    "outputprefix": lambda context, _: context.output_prefix,
+    "rawoutputdataprefix": lambda context, _: context.raw_output_prefix,
+    "checkpointoutputprefix": lambda context, _: context.checkpoint_prefix,
+    "prevcheckpointprefix": lambda context, _: context.previous_checkpoint_prefix or '""',
+    "perretryuniquekey": lambda context, _: per_retry_unique_key(context.generated_name),
+    _TASK_TEMPLATE: lambda context, _: f"{context.input_prefix}/{TASK_TEMPLATE_FILE}",
+    "namespace": lambda context, _: f"{context.execution_project}-{context.execution_domain}",
 }
 
 
@@ -41,21 +47,52 @@ class TemplateError(ValueError):
     """A variable cannot be rendered; the message names it and says why."""
 
 
-def render(elements: Sequence[str], context: TaskContext, inputs: Mapping[str, bytes] | None) -> list[str]:
-    """Render every element of a command line.
+class CommandLine:
+    """A command line as a task template has it, read once for all attempts."""
 
-    `inputs` are serialized literals by name; None means they were not loaded, and then asking for one is an error. A
-    task without any inputs keeps `{{.inputs.x}}` as text. Raises TemplateError.
-    """
+    def __init__(self, elements: Iterable[str]) -> None:
+        self.mentions_inputs = False
+        """Whether rendering looks at an input value."""
+        self.mentions_task_template = False
+        """Whether it names the file that holds the task template."""
+        self._elements = [self._read(element) for element in elements]
 
-    def replace(match: re.Match[str]) -> str:
+    def render(self, context: TaskContext, inputs: Mapping[str, bytes] | None) -> list[str]:
+        """Every element with its variables replaced.
+
+        `inputs` are serialized literals by name; None means they were not loaded, and then asking for one is an error.
+        A task without any inputs keeps `{{.inputs.x}}` as text. Raises TemplateError.
+        """
+        rendered: list[str] = []
+        for element in self._elements:
+            if isinstance(element, str):
+                rendered.append(element)
+            elif callable(element):
+                rendered.append(element(context, inputs))
+            else:
+                rendered.append("".join([one if isinstance(one, str) else one(context, inputs) for one in element]))
+        return rendered
+
+    def _read(self, element: str) -> str | _Variable | Sequence[str | _Variable]:
+        """The text and the variables that an element consists of; without a sequence where that is but one."""
+        parts: list[str | _Variable] = []
+        end = 0
+        for match in _VARIABLE.finditer(element):
+            variable = self._variable(match)
+            if variable is not None:
+                parts += [element[end : match.start()], variable]
+                end = match.end()
+        parts = [part for part in (*parts, element[end:]) if part]
+        return parts[0] if len(parts) == 1 else parts or element
+
+    def _variable(self, match: re.Match[str]) -> _Variable | None:
         name = match[1]
-        if name[: len(_INPUT_PREFIX)].lower() == _INPUT_PREFIX:
-            return _input_text(match[0], name[len(_INPUT_PREFIX) :], inputs)
-        variable = _VARIABLES.get(name.lower())
-        return variable(context) if variable else match[0]
-
-    return [_VARIABLE.sub(replace, element) if "{{" in element else element for element in elements]
+        lowered = name.lower()
+        if lowered.startswith(_INPUT_PREFIX):
+            self.mentions_inputs |= len(name) > len(_INPUT_PREFIX)
+            return partial(_input_text, match[0], name[len(_INPUT_PREFIX) :])
+        self.mentions_task_template |= lowered == _TASK_TEMPLATE
+        return _VARIABLES.get(lowered)
 
 
 def per_retry_unique_key(name: str) -> str:
@@ -63,17 +100,7 @@ def per_retry_unique_key(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_]+", "_", re.sub(r"^[^a-zA-Z_]+", "a", name))
 
 
-def mentions_inputs(elements: Iterable[str]) -> bool:
-    """Whether rendering these elements looks at an input value."""
-    return any(_INPUT.search(element) for element in elements)
-
-
-def mentions_task_template(elements: Iterable[str]) -> bool:
-    """Whether rendering these elements names the file that holds the task template."""
-    return any(_TASK_TEMPLATE.search(element) for element in elements)
-
-
-def _input_text(variable: str, name: str, inputs: Mapping[str, bytes] | None) -> str:
+def _input_text(variable: str, name: str, _: TaskContext, inputs: _Inputs) -> str:
     if inputs is None:
         raise TemplateError(f"{variable}: the inputs of the task were not loaded")
     if not inputs:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 from tests.integration.local_runtime.conftest import FollowRuntime, shell_request
@@ -238,7 +237,7 @@ async def test_records_say_where_attempts_belong(
     origin = AttemptOrigin("p", "d:1", "e", "n0", 2)
     async with follow() as first:
         requests = [shell_request("running", gate.script("sleep 600")), shell_request("ended", "echo done")]
-        await first.runtime.launch([replace(request, origin=origin) for request in requests])
+        await first.runtime.launch([request._replace(origin=origin) for request in requests])
         await first.ended("ended")
         await gate.entered()
     async with follow() as second:

@@ -44,7 +44,7 @@ def raw_request(tmp_path: Path) -> RawRequest:
             raw_output_prefix=f"{blobs}/raw/{name}",
             outputs=interface_pb2.VariableMap(variables={"x": variable}).SerializeToString(),
         )
-        return dataclasses.replace(shell_request(name, script, dict(env or {}), **limits), files=files)
+        return shell_request(name, script, dict(env or {}), **limits)._replace(files=files)
 
     return make
 
@@ -72,7 +72,7 @@ async def test_failure_of_the_program(
 ) -> None:
     """Exit codes and signals of the program are those of the attempt; an unknown program is explained."""
     async with follow(raw_options) as follower:
-        missing = dataclasses.replace(raw_request("c", ""), argv=["no-such-program"])
+        missing = raw_request("c", "")._replace(argv=["no-such-program"])
         await follower.runtime.launch(
             [raw_request("a", "echo no luck >&2; exit 3"), raw_request("b", "kill -KILL $$"), missing]
         )
@@ -159,7 +159,7 @@ async def test_a_program_among_the_inputs(
     inputs = literals_pb2.LiteralMap(literals={"script": blob}).SerializeToString()
     (tmp_path / "blobs/inputs.pb").write_bytes(inputs)
     async with follow(raw_options) as follower:
-        await follower.runtime.launch([dataclasses.replace(raw_request("a", ""), argv=["/var/inputs/script"])])
+        await follower.runtime.launch([raw_request("a", "")._replace(argv=["/var/inputs/script"])])
         assert (await follower.ended("a")).failure is None
     outputs = literals_pb2.LiteralMap.FromString((tmp_path / "blobs/a/outputs.pb").read_bytes()).literals
     assert outputs["x"].scalar.primitive.integer == 7

@@ -16,10 +16,17 @@ def make(assignments: Assignments, env: Mapping[str, str], **more: object) -> Ha
     return assignments.make(ContainerRequest(**{**named, **more}, env=env), 7)
 
 
+def assignment_of(handover: Handover) -> worker_pb2.Assignment:
+    """What the worker is told of this attempt alone."""
+    (assignment,) = worker_pb2.WorkResponse.FromString(handover.assignment).assign
+    return assignment
+
+
 def env_of(handover: Handover) -> dict[str, str]:
     """As the task will find it."""
-    assert handover.assignment.code == handover.code.key
-    return {**handover.code.env, **handover.assignment.env}
+    assignment = assignment_of(handover)
+    assert assignment.code == handover.code.key
+    return {**handover.code.env, **assignment.env}
 
 
 def test_the_environment() -> None:
@@ -34,7 +41,8 @@ def test_the_environment() -> None:
     assert env["WINGBEAT_LABELS"] == '{"k": "v"}'
     assert "a=b" not in env
     assert "FLYTE_INTERNAL_TASK_NAME" not in env
-    assert set(handover.assignment.env) == {"FLYTE_INTERNAL_EXECUTION_ID", "FLYTE_ATTEMPT_NUMBER", "WINGBEAT_LABELS"}
+    own = set(assignment_of(handover).env)
+    assert own == {"FLYTE_INTERNAL_EXECUTION_ID", "FLYTE_ATTEMPT_NUMBER", "WINGBEAT_LABELS"}
 
 
 def test_codes() -> None:

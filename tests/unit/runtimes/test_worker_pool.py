@@ -170,7 +170,7 @@ async def test_messages_to_a_worker_are_bounded(make: Callable[..., Pool]) -> No
     names = [f"a{number}" for number in range(300)]
     for name in names:
         assert pool.pool.take(pool.lane, name)
-    await pool.pool.launch([replace(request(name), inputs=b"x" * 65_536) for name in names])
+    await pool.pool.launch([request(name)._replace(inputs=b"x" * 65_536) for name in names])
     got: list[str] = []
     while len(got) < 300:
         message = await said(session)

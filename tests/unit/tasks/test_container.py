@@ -132,8 +132,8 @@ def test_primary_container_of_a_pod() -> None:
 def test_inputs_and_outputs_as_files() -> None:
     """A raw container says where its files are to be; without a word of it there are none, with little there are
     defaults; in a pod the pod says it."""
+    assert PLUGIN.build(_container_template(), None, CONTEXT).files is None
     template = _container_template()
-    assert PLUGIN.build(template, None, CONTEXT).files is None
     template.interface.outputs.variables["x"].type.simple = 1
     template.container.data_config.enabled = True
     files = PLUGIN.build(template, None, CONTEXT).files

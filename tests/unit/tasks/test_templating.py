@@ -8,7 +8,7 @@ import pytest
 from flyteidl.core import literals_pb2
 
 from wingbeat_propeller.ports.tasks import TaskContext
-from wingbeat_propeller.tasks.templating import TemplateError, mentions_inputs, mentions_task_template, render
+from wingbeat_propeller.tasks.templating import CommandLine, TemplateError
 
 CONTEXT = TaskContext(
     execution_project="flytesnacks",
@@ -35,7 +35,7 @@ def _primitive(**value: object) -> bytes:
 
 
 def _one(element: str, inputs: Mapping[str, bytes] | None = None) -> str:
-    (rendered,) = render([element], CONTEXT, inputs)
+    (rendered,) = CommandLine([element]).render(CONTEXT, inputs)
     return rendered
 
 
@@ -62,7 +62,8 @@ def test_each_variable_has_its_value(element: str, expected: str) -> None:
 
 def test_elements_stay_apart() -> None:
     """One element in, one element out, also when empty."""
-    assert render(["a b", "", "{{.input}} x"], CONTEXT, None) == ["a b", "", "file:///m/n0/data/inputs.pb x"]
+    line = CommandLine(["a b", "", "{{.input}} x{{.inputPrefix}}"])
+    assert line.render(CONTEXT, None) == ["a b", "", "file:///m/n0/data/inputs.pb xfile:///m/n0/data"]
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,9 @@ def test_unusable_inputs_are_named() -> None:
         _one("{{.inputs.x}}", {"x": struct.SerializeToString()})
     with pytest.raises(TemplateError, match=r"inputs\.x.*no serialized literal"):
         _one("{{.inputs.x}}", {"x": b"\xff"})
-    with pytest.raises(TemplateError, match="not loaded"):
-        _one("{{.inputs.x}}")
+    for element in ("{{.inputs.x}}", "{{.inputs.}}"):
+        with pytest.raises(TemplateError, match="not loaded"):
+            _one(element)
 
 
 def test_a_task_without_inputs_keeps_the_text() -> None:
@@ -120,14 +122,15 @@ def test_a_task_without_inputs_keeps_the_text() -> None:
 
 def test_mentions() -> None:
     """What rendering needs can be asked before."""
-    assert mentions_inputs(["a", "b {{ $Inputs.x }}"])
-    assert not mentions_inputs(["{{.inputPrefix}}", "{{.input}}"])
-    assert mentions_task_template(["{{.TaskTemplatePath}}"])
-    assert not mentions_task_template(["{{.input}}"])
+    assert CommandLine(["a", "b {{ $Inputs.x }}"]).mentions_inputs
+    assert not CommandLine(["{{.inputPrefix}}", "{{.input}}", "{{.inputs.}}"]).mentions_inputs
+    assert CommandLine(["{{.TaskTemplatePath}}"]).mentions_task_template
+    assert not CommandLine(["{{.input}}"]).mentions_task_template
 
 
 def test_beginnings_without_an_end() -> None:
     """A megabyte of them stays as it is; to look for the end of each in all of it takes an engine half an hour."""
     text = "{{.inputs.a" * 100_000
-    assert not mentions_inputs([text])
-    assert render([text], CONTEXT, {}) == [text]
+    line = CommandLine([text])
+    assert not line.mentions_inputs
+    assert line.render(CONTEXT, {}) == [text]

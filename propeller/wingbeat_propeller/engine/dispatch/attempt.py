@@ -42,9 +42,8 @@ def closure_details(launch: Launch, logs: Sequence[LogLink], reason: str = "") -
     if not logs and not reason and not launch.interruptible:
         return None
     closure = task_execution_pb2.TaskExecutionClosure(reason=reason, event_version=1)
-    closure.logs.extend(
-        execution_pb2.TaskLog(name=log.name, uri=log.uri, message_format=execution_pb2.TaskLog.UNKNOWN) for log in logs
-    )
+    for log in logs:
+        closure.logs.add(name=log.name, uri=log.uri, message_format=execution_pb2.TaskLog.UNKNOWN)
     closure.metadata.generated_name = launch.generated_name
     if launch.interruptible:
         closure.metadata.instance_class = event_pb2.TaskExecutionMetadata.INTERRUPTIBLE

@@ -64,7 +64,8 @@ class EventJudge:
                     while events:
                         for _ in range(min(len(events), TURN)):
                             self._on_event(tasks, events.popleft())
-                        await asyncio.sleep(0)
+                        if events:
+                            await asyncio.sleep(0)
         finally:
             self._running = False
 

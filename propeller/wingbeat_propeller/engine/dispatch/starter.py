@@ -7,7 +7,6 @@ meanwhile is looked at before it is handed over. Called on one event loop.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 
 import structlog
 from prometheus_client import Counter
@@ -184,7 +183,7 @@ class Starter:
         else:
             in_lanes = self._room.in_lanes
             if launch.inputs is not None and launch.name in in_lanes and isinstance(request, ContainerRequest):
-                return replace(request, inputs=launch.inputs)
+                return request._replace(inputs=launch.inputs)
             return request
         return None
 

@@ -54,6 +54,8 @@ def requested_environment(request: ContainerRequest, extra_env: Mapping[str, str
 def description(request: ContainerRequest) -> dict[str, str]:
     """Labels and annotations of the execution as JSON objects, and whether the attempt may be interrupted: what a pod
     would carry as its metadata. What is empty or too long for a variable is left out."""
+    if not (request.labels or request.annotations or request.interruptible):
+        return {}
     variables = {
         "WINGBEAT_LABELS": json.dumps(dict(request.labels)) if request.labels else "",
         "WINGBEAT_ANNOTATIONS": json.dumps(dict(request.annotations)) if request.annotations else "",

@@ -16,14 +16,15 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import structlog
+from flyteidl.core import tasks_pb2
 from prometheus_client import Counter, Gauge
 
 from wingbeat_propeller.core.effects import Launch
+from wingbeat_propeller.core.memo import Memo
 from wingbeat_propeller.core.outcome import Failure
-from wingbeat_propeller.core.plan import TaskSpec
 from wingbeat_propeller.ports.runtime import Ended, RuntimeEvent, Started
 from wingbeat_propeller.ports.tasks import AttemptOrigin, ContainerRequest, RuntimeRequest
 from wingbeat_propeller.runtimes.worker.assignments import Assignments, Handover
@@ -53,7 +54,8 @@ class TooManyWorkersError(RuntimeError):
     """There are as many as may be."""
 
 
-class _Given(NamedTuple):
+@dataclass(slots=True)
+class _Given:
     """An attempt that a worker was given."""
 
     session: Session
@@ -77,7 +79,7 @@ class WorkerPool:
         """Attempts that have room and were not handed over yet."""
         self._tokens = secrets.randbits(31) << 32
         self._streams = 0
-        self._needs: dict[int, tuple[TaskSpec, Needs | None]] = {}
+        self._needs_of: Memo[tasks_pb2.TaskTemplate, Needs | None] = Memo(needs_of, NEEDS_MAX)
         self._lanes: dict[str, Needs] = {}
         self._lane_names: dict[Needs, str] = {}
         self._lanes_made = 0
@@ -101,7 +103,7 @@ class WorkerPool:
         waits = self._options.policy(tenant[0]) == "wait"
         if not self._sessions and not waits:
             return ""
-        needs = self._needs_of(launch.task)
+        needs = self._needs_of(launch.task.template)
         if needs is None or not runs_with(envs):
             return ""
         lane = self._lane_of(needs.with_labels(labels))
@@ -109,11 +111,13 @@ class WorkerPool:
 
     def take(self, lane: str, name: str) -> bool:
         """See ports.Lanes. The worker with the most free slots gets it."""
-        now = self._now()
-        with_room = (one for one in self._workers_of(lane) if one.has_room and one.rests_until <= now)
-        best = max(with_room, key=_free, default=None)
-        if best is None:
+        with_room = [one for one in self._workers_of(lane) if one.has_room]
+        if any(one.rests_until for one in with_room):
+            now = self._now()
+            with_room = [one for one in with_room if one.rests_until <= now]
+        if not with_room:
             return False
+        best = with_room[0] if len(with_room) == 1 else max(with_room, key=_free)
         best.names.add(name)
         self._reserved[name] = best
         return True
@@ -317,7 +321,7 @@ class WorkerPool:
     def _started(self, name: str, at: float) -> Sequence[RuntimeEvent]:
         given = self._given[name]
         at = self._moment(at, given)
-        self._given[name] = given._replace(is_started=True, given_at=at)
+        given.is_started, given.given_at = True, at
         return [Started(name, at, self._logs.links(name))]
 
     def _ended(self, report: worker_pb2.Ended) -> Sequence[RuntimeEvent]:
@@ -326,8 +330,8 @@ class WorkerPool:
         started_at = None
         if not given.is_started:
             started_at = self._moment(report.started_at, given)
-            given = given._replace(is_started=True, given_at=started_at)
-        self._given[name] = given._replace(has_ended=True, handover=None)
+            given.is_started, given.given_at = True, started_at
+        given.has_ended, given.handover = True, None
         end = end_of(report, self._moment(report.ended_at, given), self._logs.links(name))
         return [end if started_at is None else end._replace(started_at=started_at)]
 
@@ -411,14 +415,6 @@ class WorkerPool:
         left = began + self._options.adopt_grace_s - self._now()
         if left > 0:
             await asyncio.sleep(left)
-
-    def _needs_of(self, task: TaskSpec) -> Needs | None:
-        found = self._needs.get(id(task))
-        if found is None or found[0] is not task:
-            if len(self._needs) >= NEEDS_MAX:
-                self._needs.clear()
-            found = self._needs[id(task)] = (task, needs_of(task.template))
-        return found[1]
 
     def _lane_of(self, needs: Needs) -> str:
         lane = self._lane_names.get(needs)

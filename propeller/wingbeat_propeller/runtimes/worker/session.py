@@ -35,7 +35,7 @@ class Session:
         """Attempts that it takes beyond its slots, to begin as soon as one is free."""
         self.draining = False
         self.rests_until = 0.0
-        """Until then it is given nothing."""
+        """Until then it is given nothing; 0: it has never given anything back."""
         self.heard_at = now
         self.names: set[str] = set()
         """Attempts that have room here, given to the worker or about to be."""
@@ -104,9 +104,10 @@ class Session:
     async def next_message(self, stream: int, timeout_s: float) -> worker_pb2.WorkResponse | None:
         """What is to be said on a stream, empty when there was nothing for so long; None when it is not the worker's
         any more, and then nothing is taken from the one that is."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._more.wait()
+        if not self._more.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._more.wait()
         loop = asyncio.get_running_loop()
         if self.free < 0 and (wait_s := self._said_at + GATHER_S - loop.time()) > 0:
             await asyncio.sleep(wait_s)
@@ -127,12 +128,12 @@ class Session:
         while self._assign:
             assignment, code = self._assign[0]
             is_new = code.key not in codes
-            more = assignment.ByteSize() + (code.ByteSize() if is_new else 0)
+            more = len(assignment) + (code.ByteSize() if is_new else 0)
             if size and size + more > MESSAGE_BYTES_MAX:
                 return
             size += more
             self._assign.popleft()
-            message.assign.append(assignment)
+            message.MergeFromString(assignment)
             if not self._knows_codes:
                 env = message.assign[-1].env
                 env.update({**code.env, **env})
