@@ -4,6 +4,7 @@ Executions launched together mostly differ in name and inputs only, so what does
 all of them: settings, attributes, deadlines, the spec as it is shown. The columns made of it are serialized once.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,9 +25,10 @@ _EAGER_LABEL = "eager-exec"
 """What an eager task launches, flytekit labels so."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Surroundings:
-    """What is looked up for a launch: the same for all that run one target in one project and domain at one time."""
+    """What is looked up for a launch: the same for all that run one target in one project and domain at one time. The
+    messages are shared: read only."""
 
     project: project_pb2.Project
     target: LaunchTarget
@@ -34,6 +36,11 @@ class Surroundings:
     """Attributes for the workflow where the execution runs."""
     workflow_matches: Sequence[Match]
     """And where the workflow is registered."""
+
+    @cached_property
+    def content(self) -> tuple[object, ...]:
+        """Equal for equal project and attributes."""
+        return (self.project.SerializeToString(), _content(self.matches), _content(self.workflow_matches))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,17 @@ class Decision:
     def is_awaited(self) -> bool:
         """Whether another execution waits for it."""
         return self.parent is not None or any(key == _EAGER_LABEL for key, _ in self.tags)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Equal for decisions that make executions run the same, as far as the request does not say it already."""
+        attributes = self.attributes
+        digest = hashlib.sha256(f"{attributes.cluster_label}\n{attributes.cluster_pool}\n".encode())
+        digest.update(f"{attributes.queue_tags}\n{self.deadlines}\n{self.priority}\n".encode())
+        for message in (self.config, attributes.task_resources, attributes.plugin_overrides):
+            data = message.SerializeToString(deterministic=True)
+            digest.update(len(data).to_bytes(8) + data)
+        return digest.digest()
 
     @cached_property
     def columns(self) -> tuple[object, ...]:
@@ -170,6 +188,10 @@ def _priority(
         if priority is not None:
             return priority
     return 0
+
+
+def _content(matches: Sequence[Match]) -> tuple[object, ...]:
+    return tuple((match.level, match.resource_type, match.attributes.SerializeToString()) for match in matches)
 
 
 def _array_text(texts: Sequence[str]) -> str:

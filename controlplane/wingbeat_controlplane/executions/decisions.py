@@ -5,13 +5,10 @@ What it rests on is compared as serialized: the settings of the request and what
 here can be out of date.
 """
 
-from collections.abc import Sequence
-
 from flyteidl.admin import execution_pb2
 
 from wingbeat_controlplane.executions.decision import Decision, Surroundings, decide
 from wingbeat_controlplane.executions.options import ExecutionOptions
-from wingbeat_controlplane.registry.attributes import Match
 from wingbeat_controlplane.registry.recent import Recent
 
 KEPT_BYTES_MAX = 8 << 20
@@ -37,16 +34,10 @@ class Decisions:
             return decide(request, surroundings, self._options, principal=principal)
         key = (
             *(request.project, request.domain, principal, request.spec.SerializeToString()),
-            surroundings.project.SerializeToString(),
-            _content(surroundings.matches),
-            _content(surroundings.workflow_matches),
+            surroundings.content,
         )
         found = self._kept.get(key)
         if found is None:
             found = decide(request, surroundings, self._options, principal=principal)
             self._kept.put(key, found, 4 * size + _OVERHEAD_BYTES)
         return found
-
-
-def _content(matches: Sequence[Match]) -> tuple[object, ...]:
-    return tuple((match.level, match.resource_type, match.attributes.SerializeToString()) for match in matches)

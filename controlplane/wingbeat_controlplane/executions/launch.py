@@ -3,7 +3,8 @@
 The order of failure is that of Flyte v1: form of the request, project, launch plan, inputs, cluster pool, concurrency,
 name. Every way to launch ends here, so what launch plans say about overlap and deadlines holds for all of them. The
 row and its tags are one statement, and the engines are told after its commit; a launch is two round trips once its
-launch plan is known, and looks up nothing that cannot change. Inputs too large for a row go to the blob store after the
+launch plan is known, and looks up nothing that cannot change. Calls at the same time share both: what they look up
+(shared_reads.py) and the statement (insertion_line.py). Inputs too large for a row go to the blob store after the
 row is inserted and before it is committed: a name that is taken never touches the blobs of the execution that has it,
 and no engine sees a row whose inputs are missing.
 """
@@ -25,6 +26,7 @@ from wingbeat_controlplane.executions.decisions import Decisions
 from wingbeat_controlplane.executions.execution_keys import ExecutionKeys
 from wingbeat_controlplane.executions.identifiers import check_execution_id, check_node_id
 from wingbeat_controlplane.executions.insertion import insert_executions
+from wingbeat_controlplane.executions.insertion_line import InsertionLine
 from wingbeat_controlplane.executions.launch_attributes import RESOURCE_TYPES
 from wingbeat_controlplane.executions.launch_targets import LaunchTarget, LaunchTargets
 from wingbeat_controlplane.executions.names import ExecutionName, generated_name
@@ -34,6 +36,7 @@ from wingbeat_controlplane.executions.places import Connection as InTransaction
 from wingbeat_controlplane.executions.places import must_wait, replace_oldest
 from wingbeat_controlplane.executions.repeats import Repeats
 from wingbeat_controlplane.executions.request_checks import check_create, given_inputs
+from wingbeat_controlplane.executions.shared_reads import SharedReads
 from wingbeat_controlplane.registry.attributes import AttributeStore, Level
 from wingbeat_controlplane.registry.overlap import Overlap
 from wingbeat_controlplane.registry.projects import ProjectStore
@@ -77,6 +80,8 @@ class Launcher:
         self.artifact_inputs = ArtifactInputs(pool, blobs)
         self._keys = ExecutionKeys(pool)
         self._repeats: Repeats[identifier_pb2.WorkflowExecutionIdentifier] = Repeats(options.dedupe_window_s)
+        self._reads: SharedReads[tuple[object, ...], Surroundings] = SharedReads()
+        self._line = InsertionLine(pool, blobs.base)
 
     async def create(
         self,
@@ -102,6 +107,7 @@ class Launcher:
     async def drained(self) -> None:
         """Wait for creations whose callers are gone."""
         await self._repeats.drained()
+        await self._line.drained()
         await self.announcer.drained()
 
     async def resolve(
@@ -149,11 +155,9 @@ class Launcher:
         if target is None:
             await self._projects.require_active(request.project, request.domain)  # fails before the target does
             target = await self._targets.find(request.spec)
-        workflow = target.spec.workflow_id
-        here = Level(request.project, request.domain, workflow.name)
-        there = Level(workflow.project, workflow.domain, workflow.name)
-        project, (matches, workflow_matches) = await self._attributes.match_active((here, there), RESOURCE_TYPES)
-        return Surroundings(project, target, matches, workflow_matches)
+        project, domain = request.project, request.domain
+        key = (project, domain, target.launch_plan_id, target.task_id)
+        return await self._reads.get(key, lambda: self._read_surroundings(project, domain, target))
 
     async def insert(self, connection: InTransaction, new: NewExecution) -> int | None:
         """Insert one execution with its blobs, in its place among those of its launch plan; its row id, None when the
@@ -183,7 +187,7 @@ class Launcher:
 
     async def _insert(self, new: NewExecution) -> identifier_pb2.WorkflowExecutionIdentifier:
         if not new.needs_transaction:
-            key = next(iter((await insert_executions(self._pool, [new], self._blobs.base)).values()), None)
+            key = await self._line.insert(new)
         else:
             async with self._pool.acquire() as connection, connection.transaction():
                 key = await self.insert(connection, new)
@@ -192,6 +196,13 @@ class Launcher:
         self.announcer.announce([(new.shard, key)])
         project, domain, name = new.id
         return identifier_pb2.WorkflowExecutionIdentifier(project=project, domain=domain, name=name)
+
+    async def _read_surroundings(self, project: str, domain: str, target: LaunchTarget) -> Surroundings:
+        workflow = target.spec.workflow_id
+        here = Level(project, domain, workflow.name)
+        there = Level(workflow.project, workflow.domain, workflow.name)
+        found, (matches, workflow_matches) = await self._attributes.match_active((here, there), RESOURCE_TYPES)
+        return Surroundings(found, target, matches, workflow_matches)
 
     async def _find_reference(self, metadata: execution_pb2.ExecutionMetadata) -> int | None:
         if not metadata.reference_execution.ByteSize():
@@ -241,14 +252,10 @@ def known_inputs(
 def _key(request: execution_pb2.ExecutionCreateRequest, caller: Caller, new: NewExecution) -> bytes:
     """Equal for calls that mean the same and would run the same: who, over which connection, the request, and what was
     resolved for it, so that whoever changes an attribute and launches again is not taken for a repetition."""
-    decision = new.decision
-    attributes = decision.attributes
     digest = hashlib.sha256(f"{caller.peer}\n{caller.principal}\n{new.source_execution_id}\n".encode())
-    digest.update(f"{attributes.cluster_label}\n{attributes.cluster_pool}\n{attributes.queue_tags}\n".encode())
-    digest.update(f"{decision.deadlines}\n{decision.priority}\n{new.used_artifacts}\n".encode())
-    for message in (request, decision.config, attributes.task_resources, attributes.plugin_overrides):
-        data = message.SerializeToString(deterministic=True)
-        digest.update(len(data).to_bytes(8) + data)
+    digest.update(f"{new.used_artifacts}\n".encode() + new.decision.digest)
+    data = request.SerializeToString(deterministic=True)
+    digest.update(len(data).to_bytes(8) + data)
     if new.recovery is not None:
         digest.update(new.recovery.SerializeToString(deterministic=True))
     return digest.digest()
