@@ -2,6 +2,7 @@
 
 from datetime import UTC, timedelta
 
+import asyncpg
 import grpc
 import pytest
 from flyteidl.admin import common_pb2, execution_pb2, node_execution_pb2, task_execution_pb2
@@ -25,6 +26,7 @@ from wingbeat_propeller.blobs.folder import FolderBlobs
 from wingbeat_propeller.core.phases import ExecutionPhase, NodePhase, TaskPhase
 from wingbeat_propeller.core.plan import NodeKind
 from wingbeat_propeller.core.rows import FLAG_ARRAY, FLAG_PARENT
+from wingbeat_propeller.postgres.queries import load_queries
 
 Admin = admin_pb2_grpc.AdminServiceStub
 SCOPE = common_pb2.NamedEntityIdentifier(project=PROJECT, domain=DOMAIN)
@@ -287,3 +289,23 @@ async def test_three_megabytes_inline(admin: Admin, engine: EngineRows, blobs: F
     assert data.outputs.bytes == 0
     found = await admin.GetExecution(execution_pb2.WorkflowExecutionGetRequest(id=execution_id("e1")))
     assert found.closure.outputs.uri == uri
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize(
+    ("file", "query"),
+    [
+        ("execution_reads.sql", "get_execution"),
+        ("execution_reads.sql", "get_execution_data"),
+        ("execution_keys.sql", "find_execution"),
+    ],
+)
+async def test_one_is_found_by_its_name_alone(pool: asyncpg.Pool, file: str, query: str, mode: str) -> None:
+    """Reads of one execution go by the index of names also in a database that has never been analyzed."""
+    sql = load_queries("wingbeat_controlplane.executions", file)[query]
+    async with pool.acquire() as connection, connection.transaction():
+        assert await connection.fetchval("SELECT reltuples FROM pg_class WHERE relname = 'executions'") == -1
+        await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        rows = await connection.fetch(f"EXPLAIN {sql}", PROJECT, DOMAIN, "e1")
+    plan = "\n".join(row[0] for row in rows)
+    assert "using executions_project_domain_name_key" in plan, plan
