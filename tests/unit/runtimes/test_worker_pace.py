@@ -58,11 +58,3 @@ def test_a_long_task_ends_both_at_once() -> None:
         pace.learn(0.001, 0.001, 0)
     assert pace.ahead > 0
     assert pace.line > 1
-
-
-def test_a_stalled_line_leaves_what_is_taken_ahead() -> None:
-    """Only children need to know."""
-    pace = learned(0.001, 0.001, 0)
-    ahead = pace.ahead
-    pace.break_lines()
-    assert (pace.ahead, pace.line) == (ahead, 1)

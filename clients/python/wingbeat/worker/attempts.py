@@ -21,7 +21,7 @@ from wingbeat.worker.children import Children
 from wingbeat.worker.memory import session_rss_bytes
 from wingbeat.worker.options import WorkerOptions
 from wingbeat.worker.output import end_part, pass_on, stderr_tail
-from wingbeat.worker.pace import LONG_S, STALL_S, Pace
+from wingbeat.worker.pace import LINES_PER_PROCESSOR, LONG_S, STALL_S, Pace
 from wingbeat.worker.wingbeat_task_child.messages import Report
 from wingbeat.worker.zygote import describe_status
 from wingbeatidl.worker.v1 import worker_pb2
@@ -53,7 +53,7 @@ class Attempts:
         self._stopping: set[Attempt] = set()
         """Aborted ones whose child still lives; they keep their slots."""
         self._pace = Pace(options.slots)
-        self._lines = min(options.slots, _processor_count())
+        self._lines = min(options.slots, LINES_PER_PROCESSOR * _processor_count())
         """In how many children of one code others line up."""
         self._line_watch: asyncio.TimerHandle | None = None
         self._is_draining = False
@@ -156,9 +156,7 @@ class Attempts:
             if self._known.get(attempt.name) is not attempt:
                 self._waiting.popleft()
                 continue
-            behind = self._children.busiest(attempt.assignment.code, self._lines) if self._pace.line > 1 else ()
-            if behind:
-                child = min(behind, key=_line_length)
+            if self._pace.line > 1 and (child := self._shortest_line(attempt.assignment.code)) is not None:
                 if len(child.line) >= self._pace.line:
                     return
                 if self._line_up(attempt, child):
@@ -168,6 +166,12 @@ class Attempts:
                 return
             self._waiting.popleft()
             self._begin(attempt)
+
+    def _shortest_line(self, code: str) -> Child | None:
+        """Of the children that others of this code may line up in; None while there should be more of them."""
+        after = asyncio.get_running_loop().time() - STALL_S
+        lines = [child for child in self._children.busy(code) if child.began_at > after][: self._lines]
+        return min(lines, key=_line_length) if len(lines) == self._lines else None
 
     def _line_up(self, attempt: Attempt, child: Child) -> bool:
         if self._is_draining or not self._children.can_line_up(child):
@@ -184,18 +188,12 @@ class Attempts:
         """Let nothing stand in line behind a task that is not over soon."""
         loop = asyncio.get_running_loop()
         before = loop.time() - STALL_S
-        children = self._children.with_lines()
-        for child in children:
+        for child in self._children.with_lines():
             child.hear_out()
-        if any(child.began_at < before and len(child.line) > 1 for child in children):
-            self._pace.break_lines()
-            self._break_lines()
+            if child.began_at <= before:
+                give_back(child.take_back())
         again = self._in_line > 0
         self._line_watch = loop.call_later(STALL_S, self._watch_lines) if again else None
-
-    def _break_lines(self) -> None:
-        for child in self._children.with_lines():
-            give_back(child.take_back())
 
     def _job(self, attempt: Attempt, child: Child) -> Job:
         assignment = attempt.assignment
@@ -377,7 +375,8 @@ class Attempts:
     async def drain(self) -> None:
         """Give back what has not begun, and wait for the rest; whoever cancels this ends it."""
         self._is_draining = True
-        self._break_lines()
+        for child in self._children.with_lines():
+            give_back(child.take_back())
         while self._waiting:
             attempt = self._waiting.popleft()
             if self._known.pop(attempt.name, None) is attempt and attempt.engine is not None:

@@ -9,8 +9,7 @@ import asyncio
 import logging
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from wingbeat.worker.child import Child, give_back
@@ -77,10 +76,9 @@ class Children:
         child.share({**self._options.base_env, **env, **own})
         return child
 
-    def busiest(self, code: str, count: int) -> Sequence[Child]:
-        """So many children of this code that run something, those that became busy first; empty when fewer do."""
-        busy = self._busy.get(code)
-        return tuple(islice(busy.values(), count)) if busy is not None and len(busy) >= count else ()
+    def busy(self, code: str) -> Iterable[Child]:
+        """Those of this code that run something, in the order in which they became busy."""
+        return self._busy.get(code, {}).values()
 
     def with_lines(self) -> list[Child]:
         """Those in which jobs stand in line."""

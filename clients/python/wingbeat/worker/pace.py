@@ -2,7 +2,7 @@
 
 A process that has just run a task of the same code runs the next one in half the time that one needs whose memory the
 processors have meanwhile forgotten. So tasks that take a few milliseconds, all of them of a processor, do not go to as
-many children as there are slots, but line up in one child for each processor.
+many children as there are slots, but line up in a few.
 """
 
 AHEAD_PER_SLOT_MAX = 16
@@ -13,6 +13,9 @@ QUICK_S = 0.05
 LONG_S = 0.1
 """Nothing shall wait in a worker behind a task that takes longer."""
 
+LINES_PER_PROCESSOR = 2
+"""In how many children of one code others line up. With one for each, tasks would get too small a share of the
+processors, which they have in common with the other processes of an installation."""
 LINE_MAX = 8
 LINE_CPU_S = 0.01
 """Tasks line up in a child for so much work, ..."""
@@ -56,10 +59,6 @@ class Pace:
     def slow_down(self) -> None:
         """A task takes long: take nothing ahead, and begin to learn anew."""
         self._usual_s = LONG_S
-        self.ahead = 0
-        self.break_lines()
-
-    def break_lines(self) -> None:
-        """A task takes too long to be stood in line for: likewise, for children."""
         self._usual_cpu_s = LONG_S
+        self.ahead = 0
         self.line = 1
