@@ -11,6 +11,17 @@ from wingbeat_propeller.core.phases import TaskPhase
 _FAILURES = frozenset({TaskPhase.FAILED, TaskPhase.RETRYABLE_FAILED, TaskPhase.ABORTED})
 
 
+def task_of(row: Row) -> identifier_pb2.Identifier:
+    """The task that an attempt in `row` is of."""
+    return identifier_pb2.Identifier(
+        resource_type=identifier_pb2.TASK,
+        project=row["task_project"],
+        domain=row["task_domain"],
+        name=row["task_name"],
+        version=row["task_version"],
+    )
+
+
 def task_message(
     row: Row,
     node: identifier_pb2.NodeExecutionIdentifier,
@@ -18,13 +29,7 @@ def task_message(
 ) -> task_execution_pb2.TaskExecution:
     """The attempt in `row` (see reads of attempts for its columns); `error` is the row's, whole or cut."""
     identifier = identifier_pb2.TaskExecutionIdentifier(
-        task_id=identifier_pb2.Identifier(
-            resource_type=identifier_pb2.TASK,
-            project=row["task_project"],
-            domain=row["task_domain"],
-            name=row["task_name"],
-            version=row["task_version"],
-        ),
+        task_id=task_of(row),
         node_execution_id=node,
         retry_attempt=row["attempt"],
     )

@@ -25,6 +25,7 @@ from wingbeat_controlplane.executions.identifiers import check_execution_id
 from wingbeat_controlplane.executions.metrics.flow import NO_FLOW, Flow, flow_of
 from wingbeat_controlplane.executions.metrics.spans import Attempt, Execution, ExecutionName, Node, execution_span
 from wingbeat_controlplane.executions.rows import Row
+from wingbeat_controlplane.executions.task_messages import task_of
 from wingbeat_controlplane.registry.recent import Recent
 from wingbeat_propeller.compiler.dynamic import compiled_uri
 from wingbeat_propeller.core.phases import NodePhase
@@ -277,17 +278,10 @@ def _node(row: Row) -> Node:
 
 
 def _attempt(row: Row) -> Attempt:
-    task = identifier_pb2.Identifier(
-        resource_type=identifier_pb2.TASK,
-        project=row["task_project"],
-        domain=row["task_domain"],
-        name=row["task_name"],
-        version=row["task_version"],
-    )
     return Attempt(
         row["node_id"],
         row["attempt"],
-        task,
+        task_of(row),
         row["created_at"],
         row["started_at"],
         row["ended_at"],

@@ -188,7 +188,7 @@ class _Frames:
         elif node.kind == NodeKind.LAUNCH_PLAN:
             self._add_child(line, node, depth - 1)
         elif node.kind == NodeKind.GATE:
-            _add_gate(line, node)
+            _add_phases(line, node, NODE_SETUP, NODE_IDLE, NODE_TEARDOWN)
 
     def _add_attempts(self, line: _Line, node: Node, depth: int) -> None:
         attempts = {attempt.attempt: attempt for attempt in self.execution.attempts.get(node.node_id, ())}
@@ -256,14 +256,15 @@ class _Frames:
             line.last(NODE_TEARDOWN, node.updated_at)
 
 
-def _add_gate(line: _Line, node: Node) -> None:
-    if node.started_at is None:
-        line.until(NODE_SETUP, node.updated_at)
+def _add_phases(line: _Line, one: Node | Attempt, before: str, between: str, after: str) -> None:
+    """Until it started, until it ended, and after that."""
+    if one.started_at is None:
+        line.until(before, one.updated_at)
         return
-    line.until(NODE_SETUP, node.started_at)
-    line.until(NODE_IDLE, node.ended_at or node.updated_at)
-    if node.ended_at is not None:
-        line.last(NODE_TEARDOWN, node.updated_at)
+    line.until(before, one.started_at)
+    line.until(between, one.ended_at or one.updated_at)
+    if one.ended_at is not None:
+        line.last(after, one.updated_at)
 
 
 def _add_attempt(
@@ -274,14 +275,7 @@ def _add_attempt(
     span.task_id.node_execution_id.execution_id.CopyFrom(execution)
     span.task_id.retry_attempt = attempt.attempt
     _set_period(span, attempt.began_at, attempt.updated_at)
-    line = _Line(span, attempt.began_at)
-    if attempt.started_at is None:
-        line.until(TASK_SETUP, attempt.updated_at)
-        return
-    line.until(TASK_SETUP, attempt.started_at)
-    line.until(TASK_RUNTIME, attempt.ended_at or attempt.updated_at)
-    if attempt.ended_at is not None:
-        line.last(TASK_TEARDOWN, attempt.updated_at)
+    _add_phases(_Line(span, attempt.began_at), attempt, TASK_SETUP, TASK_RUNTIME, TASK_TEARDOWN)
 
 
 def _start_of(nodes: Sequence[Node]) -> Node | None:
