@@ -1,5 +1,6 @@
 """Real workers whose tasks are so quick that they line up in their children."""
 
+import asyncio
 import os
 import random
 from collections.abc import Set as AbstractSet
@@ -74,6 +75,24 @@ async def test_nothing_waits_behind_a_long_one(installation: Installation) -> No
     for number, name in enumerate(quick):
         assert result(await engine.ended(name)) == number + 1
     await engine.pool.abort(["long"])
+
+
+async def test_a_worker_that_drains_gives_its_lines_back(installation: Installation) -> None:
+    """Each task ends once, in one worker or the other."""
+    engine = await installation.engine()
+    worker = await installation.worker("--slots", str(SLOTS))
+    await run_all(engine, {f"warm-{number}": ("increment", integer(value=number)) for number in range(100)})
+    tasks = {f"quick-{number}": ("increment", integer(value=number)) for number in range(600)}
+    async with asyncio.TaskGroup() as group:
+        group.create_task(run_all(engine, tasks))
+        await engine.until(lambda: len(engine.ends()) > 150)
+        worker.terminate()
+        await installation.worker("--slots", str(SLOTS))
+    assert await worker.wait() == 0
+    ends = [event for event in engine.ends() if event.name in tasks]
+    assert sorted(event.name for event in ends) == sorted(tasks)
+    for end in ends:
+        assert result(end) == int(end.name.rpartition("-")[2]) + 1
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -89,6 +89,9 @@ class Attempts:
         if attempt is not None:
             self.take_over(engine, assignment.reference)
             return
+        if self._is_draining:
+            engine.returned(assignment.reference)
+            return
         attempt = Attempt(assignment, shared_env, engine)
         self._known[name] = attempt
         self._waiting.append(attempt)

@@ -57,6 +57,9 @@ class EngineStream:
         """How many attempts it was told to hand over ahead."""
         self._lease_s = _LEASE_S
         self._draining = False
+        self._is_leaving = False
+        self._has_said_all = False
+        self._left = asyncio.Event()
         self._talks = 0
         self._codes: dict[str, Mapping[str, str]] = {}
         """Environments; messages name all that they need."""
@@ -102,21 +105,25 @@ class EngineStream:
         self._next.draining = True
         self._more.set()
 
-    async def flushed(self) -> None:
-        """Wait until all that was to be said is on its way."""
-        while self._more.is_set() or self._full or self._next.ByteSize():  # noqa: ASYNC110 - once, when the worker ends
-            await asyncio.sleep(0.01)
+    async def hang_up(self) -> None:
+        """Say all that is to be said, and end the stream once the engine has heard it."""
+        self._is_leaving = True
+        self._more.set()
+        await self._left.wait()
 
     # ---- the stream ----
 
     async def run(self) -> None:
-        """Talk until cancelled."""
+        """Talk until cancelled, or all is said before leaving."""
         failures = 0
         while True:
             self.welcomed.clear()
             try:
                 async with self._connect() as channel:
                     await self._talk(channel)
+                if self._has_said_all:
+                    self._left.set()
+                    return
                 reason = "it has hung up"
             except grpc.aio.AioRpcError as error:
                 reason = error.details() or error.code().name
@@ -198,6 +205,9 @@ class EngineStream:
             message, self._next = self._next, worker_pb2.WorkRequest()
             self._bytes = 0
             yield message
+            if self._is_leaving and not self._more.is_set():
+                self._has_said_all = True
+                return
 
     def _grown(self, size: int) -> None:
         self._bytes += size
