@@ -33,8 +33,8 @@ class Costs:
     engine_us_per_execution: float = 150.0
     """loadtests.lengths: `execution_us`."""
     server_us_per_launch: float = 1_700.0
-    """loadtests.launch_cost, CreateExecution one by one: processor time of server and PostgreSQL. 0.6 ms where many come
-    at once, 0.1 in bulk."""
+    """loadtests.launch_cost, CreateExecution one by one: processor time of server and PostgreSQL. 0.6 ms where many
+    come at once, 0.1 in bulk."""
     stored_bytes_per_node: float = 1_550.0
     """loadtests.engine, chains of 20 and of 1: `stored_bytes_per_node`, rows of nodes, attempts and transitions with
     their indexes."""

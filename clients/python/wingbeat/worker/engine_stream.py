@@ -204,8 +204,9 @@ class EngineStream:
                 self._ahead = self._next.ahead = self._attempts.ahead
             message, self._next = self._next, worker_pb2.WorkRequest()
             self._bytes = 0
+            message.leaving = self._is_leaving
             yield message
-            if self._is_leaving and not self._more.is_set():
+            if message.leaving:
                 self._has_said_all = True
                 return
 

@@ -25,8 +25,6 @@ from wingbeatidl.worker.v1 import worker_pb2
 _READY_VARIABLE = "WINGBEAT_READY_FD"
 """Descriptor to which a supervisor wants a byte written once tasks can come."""
 _FLUSH_S = 2.0
-_HEARD_S = 0.1
-"""Until what engines sent before they heard that nothing is taken any more has come, and was given back."""
 _SHARED_TICK_S = 0.02
 
 _log = logging.getLogger(__name__)
@@ -79,7 +77,6 @@ class Worker:
             await asyncio.to_thread(self._scratch.remove)
 
     async def _drain(self) -> None:
-        heard = asyncio.create_task(asyncio.sleep(_HEARD_S))
         self._draining = True
         for engine in self._engines.values():
             engine.drain()
@@ -92,7 +89,6 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._options.kill_grace_s + 1):
                     await self._attempts.wait_for_ends()
-        await heard
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_S):
                 await asyncio.gather(*(engine.hang_up() for engine in self._engines.values()))

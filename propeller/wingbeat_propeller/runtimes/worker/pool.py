@@ -312,11 +312,22 @@ class WorkerPool:
                 self._changed(False)
         if request.returned:
             self._give_back(session, request.returned)
+        if request.leaving:
+            self._give_back(session, self._unheard_of(session))
         if request.HasField("slots_elsewhere"):
             session.elsewhere = min(max(request.slots_elsewhere, 0), session.slots)
             self._changed(False)
 
     # ---- parts ----
+
+    def _unheard_of(self, session: Session) -> Sequence[worker_pb2.Reference]:
+        """What a worker was given that has not ended: sent before the engine knew that it takes nothing more."""
+        given = [(name, self._given.get(name)) for name in session.names]
+        return [
+            worker_pb2.Reference(name=name, token=one.token)
+            for name, one in given
+            if one is not None and not one.has_ended
+        ]
 
     def _started(self, name: str, at: float) -> Sequence[RuntimeEvent]:
         given = self._given[name]
