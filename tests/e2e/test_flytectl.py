@@ -19,7 +19,9 @@ from tests.left_out import FLYTECTL_TOOL
 FLYTECTL = HERE.parents[1] / ".make/flytectl"
 PLACE = ("-p", PROJECT, "-d", DOMAIN)
 
-pytestmark = pytest.mark.skipif(shutil.which(FLYTECTL_TOOL) is None, reason="the run says what is left out")
+pytestmark = pytest.mark.skipif(
+    shutil.which(FLYTECTL_TOOL) is None, reason=f"flytectl cannot be built without {FLYTECTL_TOOL}"
+)
 
 Flytectl = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -175,6 +175,8 @@ class EngineStream:
         if number != self._talks:
             return
         self._attempts.repeat_reports(self)
+        if self._is_leaving:
+            self._more.set()  # the stream broke before the engine had heard that
         self._ahead = 0
         self.tell_slots()
         loop = asyncio.get_running_loop()
